@@ -1,0 +1,145 @@
+"""Pictures from users: any common file, bounded and decoded to 8-bit RGB, or one clear line why not."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.errors import DataError, LimitError, ShapeError
+from mien.core.limits import max_image_bytes, max_image_pixels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ImageInput: TypeAlias = "str | Path | bytes | Image | NDArray[Any] | Any"
+"""A path, the bytes of a file, a PIL image, an array (HWC or HW, uint8) or a tensor (CHW float in [0,1])."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "MPO")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pnm")
+
+
+def read_image(source: ImageInput, *, name: str | None = None) -> NDArray[np.uint8]:
+    """Any picture as uint8 RGB ``(H, W, 3)``.
+
+    Orientation from EXIF is applied, transparency is laid on white, CMYK and palettes are converted, 16-bit
+    greys are scaled (not clipped) to 8 bits. O(pixels).
+
+    Args:
+        source: path, bytes, PIL image, array (HWC / HW uint8) or tensor (CHW float in [0, 1]).
+        name: what to call it in messages; default the path.
+
+    Raises:
+        DataError: missing, damaged, truncated, animated, or of an unsupported format.
+        LimitError: more bytes or pixels than `mien.core.limits` allows; found before decoding.
+        ShapeError: an array or tensor that is no picture.
+    """
+    from PIL import Image
+
+    if isinstance(source, Image.Image):
+        return _to_rgb(source, name or "image")
+    if isinstance(source, (str, Path)):
+        return _decode(_bounded_bytes(Path(source)), name or str(source))
+    if isinstance(source, (bytes, bytearray)):
+        if len(source) > max_image_bytes():
+            raise LimitError(f"{name or 'image'}: {len(source)} bytes, more than {max_image_bytes()} allowed")
+        return _decode(bytes(source), name or "image")
+    return _from_array(source, name or "image")
+
+
+def _bounded_bytes(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise DataError(f"{path}: a folder, not a picture")
+        size = path.stat().st_size
+        if size > max_image_bytes():
+            raise LimitError(
+                f"{path}: {size} bytes, more than the {max_image_bytes()} allowed (MIEN_MAX_IMAGE_BYTES)"
+            )
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; check the path") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot read ({error.strerror or error})") from None
+
+
+def _decode(data: bytes, name: str) -> NDArray[np.uint8]:
+    from PIL import Image, UnidentifiedImageError
+
+    if not data:
+        raise DataError(f"{name}: empty file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_header(image, name)
+                return _to_rgb(image, name)
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: not a picture of a known format ({', '.join(FORMATS)})") from None
+    except Image.DecompressionBombError:
+        raise LimitError(f"{name}: far more pixels than the {max_image_pixels()} allowed") from None
+    except (OSError, ValueError, SyntaxError, EOFError, OverflowError, IndexError, KeyError) as error:
+        raise DataError(f"{name}: damaged or truncated picture ({error})") from None
+
+
+def _check_header(image: Image, name: str) -> None:
+    width, height = image.size
+    if width * height > max_image_pixels():
+        raise LimitError(
+            f"{name}: {width} x {height} pixels, more than the {max_image_pixels()} allowed"
+            " (MIEN_MAX_IMAGE_PIXELS); make it smaller"
+        )
+    if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
+        raise DataError(f"{name}: animated or multi-page ({frames} frames); save the one frame you mean")
+
+
+def _to_rgb(image: Image, name: str) -> NDArray[np.uint8]:
+    from PIL import Image, ImageOps
+
+    if min(image.size) < 1:
+        raise DataError(f"{name}: no pixels")
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = np.asarray(image).astype(np.float64)
+        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(grey.max(initial=1.0)))
+        eight = np.clip(np.rint(grey * (255.0 / top)), 0, 255).astype(np.uint8)
+        return np.repeat(eight[:, :, None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, rgba)
+    return np.array(image.convert("RGB"))
+
+
+def _from_array(source: Any, name: str) -> NDArray[np.uint8]:
+    is_tensor = hasattr(source, "detach")
+    array = source.detach().cpu().numpy() if is_tensor else np.asarray(source)
+    if array.ndim == 3 and array.shape[0] in (1, 3) and array.dtype.kind == "f":
+        array = np.moveaxis(array, 0, 2)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3) or min(array.shape) < 1:
+        raise ShapeError(f"{name}: expected HWC uint8 or CHW float in [0,1], got shape {tuple(array.shape)}")
+    if array.shape[0] * array.shape[1] > max_image_pixels():
+        raise LimitError(f"{name}: {array.shape[0]} x {array.shape[1]} pixels, more than allowed")
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all() or array.min() < -1e-3 or array.max() > 1 + 1e-3:
+            raise ShapeError(f"{name}: float pictures are finite and in [0,1]; divide 0..255 values by 255")
+        array = np.rint(np.clip(array, 0, 1) * 255)
+    elif array.dtype != np.uint8:
+        raise ShapeError(f"{name}: expected uint8 or float pixels, got {array.dtype}")
+    array = array.astype(np.uint8)
+    return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else np.ascontiguousarray(array)
+
+
+def encode_png(image: NDArray[Any]) -> bytes:
+    """PNG bytes of a uint8 ``(H, W)`` or ``(H, W, 3)`` picture."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, format="PNG")
+    return stream.getvalue()

@@ -1,0 +1,185 @@
+"""Rows, evaluations and claims: what a method's ``protocol.py`` is made of, as data.
+
+A claim is a sentence with a rule over rows. Its verdict is computed from committed results, never stored:
+differences are paired per test unit, averaged over seeds, and the 95 % interval is a bootstrap over units
+(`mien.core.stats`); a metric without units gets a t interval over seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.config import Recipe
+
+Values = NDArray[np.float64]
+"""(seeds, units): one metric of one row."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A recipe in a chain of trainings; ``uses`` maps a slot of the task to the id of an earlier stage.
+
+    Trained once per (seed, hash of recipe + upstream hashes + data fingerprint); rows share it.
+    """
+
+    id: str
+    recipe: Recipe
+    uses: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One look at a trained model: a data split, the rule that selects model or threshold, and options."""
+
+    id: str
+    split: str = "test"
+    select: str = "last"
+    options: Mapping[str, str | float | int | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table; ``stages=()`` is training-free; the last stage's model is evaluated."""
+
+    id: str
+    label: str
+    stages: tuple[Stage, ...]
+    evals: tuple[Evaluation, ...]
+    group: Literal["claims", "all"] = "claims"
+
+
+class Rule(Protocol):
+    """A statistic of the rows' values and the interval of it that makes the claim true."""
+
+    rows: int
+
+    def statistic(self, values: tuple[Values, ...]) -> float:
+        """The number that the claim is about, from (seeds, units) arrays, one for each row."""
+        ...
+
+    def side(self, statistic: float) -> bool:
+        """Whether one value of the statistic is on the claimed side."""
+        ...
+
+
+@dataclass(frozen=True)
+class PairedGain:
+    """mean(first - second) > ``above``, paired by test unit."""
+
+    above: float = 0.0
+    rows: int = 2
+
+    def statistic(self, values: tuple[Values, ...]) -> float:
+        """Mean paired difference of the first row over the second."""
+        return float(np.mean(values[0] - values[1]))
+
+    def side(self, statistic: float) -> bool:
+        """Above the bound."""
+        return statistic > self.above
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """mean(first) / mean(second) <= ``at_most``."""
+
+    at_most: float
+    rows: int = 2
+
+    def statistic(self, values: tuple[Values, ...]) -> float:
+        """Ratio of the two means."""
+        below = float(np.mean(values[1]))
+        return float(np.mean(values[0])) / below if below else float("inf")
+
+    def side(self, statistic: float) -> bool:
+        """At or below the bound."""
+        return statistic <= self.at_most
+
+
+@dataclass(frozen=True)
+class Within:
+    """|mean(first - second)| <= ``tolerance``."""
+
+    tolerance: float
+    rows: int = 2
+
+    def statistic(self, values: tuple[Values, ...]) -> float:
+        """Mean paired difference."""
+        return float(np.mean(values[0] - values[1]))
+
+    def side(self, statistic: float) -> bool:
+        """Inside the band."""
+        return abs(statistic) <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Above:
+    """mean(row) > ``value``."""
+
+    value: float
+    rows: int = 1
+
+    def statistic(self, values: tuple[Values, ...]) -> float:
+        """The mean."""
+        return float(np.mean(values[0]))
+
+    def side(self, statistic: float) -> bool:
+        """Above the bound."""
+        return statistic > self.value
+
+
+@dataclass(frozen=True)
+class Equal:
+    """max |first - second| <= ``tol``: an identity, so its interval is [value, value]."""
+
+    tol: float = 0.0
+    rows: int = 2
+
+    def statistic(self, values: tuple[Values, ...]) -> float:
+        """Largest absolute difference over seeds and units."""
+        return float(np.max(np.abs(values[0] - values[1])))
+
+    def side(self, statistic: float) -> bool:
+        """Within the tolerance."""
+        return statistic <= self.tol
+
+
+@dataclass(frozen=True)
+class Monotone:
+    """The rows' means rise in the order given: the smallest step is > 0."""
+
+    rows: int = -1
+
+    def statistic(self, values: tuple[Values, ...]) -> float:
+        """Smallest rise between neighbours."""
+        return float(np.min(np.diff([np.mean(v) for v in values])))
+
+    def side(self, statistic: float) -> bool:
+        """Every step rises."""
+        return statistic > 0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence as a rule over rows.
+
+    ``metric`` names one metric for all rows, or one for each row (``"ensemble,single"``).
+    """
+
+    id: str
+    kind: Literal["mechanism", "paper", "extra"]
+    text: str
+    rows: tuple[str, ...]
+    metric: str
+    rule: Rule
+    unit: str = "points"
+    eval: str = "test"
+
+    def metrics(self) -> tuple[str, ...]:
+        """The metric of each row, in the order of ``rows``."""
+        names = tuple(m.strip() for m in self.metric.split(","))
+        return names * len(self.rows) if len(names) == 1 else names
