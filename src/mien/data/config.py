@@ -1,0 +1,65 @@
+"""What a data set is, as data (no torch here)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mien.core.config import NO_HASH, DataConfig, check_range, refuse_inapplicable
+from mien.core.errors import ConfigError
+
+ClassificationKind = Literal[
+    "fashion_lt", "idx", "cifar10_lt", "cifar100_lt", "imagenet_lt", "places_lt", "inat2018", "json", "folder", "debug"
+]
+_BUNDLED = ("fashion_lt", "debug")
+_SUBSAMPLED = ("idx", "cifar10_lt", "cifar100_lt", "folder", "debug")
+
+
+@dataclass(frozen=True)
+class ClassificationData(DataConfig):
+    """Images with one class each; training set long-tailed, test set as the data set defines it."""
+
+    kind: ClassificationKind = "fashion_lt"
+    """fashion_lt and debug come with mien; the others read ``root``."""
+    root: str | None = field(default=None, metadata=NO_HASH)
+    """Folder (or JSON file) of the user's copy."""
+    size: int = 28
+    """Side of the square input, in pixels."""
+    channels: Literal[1, 3] = 1
+    """Grey or RGB input."""
+    imbalance: float | None = None
+    """Imbalance factor n_max / n_min of the training subset; unset = the images as they are."""
+    n_max: int | None = None
+    """Images of the largest class (default: as many as the smallest class has)."""
+    imbalance_kind: Literal["exp", "step"] = "exp"
+    """Exponential decay over classes, or one step in the middle."""
+    val_per_class: int = 10
+    """Images per class held out of training for validation, where the set has no validation split of its own."""
+    subset_seed: int = 0
+    """Which images the subset keeps."""
+    augment: Literal["none", "affine", "cifar", "imagenet"] = "affine"
+    """Training augmentation."""
+    mean: tuple[float, ...] = (0.5,)
+    """Normalisation mean, one value per channel."""
+    std: tuple[float, ...] = (0.5,)
+    """Normalisation standard deviation, one value per channel."""
+    workers: int = field(default=0, metadata=NO_HASH)
+    """Processes that read and augment; 0 = in the training process."""
+
+    def __post_init__(self) -> None:
+        check_range("data", "size", self.size, 8, 4096)
+        check_range("data", "imbalance", self.imbalance, 1.0, 1e9)
+        check_range("data", "n_max", self.n_max, 1)
+        check_range("data", "val_per_class", self.val_per_class, 0)
+        check_range("data", "workers", self.workers, 0, 256)
+        refuse_inapplicable(self, self.kind, {"imbalance": _SUBSAMPLED, "n_max": _SUBSAMPLED})
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise ConfigError(f"data.mean and data.std need {self.channels} value(s), one per channel")
+        if min(self.std) <= 0:
+            raise ConfigError(f"data.std={self.std} must be positive")
+        if self.n_max is not None and self.imbalance is None:
+            raise ConfigError("data.n_max needs data.imbalance")
+        if self.kind in _BUNDLED and self.root is not None:
+            raise ConfigError(f"data.root does not apply to the bundled set {self.kind!r}")
+        if self.kind not in _BUNDLED and self.root is None:
+            raise ConfigError(f"data.kind={self.kind!r} reads your copy: give its folder with --data.root DIR")
