@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from mien.core.config import NO_HASH, DataConfig, check_range, refuse_inapplicable
-from mien.core.errors import ConfigError
+from mien.core.errors import ConfigError, DataError
 
 ClassificationKind = Literal[
     "fashion_lt", "idx", "cifar10_lt", "cifar100_lt", "imagenet_lt", "places_lt", "inat2018", "json", "folder", "debug"
@@ -61,5 +62,17 @@ class ClassificationData(DataConfig):
             raise ConfigError("data.n_max needs data.imbalance")
         if self.kind in _BUNDLED and self.root is not None:
             raise ConfigError(f"data.root does not apply to the bundled set {self.kind!r}")
-        if self.kind not in _BUNDLED and self.root is None:
+
+    def require_root(self) -> Path:
+        """The folder of the user's copy.
+
+        Raises:
+            ConfigError: none was given.
+            DataError: it does not exist.
+        """
+        if self.root is None:
             raise ConfigError(f"data.kind={self.kind!r} reads your copy: give its folder with --data.root DIR")
+        path = Path(self.root).expanduser()
+        if not path.exists():
+            raise DataError(f"{path}: no such folder; check --data.root")
+        return path
