@@ -35,12 +35,15 @@ def _explained(path: Path) -> Iterator[None]:
         raise MienError(f"{path}: cannot write ({error.strerror or error}); check the folder") from error
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def sync_tree(folder: Path) -> None:
+    """Flushes every file below a folder to the disk, so that a rename of the folder means whole files."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            descriptor = os.open(file, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def write_bytes(path: str | Path, data: bytes) -> Path:
@@ -92,9 +95,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     try:
         with _explained(path):
             yield temporary
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    _sync(file)
+            sync_tree(temporary)
             old = path.parent / f".{path.name}.old"
             if path.exists():
                 shutil.rmtree(old, ignore_errors=True)

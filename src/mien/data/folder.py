@@ -1,0 +1,177 @@
+"""Any image folder: one folder per class, already split or not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from mien.core.errors import DataError
+from mien.core.images import SUFFIXES
+from mien.data.config import ClassificationData
+from mien.data.labelled import FileImages, LabelledImages, Splits
+from mien.data.lists import root_folder
+from mien.data.longtail import make_longtail, split_off
+
+TRAIN_NAMES = ("train", "training")
+VAL_NAMES = ("val", "valid", "validation")
+TEST_NAMES = ("test", "testing")
+VAL_SHARE, TEST_SHARE = 0.1, 0.2
+
+
+def folder_splits(config: ClassificationData) -> Splits:
+    """Splits of ``root/{train,val,test}/CLASS/*`` or of ``root/CLASS/*``; classes are sorted by folder name.
+
+    An unsplit folder is split by a hash of each file's name, 70/10/20 within each class, so the same files
+    give the same splits anywhere. Hidden files are ignored, other files that are no pictures are counted in
+    the note, links to folders are followed once. ``imbalance`` then thins out the training images.
+
+    Raises:
+        DataError: no class folders, or one without pictures (named).
+    """
+    root = root_folder(config)
+    scan = _Scan(root)
+    split = _split_folders(root)
+    sets = _given_splits(scan, split, config) if split else _hashed_splits(scan, _subfolders(root), config)
+    if config.imbalance is not None:
+        kept = make_longtail(
+            sets["train"].targets,
+            len(sets["train"].classes),
+            config.imbalance,
+            config.imbalance_kind,
+            config.n_max,
+            config.subset_seed,
+        )
+        sets["train"] = sets["train"].subset(kept)
+    return Splits(sets["train"], sets["val"], sets["test"], note="; ".join(scan.notes()))
+
+
+def _subfolders(folder: Path) -> list[str]:
+    return sorted(e.name for e in os.scandir(folder) if not e.name.startswith(".") and e.is_dir())
+
+
+def _split_folders(root: Path) -> dict[str, str]:
+    """Split -> its folder's name; empty if ``root`` holds classes.
+
+    A folder "train" is a split only if it holds folders itself: it may be a class of vehicles.
+    """
+    present = {name.lower(): name for name in reversed(_subfolders(root))}
+    found = {
+        part: next((present[name] for name in names if name in present), "")
+        for part, names in (("train", TRAIN_NAMES), ("val", VAL_NAMES), ("test", TEST_NAMES))
+    }
+    if not found["train"] or not _subfolders(root / found["train"]):
+        return {}
+    if not found["val"] and not found["test"]:
+        raise DataError(f"{root}: has {found['train']}, but neither val nor test beside it; add one")
+    return {part: name for part, name in found.items() if name}
+
+
+class _Scan:
+    """Lists the pictures of class folders, and remembers what it left out."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.remarks: list[str] = []
+        self.strangers: Counter[str] = Counter()
+
+    def pictures(self, folder: str) -> list[str]:
+        """Names relative to the root of the pictures below a folder, sorted.
+
+        Raises:
+            DataError: there is none.
+        """
+        names: list[str] = []
+        self._walk(folder, names, set())
+        if not names:
+            raise DataError(f"{self.root / folder}: no pictures in this class; add some or delete the folder")
+        return sorted(names)
+
+    def _walk(self, folder: str, names: list[str], seen: set[tuple[int, int]]) -> None:
+        status = os.stat(self.root / folder)
+        if (status.st_dev, status.st_ino) in seen:  # a link back up, or a second link to the same folder
+            return
+        seen.add((status.st_dev, status.st_ino))
+        for entry in sorted(os.scandir(self.root / folder), key=lambda e: e.name):
+            name = f"{folder}/{entry.name}"
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                self._walk(name, names, seen)
+            elif entry.name.lower().endswith(SUFFIXES):
+                names.append(name)
+            else:
+                self.strangers[Path(entry.name).suffix.lower() or "no ending"] += 1
+
+    def notes(self) -> list[str]:
+        """What a reader should know."""
+        if self.strangers:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in self.strangers.most_common(5))
+            self.remarks.append(f"{self.strangers.total()} files are no pictures and were left out ({kinds})")
+        return self.remarks
+
+
+def _given_splits(
+    scan: _Scan, split: dict[str, str], config: ClassificationData
+) -> dict[str, LabelledImages]:
+    classes = _subfolders(scan.root / split["train"])
+    _check_classes(scan.root / split["train"], classes)
+    sets: dict[str, LabelledImages] = {}
+    for part, folder in split.items():
+        here = _subfolders(scan.root / folder)
+        if unknown := sorted(set(here) - set(classes)):
+            raise DataError(
+                f"{scan.root / folder / unknown[0]}: no such class in {split['train']}; rename or move it"
+            )
+        if len(here) < len(classes):
+            scan.remarks.append(f"{folder} lacks {len(classes) - len(here)} of {len(classes)} classes")
+        names = [scan.pictures(f"{folder}/{c}") if c in here else [] for c in classes]
+        sets[part] = _images(scan.root, classes, names)
+    if len(sets) < 3:
+        if "test" not in sets:
+            sets["test"] = sets["val"]
+            scan.remarks.append(f"no test folder: {split['val']} is the test set")
+        sets["train"], sets["val"] = split_off(sets["train"], config.val_per_class, config.subset_seed)
+        scan.remarks.append(f"validation: {len(sets['val'])} images held out of training")
+    return sets
+
+
+def _hashed_splits(scan: _Scan, classes: list[str], config: ClassificationData) -> dict[str, LabelledImages]:
+    _check_classes(scan.root, classes)
+    parts: dict[str, list[list[str]]] = {"train": [], "val": [], "test": []}
+    single = []
+    for name in classes:
+        # By name inside the class, so that renaming or moving the folder changes nothing.
+        names = sorted(scan.pictures(name), key=lambda n: _rank(n.partition("/")[2]))
+        total = len(names)
+        test = max(round(TEST_SHARE * total), 1) if total > 1 else 0
+        val = min(round(VAL_SHARE * total), total - test - 1) if total > 1 else 0
+        parts["test"].append(sorted(names[:test]))
+        parts["val"].append(sorted(names[test : test + val]))
+        parts["train"].append(sorted(names[test + val :]))
+        single += [name] if total == 1 else []
+    if single:
+        shown = ", ".join(repr(n) for n in single[:5]) + (" ..." if len(single) > 5 else "")
+        scan.remarks.append(f"{len(single)} classes have one image, used for training only: {shown}")
+    sets: dict[str, LabelledImages] = {p: _images(scan.root, classes, names) for p, names in parts.items()}
+    scan.remarks.append("split 70/10/20 within each class by a hash of the file names")
+    return sets
+
+
+def _rank(name: str) -> bytes:
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+
+
+def _check_classes(folder: Path, classes: list[str]) -> None:
+    if len(classes) < 2:
+        raise DataError(
+            f"{folder}: {len(classes)} class folders, needs two or more; give the folder that holds one per class"
+        )
+
+
+def _images(root: Path, classes: list[str], names: list[list[str]]) -> FileImages:
+    labels = np.repeat(np.arange(len(classes)), [len(n) for n in names])
+    return FileImages(root, [name for group in names for name in group], labels, classes)

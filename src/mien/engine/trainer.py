@@ -1,0 +1,308 @@
+"""The training loop: one step after another over an `Experiment`, on one process or many (accelerate).
+
+Every random draw is a function of (seed, step), so a run that was killed and resumed equals one that was not,
+bit for bit at the same number of threads and processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mien.core import io
+from mien.core.config import Recipe, hash_recipe
+from mien.core.errors import ConfigError, MienError
+from mien.core.seeds import derive
+from mien.engine import checkpoint
+from mien.engine.runlog import RunLog
+from mien.engine.task import Clock, Experiment, ManualTask, Rng, StepOut
+from mien.optim.build import build_optimizer, lr_factor, set_lr
+from mien.optim.sam import frozen_batch_statistics
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Watcher = Callable[[Clock, dict[str, float]], None]
+"""Called after every step with the clock and, on logging steps, the averaged logs."""
+
+
+class Trainer:
+    """Trains one experiment in one run folder.
+
+    Args:
+        experiment: what the method's ``build`` made of the recipe.
+        recipe: schedule, optimiser and seed.
+        folder: the run folder.
+        watch: called after each step.
+    """
+
+    device: torch.device
+
+    def __init__(self, experiment: Experiment, recipe: Recipe, folder: Path, watch: Watcher | None = None) -> None:
+        self.experiment, self.recipe, self.folder, self.watch = experiment, recipe, folder, watch
+        self.schedule = recipe.schedule
+        self.accelerator = make_accelerator(self.schedule.precision)
+        self.device = self.accelerator.device
+        world = self.accelerator.num_processes
+        self.steps_per_epoch = experiment.source.steps_per_epoch(world)
+        self.steps = self.schedule.steps or max(1, round(self.schedule.epochs * self.steps_per_epoch))
+        self.log = RunLog(folder, active=self.accelerator.is_main_process)
+        self.step, self.seconds, self.best = 0, 0.0, -float("inf")
+        self._stop = False
+        self._place()
+
+    def _place(self) -> None:
+        """Moves, wraps and prepares the task and its optimisers."""
+        task = self.experiment.task
+        if self.schedule.channels_last:
+            task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.schedule.sync_bn and self.accelerator.num_processes > 1 and self.device.type == "cuda":
+            task = nn.SyncBatchNorm.convert_sync_batchnorm(task)
+        task.place_held(self.device)
+        self.task = task
+        if isinstance(task, ManualTask):
+            self.prepared = self.accelerator.prepare(task)
+            self.optimizers = {n: self.accelerator.prepare(o) for n, o in task.configure().items()}
+        else:
+            optimizer = build_optimizer(self.recipe.optim, task.param_groups(self.recipe.optim.weight_decay))
+            if getattr(optimizer, "two_pass", False) and self.schedule.precision == "fp16":
+                raise ConfigError(f"optim.kind={self.recipe.optim.kind!r} works in fp32 and bf16; set schedule.precision")
+            self.prepared, wrapped = self.accelerator.prepare(task, optimizer)
+            self.optimizers = {"main": wrapped}
+        self.average = _average(task, self.schedule.ema)
+
+    def kept(self) -> nn.Module:
+        """The net whose weights are kept: the moving average if there is one."""
+        task = self.task if self.average is None else self.average.module
+        return task.exported()  # type: ignore[no-any-return,union-attr,operator]
+
+    def run(self, max_steps: int | None = None) -> dict[str, float]:
+        """Trains from the newest checkpoint of the folder to the end, or at most to step ``max_steps``.
+
+        Returns:
+            Validation scores of the kept weights (empty if the experiment has none).
+
+        Raises:
+            MienError: stopped by a signal (a checkpoint is written first), the loss is not finite, or the disk is full.
+        """
+        found = checkpoint.latest(self.folder)
+        if found is not None:
+            state = checkpoint.load(self.accelerator, found, hash_recipe(self.recipe), self.average)
+            self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+            self.log.rewind(self.step)
+        else:
+            self.log.start(self.accelerator.num_processes)
+        last = min(self.steps, max_steps or self.steps)
+        began = time.perf_counter() - self.seconds
+        with _deterministic(), self._signals():
+            stream = self.experiment.source.stream(
+                self.step, self.accelerator.process_index, self.accelerator.num_processes
+            )
+            self.task.train()
+            while self.step < last:
+                self._one_step(stream)
+                self.seconds = time.perf_counter() - began
+                self._after_step(last)
+        scores = self._finish()
+        return scores
+
+    def _one_step(self, stream: Iterator[list[Any]]) -> None:
+        clock = Clock(self.step, self.steps, self.steps_per_epoch)
+        factor = lr_factor(self.schedule, self.step, self.steps, self.steps_per_epoch)
+        for optimizer in self.optimizers.values():
+            set_lr(optimizer, factor)
+        asked = time.perf_counter()
+        batches = [b.to(self.device, channels_last=self.schedule.channels_last) for b in next(stream)]
+        waited = time.perf_counter() - asked
+        if isinstance(self.task, ManualTask):
+            out = StepOut(*_mean([self._manual(batch, clock) for batch in batches]))
+        else:
+            out = self._automatic(batches, clock)
+        if self.average is not None:
+            self.average.update_parameters(self.task)
+        self.step += 1
+        images = sum(len(b) for b in batches)
+        self.log.collect(out, waited, time.perf_counter() - asked, images, factor * self.recipe.optim.lr)
+
+    def _manual(self, batch: Any, clock: Clock) -> StepOut:
+        torch.manual_seed(self._seed(0))
+        return self.prepared(batch, clock, self)  # type: ignore[no-any-return]
+
+    def _automatic(self, batches: list[Any], clock: Clock) -> StepOut:
+        """One optimiser step; a two-pass optimiser calls the closure again at its perturbed point."""
+        optimizer = self.optimizers["main"]
+        total = sum(len(b) for b in batches)
+        outs: list[list[StepOut]] = []
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            again = frozen_batch_statistics(self.task) if outs else contextlib.nullcontext()
+            outs.append([])
+            with again:
+                for i, batch in enumerate(batches):
+                    is_last = i == len(batches) - 1
+                    sync = contextlib.nullcontext() if is_last else self.accelerator.no_sync(self.prepared)
+                    with sync:
+                        seed = self._seed(i)
+                        torch.manual_seed(seed)
+                        out: StepOut = self.prepared(batch, clock, Rng(seed))
+                        self.accelerator.backward(out.loss * (len(batch) / total))
+                    outs[-1].append(out)
+            if self.schedule.grad_clip:
+                self.accelerator.clip_grad_norm_(self.task.parameters(), self.schedule.grad_clip)
+            return torch.stack([o.loss.detach() for o in outs[-1]]).mean()
+
+        if getattr(optimizer.optimizer, "two_pass", False):
+            optimizer.step(closure)
+        else:
+            closure()
+            optimizer.step()
+        return StepOut(*_mean(outs[0]))
+
+    def _seed(self, micro: int) -> int:
+        return derive(self.recipe.seed, "step", self.step, self.accelerator.process_index, micro)
+
+    # What a ManualTask gets: this trainer, as its UpdateContext.
+    def backward(self, loss: Tensor) -> None:
+        """Backward with the engine's precision and gradient averaging over processes."""
+        self.accelerator.backward(loss)
+
+    def lr_factor(self) -> float:
+        """The schedule's factor at this step."""
+        return lr_factor(self.schedule, self.step, self.steps, self.steps_per_epoch)
+
+    def _after_step(self, last: int) -> None:
+        clock = Clock(self.step, self.steps, self.steps_per_epoch)
+        is_log = self.step % self.schedule.log_every == 0 or self.step == last
+        logs = self.log.flush(clock) if is_log else {}
+        if logs and not all(v == v and abs(v) != float("inf") for v in logs.values()):
+            raise MienError(
+                f"{self.folder}: the loss is not finite at step {self.step} ({logs}); lower --optim.lr or clip gradients"
+            )
+        if self.watch is not None:
+            self.watch(clock, logs)
+        every = self.schedule.eval_every * self.steps_per_epoch
+        if every and self.step < last and self.step % max(1, round(every)) == 0:
+            self._validate()
+        interval = self.schedule.checkpoint_every
+        if self._stop or (interval and self.step < last and self.step % interval == 0):
+            self.save_checkpoint()
+        if self._stop:
+            raise MienError(f"stopped at step {self.step}; go on with: mien train --resume {self.folder}")
+
+    def save_checkpoint(self) -> None:
+        """Writes a checkpoint of this moment."""
+        state = {
+            "step": self.step,
+            "key": hash_recipe(self.recipe),
+            "processes": self.accelerator.num_processes,
+            "seconds": round(self.seconds, 3),
+            "best": self.best,
+        }
+        checkpoint.save(self.accelerator, self.folder, state, self.average)
+
+    def _validate(self) -> dict[str, float]:
+        """Scores on the validation split; keeps the weights if they are the best so far."""
+        if self.experiment.validate is None:
+            return {}
+        net = self.kept().eval()
+        scores = self.experiment.validate(net, self.device)
+        self.task.train()
+        self.log.validation(self.step, scores)
+        first = next(iter(scores.values()))
+        if self.schedule.select == "best" and first > self.best and self.accelerator.is_main_process:
+            checkpoint.save_weights(net, self.folder / "best.safetensors")
+        self.best = max(self.best, first)
+        return scores
+
+    def _finish(self) -> dict[str, float]:
+        """Validates, writes weights, facts and report, and drops the checkpoints of a finished run."""
+        scores = self._validate()
+        if self.accelerator.is_main_process:
+            best = self.folder / "best.safetensors"
+            if self.schedule.select == "best" and best.exists():
+                shutil.copyfile(best, self.folder / ".weights.part")
+                os.replace(self.folder / ".weights.part", self.folder / "weights.safetensors")
+            else:
+                checkpoint.save_weights(self.kept(), self.folder / "weights.safetensors")
+            self._write_facts()
+            self.log.finish(self.recipe, self.seconds, self.step, scores)
+            if self.step >= self.steps:
+                shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        return scores
+
+    def _write_facts(self) -> None:
+        make = self.experiment.facts
+        io.write_json(self.folder / "facts.json", make(self.kept().eval(), self.device) if make else {})
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the step, write a checkpoint, and then stop."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ask(*_: object) -> None:
+            self._stop = True
+
+        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def make_accelerator(precision: str) -> Accelerator:
+    """An `accelerate.Accelerator` for this machine: CUDA when there is one, else the CPU.
+
+    Raises:
+        ConfigError: fp16 without a GPU.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    on_cpu = not torch.cuda.is_available()
+    if precision == "fp16" and on_cpu:
+        raise ConfigError("schedule.precision='fp16' needs a GPU; use bf16 or fp32 on a CPU")
+    # One process may train several stages of different precision; accelerate keeps the first one's otherwise.
+    AcceleratorState._reset_state()
+    return Accelerator(mixed_precision={"fp32": "no"}.get(precision, precision), cpu=on_cpu)
+
+
+def _average(task: nn.Module, decay: float | None) -> Any:
+    if decay is None:
+        return None
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    return AveragedModel(task, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def _mean(outs: list[StepOut]) -> tuple[Tensor, dict[str, Tensor]]:
+    loss = torch.stack([o.loss.detach() for o in outs]).mean()
+    names = outs[0].logs
+    return loss, {n: torch.stack([o.logs[n].detach() for o in outs]).mean() for n in names}
+
+
+@contextlib.contextmanager
+def _deterministic() -> Iterator[None]:
+    """Deterministic kernels inside, as before outside."""
+    was, only_warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(was, warn_only=only_warned)
+

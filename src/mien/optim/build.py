@@ -1,0 +1,58 @@
+"""Optimisers and learning rates from config."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mien.core.config import SAM_KINDS, OptimConfig, ScheduleConfig
+from mien.optim.sam import SAM
+
+Params = Iterable[Tensor] | Iterable[dict[str, Any]]
+
+
+def build_optimizer(config: OptimConfig, params: Params) -> Optimizer:
+    """The optimiser of a config; SAM-type ones wrap their base."""
+    if config.kind in SAM_KINDS:
+        base = _base(config.base or "sgd", config, params)
+        return SAM(base, rho=0.05 if config.rho is None else config.rho)
+    return _base(config.kind, config, params)
+
+
+def _base(kind: str, config: OptimConfig, params: Params) -> Optimizer:
+    if kind == "sgd":
+        momentum = 0.9 if config.momentum is None else config.momentum
+        return torch.optim.SGD(
+            params, config.lr, momentum=momentum, nesterov=momentum > 0, weight_decay=config.weight_decay
+        )
+    adam = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
+    return adam(params, config.lr, weight_decay=config.weight_decay)
+
+
+def lr_factor(schedule: ScheduleConfig, step: int, steps: int, steps_per_epoch: int) -> float:
+    """Learning rate of a step as a factor of the peak.
+
+    Warm-up is linear in steps from 1/3: f = (1 - e/W)/3 + e/W at e epochs of W. It replaces the rule's factor
+    while it lasts.
+    """
+    epoch = step / steps_per_epoch
+    if epoch < schedule.warmup_epochs:
+        done = epoch / schedule.warmup_epochs
+        return (1 - done) / 3 + done
+    if schedule.lr_rule == "cosine":
+        return schedule.lr_end + (1 - schedule.lr_end) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+    if schedule.lr_rule == "multistep":
+        return float(schedule.gamma ** sum(epoch >= m for m in schedule.milestones))
+    return 1.0
+
+
+def set_lr(optimizer: Optimizer, factor: float) -> None:
+    """Sets every group's learning rate to ``factor`` times its first value."""
+    for group in optimizer.param_groups:
+        group.setdefault("peak_lr", group["lr"])
+        group["lr"] = group["peak_lr"] * factor
