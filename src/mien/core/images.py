@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import stat
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.errors import DataError, LimitError, ShapeError
+from mien.core.errors import DataError, LimitError, MienError, ShapeError
 from mien.core.limits import max_image_bytes, max_image_pixels
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 ImageInput: TypeAlias = "str | Path | bytes | Image | NDArray[Any] | Any"
 """A path, the bytes of a file, a PIL image, an array (HWC or HW, uint8) or a tensor (CHW float in [0,1])."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "MPO")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # MPO is opened as JPEG
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pnm")
 
 
@@ -41,7 +44,8 @@ def read_image(source: ImageInput, *, name: str | None = None) -> NDArray[np.uin
     from PIL import Image
 
     if isinstance(source, Image.Image):
-        return _to_rgb(source, name or "image")
+        with _explained(name or "image"):
+            return _to_rgb(source, name or "image")
     if isinstance(source, (str, Path)):
         return _decode(_bounded_bytes(Path(source)), name or str(source))
     if isinstance(source, (bytes, bytearray)):
@@ -53,9 +57,10 @@ def read_image(source: ImageInput, *, name: str | None = None) -> NDArray[np.uin
 
 def _bounded_bytes(path: Path) -> bytes:
     try:
-        if path.is_dir():
-            raise DataError(f"{path}: a folder, not a picture")
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or device might never end
+            raise DataError(f"{path}: {'a folder' if path.is_dir() else 'no ordinary file'}, not a picture")
+        size = status.st_size
         if size > max_image_bytes():
             raise LimitError(
                 f"{path}: {size} bytes, more than the {max_image_bytes()} allowed (MIEN_MAX_IMAGE_BYTES)"
@@ -65,24 +70,35 @@ def _bounded_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: no such file; check the path") from None
     except OSError as error:
         raise DataError(f"{path}: cannot read ({error.strerror or error})") from None
+    except ValueError as error:  # a null byte in the name
+        raise DataError(f"{str(path)!r}: no file name ({error}); check the path") from None
 
 
 def _decode(data: bytes, name: str) -> NDArray[np.uint8]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if not data:
         raise DataError(f"{name}: empty file")
+    with _explained(name), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _check_header(image, name)
+        return _to_rgb(image, name)
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_header(image, name)
-                return _to_rgb(image, name)
+            yield
+    except MienError:
+        raise
     except UnidentifiedImageError:
         raise DataError(f"{name}: not a picture of a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
         raise LimitError(f"{name}: far more pixels than the {max_image_pixels()} allowed") from None
-    except (OSError, ValueError, SyntaxError, EOFError, OverflowError, IndexError, KeyError) as error:
+    except Exception as error:  # Pillow's parsers raise nearly anything on damaged bytes
         raise DataError(f"{name}: damaged or truncated picture ({error})") from None
 
 

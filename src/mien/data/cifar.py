@@ -17,7 +17,7 @@ from mien.core.limits import max_array_bytes
 from mien.data.config import ClassificationData
 from mien.data.labelled import ArrayImages, Splits
 from mien.data.lists import empty_classes_note, root_folder
-from mien.data.longtail import hold_out, make_longtail, take
+from mien.data.longtail import configured, hold_out, take
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ def read_batch(path: Path) -> dict[str, Any]:
         LimitError: larger than `max_array_bytes`.
     """
     try:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; unpack the python version of the set here")
         if (size := path.stat().st_size) > max_array_bytes():
             limit = max_array_bytes()
             raise LimitError(f"{path}: {size} bytes, more than the {limit} allowed (MIEN_MAX_ARRAY_BYTES)")
         data = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; unpack the python version of the set here") from None
     except OSError as error:
         raise DataError(f"{path}: cannot read ({error.strerror or error})") from None
     try:
@@ -153,7 +153,7 @@ def cifar_folder(root: Path, layout: Layout) -> Path:
 
 
 def cifar_splits(config: ClassificationData) -> Splits:
-    """CIFAR-10-LT or CIFAR-100-LT: a long-tailed training subset if ``imbalance`` is set; the test set as it is.
+    """CIFAR-10-LT or CIFAR-100-LT: training long-tailed if ``imbalance`` is set, the test set as it is.
 
     The sets have no validation split. A class gives validation images that the subset left over if there are
     ``val_per_class`` of them, else some of its training images (always so for class 0, of which the subset
@@ -183,21 +183,13 @@ def cifar_splits(config: ClassificationData) -> Splits:
 def _chosen(
     everything: ArrayImages, config: ClassificationData, layout: Layout
 ) -> tuple[NDArray[np.int64], str]:
-    if config.imbalance is None:
-        return np.arange(len(everything)), ""
-    n_max, note = config.n_max or layout.n_max, ""
-    if config.n_max is None and (least := int(everything.counts().min())) < n_max:
-        note = f"n_max is {least}, not {n_max}: a class has no more images (a partial copy?)"
-        n_max = least
-    chosen = make_longtail(
-        everything.targets,
-        layout.num_classes,
-        config.imbalance,
-        config.imbalance_kind,
-        n_max or None,  # 0: let the error say which class is empty
-        config.subset_seed,
-    )
-    return chosen, note
+    n_max, note = layout.n_max, ""
+    if config.imbalance is not None and config.n_max is None:
+        n_max = min(n_max, int(everything.counts().min()))
+        if n_max < layout.n_max:
+            note = f"n_max is {n_max}, not {layout.n_max}: a class has no more images (a partial copy?)"
+    # 0 becomes None: the error then says which class is empty.
+    return configured(everything.targets, layout.num_classes, config, n_max or None), note
 
 
 def _validation(

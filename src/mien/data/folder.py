@@ -14,7 +14,7 @@ from mien.core.images import SUFFIXES
 from mien.data.config import ClassificationData
 from mien.data.labelled import FileImages, LabelledImages, Splits
 from mien.data.lists import root_folder
-from mien.data.longtail import make_longtail, split_off
+from mien.data.longtail import configured, split_off
 
 TRAIN_NAMES = ("train", "training")
 VAL_NAMES = ("val", "valid", "validation")
@@ -36,21 +36,24 @@ def folder_splits(config: ClassificationData) -> Splits:
     scan = _Scan(root)
     split = _split_folders(root)
     sets = _given_splits(scan, split, config) if split else _hashed_splits(scan, _subfolders(root), config)
-    if config.imbalance is not None:
-        kept = make_longtail(
-            sets["train"].targets,
-            len(sets["train"].classes),
-            config.imbalance,
-            config.imbalance_kind,
-            config.n_max,
-            config.subset_seed,
-        )
-        sets["train"] = sets["train"].subset(kept)
-    return Splits(sets["train"], sets["val"], sets["test"], note="; ".join(scan.notes()))
+    train = sets["train"]
+    train = train.subset(configured(train.targets, len(train.classes), config))
+    return Splits(train, sets["val"], sets["test"], note="; ".join(scan.notes()))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, sorted by name, without hidden files."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot list the folder ({error.strerror}); check its permissions"
+        ) from None
 
 
 def _subfolders(folder: Path) -> list[str]:
-    return sorted(e.name for e in os.scandir(folder) if not e.name.startswith(".") and e.is_dir())
+    return [entry.name for entry in _entries(folder) if entry.is_dir()]
 
 
 def _split_folders(root: Path) -> dict[str, str]:
@@ -95,10 +98,8 @@ class _Scan:
         if (status.st_dev, status.st_ino) in seen:  # a link back up, or a second link to the same folder
             return
         seen.add((status.st_dev, status.st_ino))
-        for entry in sorted(os.scandir(self.root / folder), key=lambda e: e.name):
+        for entry in _entries(self.root / folder):
             name = f"{folder}/{entry.name}"
-            if entry.name.startswith("."):
-                continue
             if entry.is_dir():
                 self._walk(name, names, seen)
             elif entry.name.lower().endswith(SUFFIXES):
@@ -168,7 +169,7 @@ def _rank(name: str) -> bytes:
 def _check_classes(folder: Path, classes: list[str]) -> None:
     if len(classes) < 2:
         raise DataError(
-            f"{folder}: {len(classes)} class folders, needs two or more; give the folder that holds one per class"
+            f"{folder}: {len(classes)} class folders, needs two or more; give the folder that holds them"
         )
 
 

@@ -13,23 +13,12 @@ from numpy.typing import NDArray
 
 from mien.core.errors import DataError, LimitError
 from mien.core.limits import max_array_bytes
+from mien.data.bundled import FASHION_CLASSES
 from mien.data.config import ClassificationData
 from mien.data.labelled import ArrayImages, Splits
 from mien.data.lists import empty_classes_note, root_folder
-from mien.data.longtail import hold_out, make_longtail
+from mien.data.longtail import configured, hold_out
 
-FASHION = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
 FILES = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 """The usual four, each followed by ``-idx3-ubyte`` or ``-idx1-ubyte``."""
 _TYPES = {0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
@@ -123,16 +112,7 @@ def idx_splits(config: ClassificationData) -> Splits:
     classes = _classes(folder, 1 + int(max(labels.max(), test_labels.max())))
     everything = ArrayImages(images, labels, classes)
     train, held = hold_out(everything.targets, config.val_per_class, len(classes), config.subset_seed)
-    if config.imbalance is not None:
-        kept = make_longtail(
-            everything.targets[train],
-            len(classes),
-            config.imbalance,
-            config.imbalance_kind,
-            config.n_max,
-            config.subset_seed,
-        )
-        train = train[kept]
+    train = train[configured(everything.targets[train], len(classes), config)]
     chosen = everything.subset(train)
     note = f"validation: {len(held)} images held out of {len(everything)} training images"
     return Splits(
@@ -164,8 +144,8 @@ def _checked(folder: Path, stem: str, rank: int) -> tuple[NDArray[np.uint8], Pat
 
 def _classes(folder: Path, count: int) -> tuple[str, ...]:
     absolute = folder.resolve()
-    if count <= len(FASHION) and any(
+    if count <= len(FASHION_CLASSES) and any(
         "fashion" in name.lower() for name in (absolute.name, absolute.parent.name)
     ):
-        return FASHION
+        return FASHION_CLASSES
     return tuple(str(i) for i in range(count))

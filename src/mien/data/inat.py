@@ -16,7 +16,7 @@ from mien.data.longtail import split_off
 
 
 def inat_splits(config: ClassificationData) -> Splits:
-    """iNaturalist 2018: training and validation out of ``train2018.json``, test = ``val2018.json``.
+    """Splits of iNaturalist 2018: training and validation out of ``train2018.json``, test = ``val2018.json``.
 
     Classes are the categories of the training file in the order of their ids, which need not be contiguous.
 

@@ -24,8 +24,8 @@ PARTS = ("train", "val", "test")
 def json_files(config: ClassificationData) -> dict[str, Path]:
     """The split files that exist, by split.
 
-    ``root`` is a folder with ``train.json`` and so on, or the training file itself; then its siblings are named
-    like it, with "val" or "test" for the last "train" (``Places_LT_train.json``).
+    ``root`` is a folder with ``train.json`` and so on, or the training file itself; then its siblings are
+    named like it, with "val" or "test" for the last "train" (``Places_LT_train.json``).
     """
     given = Path(config.root or "").expanduser()
     if not given.is_file():
@@ -60,7 +60,7 @@ def read_annotations(path: Path) -> tuple[list[dict[str, Any]], int]:
     for place, entry in enumerate(annotations):
         if not 0 <= entry["category_id"] < count:
             raise DataError(
-                f"{path}: annotations[{place}] has category_id {entry['category_id']}; classes are 0..{count - 1}"
+                f"{path}: annotations[{place}] has category_id {entry['category_id']}, not in 0..{count - 1}"
             )
         safe_name(entry["fpath"], f"{path}: annotations[{place}]")
     return annotations, count
@@ -69,8 +69,8 @@ def read_annotations(path: Path) -> tuple[list[dict[str, Any]], int]:
 def json_splits(config: ClassificationData) -> Splits:
     """Splits from ``train.json``, ``val.json``, ``test.json``; ``fpath`` is relative to their folder.
 
-    Without ``test.json``, ``val.json`` is the test set; in that case, and without ``val.json``, validation images
-    are held out of training, so that nothing is chosen on the test set.
+    Without ``test.json``, ``val.json`` is the test set; then, and without ``val.json``, validation images are
+    held out of training, so that nothing is chosen on the test set.
     """
     files = json_files(config)
     sets: dict[str, LabelledImages] = {}

@@ -85,7 +85,7 @@ def imagenet_splits(config: ClassificationData) -> Splits:
     train, val, test = (
         _listed(root, f"ImageNet_LT_{part}.txt", IMAGENET_CLASSES) for part in ("train", "val", "test")
     )
-    classes = _named(train, IMAGENET_CLASSES, skip=1)
+    classes = _named(train, IMAGENET_CLASSES)
     note = f"test: ImageNet_LT_test.txt, {len(test[0])} images"
     return _splits([_images(root, listed, classes) for listed in (train, val, test)], note)
 
@@ -93,13 +93,13 @@ def imagenet_splits(config: ClassificationData) -> Splits:
 def places_splits(config: ClassificationData) -> Splits:
     """Places-LT: ``Places_LT_{train,val,test}.txt`` in ``root``, pictures below it.
 
-    Without the test list (the released JSON had none), the val list is the test set, and validation images are
-    held out of training, so that nothing is chosen on the test set; the note says which.
+    Without the test list (the released JSON had none), the val list is the test set, and validation images
+    are held out of training, so that nothing is chosen on the test set; the note says which.
     """
     root = root_folder(config)
     parts = ["train", "val", "test"] if (root / "Places_LT_test.txt").is_file() else ["train", "val"]
     lists = [_listed(root, f"Places_LT_{part}.txt", PLACES_CLASSES) for part in parts]
-    classes = _named(lists[0], PLACES_CLASSES, skip=1)
+    classes = _named(lists[0], PLACES_CLASSES)
     sets = [_images(root, listed, classes) for listed in lists]
     if len(sets) == 2:
         train, val = split_off(sets[0], config.val_per_class, config.subset_seed)
@@ -126,10 +126,10 @@ def _listed(root: Path, name: str, num_classes: int) -> tuple[list[str], list[in
     return read_list(root / name, num_classes)
 
 
-def _named(listed: tuple[list[str], list[int]], num_classes: int, *, skip: int) -> tuple[str, ...]:
-    """Class names from the folders of the training list (below the first ``skip``), else the label's number."""
+def _named(listed: tuple[list[str], list[int]], num_classes: int) -> tuple[str, ...]:
+    """Class names from the folders of the training list (below its first), else numbers."""
     folders: dict[int, str] = {}
     for name, label in zip(*listed, strict=True):
-        folders.setdefault(label, "/".join(PurePosixPath(name).parts[skip:-1]))
+        folders.setdefault(label, "/".join(PurePosixPath(name).parts[1:-1]))
     names = [folders.get(i) or str(i) for i in range(num_classes)]
     return tuple(names) if len(set(names)) == num_classes else tuple(str(i) for i in range(num_classes))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mien.core.errors import ConfigError, DataError
 from mien.core.seeds import derive
+from mien.data.config import ClassificationData
 from mien.data.labelled import LabelledImages
 
 ImbalanceKind = Literal["exp", "step"]
@@ -85,8 +86,8 @@ def make_longtail(
     if (small := np.flatnonzero(has < needs)).size:
         c = int(small[0])
         raise DataError(
-            f"class {c} has {has[c]} images but needs {needs[c]} (n_max={n_max}, imbalance={imbalance_factor:g},"
-            f" {small.size} of {num_classes} classes too small); lower n_max"
+            f"class {c} has {has[c]} images but needs {needs[c]} (n_max={n_max}, IF={imbalance_factor:g});"
+            f" lower n_max ({small.size} of {num_classes} classes too small)"
         )
     return take(targets, needs, seed, "longtail")
 
@@ -123,6 +124,25 @@ def hold_out(
     has = np.array([len(p) for p in _places(targets, num_classes)])
     held = take(targets, np.minimum(per_class, np.maximum(has - 1, 0)), seed, "hold_out")
     return np.setdiff1d(np.arange(len(targets)), held), held
+
+
+def configured(
+    targets: NDArray[Any], num_classes: int, config: ClassificationData, n_max: int | None = None
+) -> NDArray[np.int64]:
+    """Places that a config's long-tailed subset keeps: all of them where ``imbalance`` is unset.
+
+    Args:
+        targets: (N,) class indices.
+        num_classes: C.
+        config: imbalance, imbalance_kind, subset_seed, and n_max if set.
+        n_max: used where the config sets none.
+    """
+    if config.imbalance is None:
+        return np.arange(len(targets))
+    largest = config.n_max if config.n_max is not None else n_max
+    return make_longtail(
+        targets, num_classes, config.imbalance, config.imbalance_kind, largest, config.subset_seed
+    )
 
 
 def split_off(images: LabelledImages, per_class: int, seed: int) -> tuple[LabelledImages, LabelledImages]:

@@ -65,6 +65,12 @@ class RunLog:
         self._waited, self._took = self._waited + waited, self._took + took
         self._images, self._lr = self._images + images, lr
 
+    def collected(self) -> float:
+        """Seconds waited for data since the last look; forgets the steps collected so far."""
+        waited = self._waited
+        self._outs, self._waited, self._took, self._images = [], 0.0, 0.0, 0
+        return waited
+
     def flush(self, clock: Clock) -> dict[str, float]:
         """Writes the means since the last line and returns them."""
         if not self._outs:
@@ -83,7 +89,7 @@ class RunLog:
                 "waiting": round(self._waited / max(self._took, 1e-9), 4),
             }
             io.append_line(self.path, record)
-        self._outs, self._waited, self._took, self._images = [], 0.0, 0.0, 0
+        self.collected()
         return logs
 
     def validation(self, step: int, scores: dict[str, float]) -> None:

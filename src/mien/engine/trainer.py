@@ -110,13 +110,15 @@ class Trainer:
             )
             self.task.train()
             while self.step < last:
-                self._one_step(stream)
+                self.one_step(stream)
                 self.seconds = time.perf_counter() - began
                 self._after_step(last)
-        scores = self._finish()
-        return scores
+        if self.step < self.steps and self.schedule.checkpoint_every:
+            self.save_checkpoint()  # a run cut short by max_steps can go on
+        return self._finish()
 
-    def _one_step(self, stream: Iterator[list[Any]]) -> None:
+    def one_step(self, stream: Iterator[list[Any]]) -> None:
+        """One optimiser step on the next micro-batches of the stream."""
         clock = Clock(self.step, self.steps, self.steps_per_epoch)
         factor = lr_factor(self.schedule, self.step, self.steps, self.steps_per_epoch)
         for optimizer in self.optimizers.values():

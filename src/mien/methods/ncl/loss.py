@@ -48,7 +48,7 @@ def balanced_cross_entropy(logits: Tensor, target: Tensor, prior: Tensor) -> Ten
 def hard_category_mask(logits: Tensor, target: Tensor, n_hard: int) -> Tensor:
     """The hard set H_i of eq. (3): the target, then the n_hard - 1 negatives with the highest raw score.
 
-    Not differentiated; ties go to the lowest class index. O(B C log C).
+    Not differentiated; ties go to the lowest class index. O(B (C + n_hard log n_hard)).
 
     Args:
         logits: ``(B, C)`` raw logits of expert 0.
@@ -66,17 +66,15 @@ def hard_category_mask(logits: Tensor, target: Tensor, n_hard: int) -> Tensor:
     if not 1 <= n_hard <= logits.shape[1]:
         raise ConfigError(f"n_hard={n_hard} is outside 1..{logits.shape[1]} (the number of classes)")
     with torch.no_grad():
-        # +inf in float32 puts the target first in any precision of the logits; stable sort = lowest index first.
+        # +inf in float32 puts the target first in any precision of the logits.
         forced = logits.detach().float().scatter(1, target[:, None], float("inf"))
-        if n_hard * 4 < logits.shape[1] and not _has_ties(forced, n_hard):
-            return forced.topk(n_hard, dim=1).indices
-        return forced.sort(dim=1, descending=True, stable=True).indices[:, :n_hard]
-
-
-def _has_ties(scores_BC: Tensor, n_hard: int) -> bool:
-    """Whether topk's choice or order could depend on equal scores among the first n_hard + 1."""
-    top = scores_BC.topk(min(n_hard + 1, scores_BC.shape[1]), dim=1).values
-    return bool((top[:, 1:] == top[:, :-1]).any())
+        scores, index = forced.topk(n_hard, dim=1)
+        # Ties make topk's choice or order arbitrary: then a stable sort, lowest index first.
+        is_tied = (forced >= scores[:, -1:]).sum(1) > n_hard
+        is_tied |= (scores[:, 1:] == scores[:, :-1]).any(1)
+        if bool(is_tied.any()):
+            index[is_tied] = forced[is_tied].sort(dim=1, descending=True, stable=True).indices[:, :n_hard]
+        return index
 
 
 def _adjusted(logits: Tensor, prior: Tensor) -> Tensor:
@@ -97,19 +95,43 @@ def _gathered(adjusted: Tensor, index_BN: Tensor) -> Tensor:
     return adjusted.gather(-1, index_BN.expand(*adjusted.shape[:-1], index_BN.shape[-1]))
 
 
-def pairwise_kl(logp_QBC: Tensor) -> Tensor:
-    """sum_{a != b} mean_i KL(q_a || q_b) of eq. (4) from log-probabilities ``(Q, B, C)``.
+def _partial(adjusted: Tensor, logp: Tensor, index: Tensor | None, mode: HcmMode) -> Tensor:
+    """Log-probabilities on the hard sets in one of the three ways; all of ``logp`` without a hard set.
 
-    Uses sum_{a,b} p_a . (l_a - l_b) = Q sum_a p_a . l_a - (sum_a p_a) . (sum_b l_b): O(Q B C), not O(Q^2 B C).
+    Args:
+        adjusted: ``(..., B, C)`` of eq. (1).
+        logp: its log-softmax.
+        index: ``(B, N)``.
+        mode: see `balanced_online_distillation`.
+    """
+    if index is None:
+        return logp
+    if mode == "set":
+        return _gathered(adjusted, index).log_softmax(-1)
+    if mode == "zero":
+        return _zeroed(adjusted, index).log_softmax(-1)
+    # Departs from the released code: gather instead of multiplying by a mask, whose 0 ln 0 gradient is NaN.
+    return _gathered(logp, index)
+
+
+def pairwise_kl(logp_QXC: Tensor) -> Tensor:
+    """sum_{a != b} KL(q_a || q_b) of eq. (4) for each row X: log-probabilities ``(Q, ..., C)`` -> ``(...)``.
+
+    Uses sum_{a,b} p_a . (l_a - l_b) = Q sum_a p_a . l_a - (sum_a p_a) . (sum_b l_b): O(Q C), not O(Q^2 C), a row.
     For Q = 2 the equal and numerically kinder (p_1 - p_2) . (l_1 - l_2) is used.
     """
-    p = logp_QBC.exp()
-    if len(logp_QBC) == 2:
-        terms = (p[0] - p[1]) * (logp_QBC[0] - logp_QBC[1])
-    else:
-        centred = logp_QBC - logp_QBC.mean(dim=0)  # the same sum, without cancellation of large log-probabilities
-        terms = len(p) * (p * centred).sum(0) - p.sum(0) * centred.sum(0)
-    return terms.sum(-1).mean()
+    p = logp_QXC.exp()
+    if len(p) == 2:
+        return ((p[0] - p[1]) * (logp_QXC[0] - logp_QXC[1])).sum(-1)
+    centred = logp_QXC - logp_QXC.mean(dim=0)  # same sum (its second part is 0), no cancellation of large values
+    return len(p) * (p * centred).sum((0, -1))
+
+
+def _factor(q: int, mode: HcmMode, reduction: Reduction) -> float:
+    """What multiplies the sum over ordered pairs."""
+    if reduction == "paper":
+        return 1.0 / (q * (q - 1))
+    return 1.0 / (q - 1) if mode == "zero" else 2.0 / (q * (q - 1))
 
 
 def balanced_online_distillation(
@@ -126,34 +148,23 @@ def balanced_online_distillation(
         log_prior: ``(C,)``.
         index: ``(B, N)`` hard sets; None = all classes.
         mode: with ``index``: "set" renormalises over H; "zero" (NCL release) zeroes the adjusted logits outside
-            H; "restricted" (NCL++ release) keeps the full softmax and sums over H only, without
-            renormalising.
-        reduction: "paper" 1/(Q(Q-1)); "released" 1/(Q-1) in mode "zero", 2/(Q(Q-1)) in mode "restricted" and
-            for "set" (whose full terms the NCL++ release scales so).
+            H; "restricted" (NCL++ release) keeps the full softmax and sums over H only, without renormalising.
+        reduction: "paper" 1/(Q(Q-1)); "released" 1/(Q-1) in mode "zero", else 2/(Q(Q-1)).
 
     Returns:
         A scalar; 0 (with zero gradient) for Q = 1.
+
+    >>> z = torch.tensor([[[2.0, 1.0, 0.5, 0.0, -1.0]], [[1.5, 1.4, -0.2, 0.3, -0.6]]])
+    >>> round(float(balanced_online_distillation(z, log_prior([50, 20, 10, 4, 2]))), 4)
+    0.0642
     """
     if logits.ndim != 3:
         raise ShapeError(f"expected logits (Q, B, C), got {tuple(logits.shape)}")
-    q = len(logits)
-    if q < 2:
+    if len(logits) < 2:
         return logits.sum() * 0.0
     adjusted = _adjusted(logits, log_prior)
-    if index is None:
-        logp = adjusted.log_softmax(-1)
-    elif mode == "set":
-        logp = _gathered(adjusted, index).log_softmax(-1)
-    elif mode == "zero":
-        logp = _zeroed(adjusted, index).log_softmax(-1)
-    else:
-        # Departs from the released code: gather instead of multiplying by a mask, whose 0 ln 0 gradient is NaN.
-        logp = _gathered(adjusted.log_softmax(-1), index)
-    if reduction == "paper":
-        factor = 1.0 / (q * (q - 1))
-    else:
-        factor = 1.0 / (q - 1) if mode == "zero" else 2.0 / (q * (q - 1))
-    return factor * pairwise_kl(logp)
+    logp = _partial(adjusted, adjusted.log_softmax(-1), index, mode)
+    return _factor(len(logits), mode, reduction) * pairwise_kl(logp).mean()
 
 
 class BalancedSoftmaxLoss(nn.Module):
@@ -227,48 +238,51 @@ class NCLLoss(nn.Module):
         self._check(logits, target)
         # AMP: autocast may hand us half-precision logits; the loss is always float32 or float64.
         with torch.autocast(logits.device.type, enabled=False):
-            zero = logits.sum() * 0.0
             index = hard_category_mask(logits[0], target, self.n_hard) if self.n_hard else None
-            terms = {"bal_full": sum_over(balanced_cross_entropy(z, target, self.prior) for z in logits)}
-            terms["bal_hard"] = zero if index is None else self._hard_ce(logits, target, index)
-            inter = logits if self.inter else logits[:1]
-            terms["inter_full"], terms["inter_hard"] = self._nested(inter, index)
-            full, hard = zero, zero
+            adjusted = _adjusted(logits, self.prior)
+            logp = adjusted.log_softmax(-1)
+            hard = None if index is None else _partial(adjusted, logp, index, self.hcm_mode)
+            terms = {"bal_full": _nll(logp, target), **dict.fromkeys(_TERMS, logits.new_zeros((), dtype=logp.dtype))}
+            if index is not None:
+                terms["bal_hard"] = self._hard_ce(adjusted, hard, index)
+            if self.inter and len(logits) > 1:
+                terms |= self._nested("inter", logp, hard)
             if self.intra and self.copies > 1:
-                # The hard set of the first copy serves all M copies (section 2.4).
+                # (K, M B, C) -> (M, K, B, C); the hard set of the first copy serves all M copies (section 2.4).
                 first = None if index is None else index[: len(target) // self.copies]
-                pairs = [self._nested(z.unflatten(0, (self.copies, -1)), first) for z in logits]
-                full, hard = sum_over(p[0] for p in pairs), sum_over(p[1] for p in pairs)
-            terms["intra_full"], terms["intra_hard"] = full, hard
+                adjusted, logp = (x.unflatten(1, (self.copies, -1)).transpose(0, 1) for x in (adjusted, logp))
+                terms |= self._nested(
+                    "intra", logp, None if first is None else _partial(adjusted, logp, first, self.hcm_mode)
+                )
             loss = self.weight * (terms["bal_full"] + terms["bal_hard"])
             loss = loss + self.lam * (terms["inter_full"] + terms["inter_hard"])
             loss = loss + self.lam_intra * (terms["intra_full"] + terms["intra_hard"])
             return {"loss": loss, **terms}
 
-    def _hard_ce(self, logits: Tensor, target: Tensor, index: Tensor) -> Tensor:
+    def _hard_ce(self, adjusted: Tensor, hard: Tensor | None, index: Tensor) -> Tensor:
         """Eq. (3): supervised hard term, summed over experts, mean over rows; the target is column 0 of H."""
-        adjusted = _adjusted(logits, self.prior)
-        if self.hcm_mode == "set":
-            logp = _gathered(adjusted, index).log_softmax(-1)[..., 0]
-        else:
-            logp = _gathered(_zeroed(adjusted, index).log_softmax(-1), index[:, :1])[..., 0]
-        return -logp.mean(dim=1).sum()
+        if self.hcm_mode == "set" and hard is not None:
+            return -hard[..., 0].mean(dim=1).sum()
+        return -_gathered(_zeroed(adjusted, index).log_softmax(-1), index[:, :1]).mean(dim=1).sum()
 
-    def _nested(self, logits: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Eq. (4) on all classes and on the hard sets: (full, hard)."""
-        kind = (self.hcm_mode, self.reduction)
-        full = balanced_online_distillation(logits, self.prior, None, *kind)
-        hard = full * 0.0 if index is None else balanced_online_distillation(logits, self.prior, index, *kind)
-        return full, hard
+    def _nested(self, name: str, logp: Tensor, hard: Tensor | None) -> dict[str, Tensor]:
+        """Eq. (4) on all classes and on the hard sets; mean over rows, summed over experts if there is such an axis."""
+        factor = _factor(len(logp), self.hcm_mode, self.reduction)
+        parts = {f"{name}_full": logp} | ({} if hard is None else {f"{name}_hard": hard})
+        return {key: factor * pairwise_kl(x).mean(-1).sum() for key, x in parts.items()}
 
     def _check(self, logits: Tensor, target: Tensor) -> None:
         expected = f"(K, M*B, {len(self.prior)})"
+        got = f"{tuple(logits.shape)}, {tuple(target.shape)}"
         if logits.ndim != 3 or logits.shape[2] != len(self.prior) or target.shape != logits.shape[1:2]:
-            raise ShapeError(f"expected logits {expected} and target (M*B,), got {tuple(logits.shape)}, {tuple(target.shape)}")
+            raise ShapeError(f"expected logits {expected} and target (M*B,), got {got}")
         if len(target) % self.copies:
             raise ShapeError(f"{len(target)} rows are not a multiple of copies={self.copies}")
 
 
-def sum_over(terms: object) -> Tensor:
-    """Sum of an iterable of scalars as a tensor."""
-    return torch.stack(list(terms)).sum()  # type: ignore[call-overload]
+_TERMS = ("bal_hard", "inter_full", "inter_hard", "intra_full", "intra_hard")
+
+
+def _nll(logp: Tensor, target: Tensor) -> Tensor:
+    """Eq. (2) for all experts: mean over rows, summed over experts."""
+    return torch.stack([F.nll_loss(row, target) for row in logp]).sum()

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -123,6 +124,12 @@ def build(recipe: Recipe, uses: Mapping[str, Path], splits: Splits | None = None
     )
 
 
+def _border(images: LabelledImages) -> float:
+    """Median brightness (0..255) of the outermost pixels of training pictures: dark for cut-out objects."""
+    some = images.pictures(range(min(256, len(images))))
+    return float(np.median([np.median([p[0], p[-1]]) for p in some]))
+
+
 @torch.inference_mode()
 def collect_logits(
     net: nn.Module, images: LabelledImages, data: ClassificationData, device: torch.device
@@ -154,5 +161,6 @@ def _facts(net: nn.Module, device: torch.device, *, splits: Splits, data: Classi
         "train_counts": [int(n) for n in splits.train.counts()],
         "temperature": {"ensemble": fit_temperature(logits.mean(0), target), "single": singles},
         "data": {"fingerprint": splits.fingerprint, "note": splits.note, "real": splits.real},
+        "border": _border(splits.train),
         "input": {k: v for k, v in asdict(data).items() if k in ("size", "channels", "augment")},
     }

@@ -1,0 +1,123 @@
+"""Timing and memory of interleaved runs, and the literal table of benches."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mien.core.config import suggest
+from mien.core.errors import ConfigError
+from mien.engine.runlog import machine
+
+BENCHES = {
+    "engine": ("mien.bench.engine_step", "step and waiting for data"),
+    "ncl": ("mien.bench.ncl_loss", "NCL++ loss over cross-entropy"),
+}
+LATER = {
+    "sagm": "sagm",
+    "render": "synthetic people",
+    "people": "synthetic people",
+    "gkd": "gkd",
+    "partial_fc": "gkd",
+    "verification": "gkd",
+    "pad": "fm_vit",
+    "fm_vit": "fm_vit",
+    "cqil": "cqil",
+    "igc_net": "igc_net",
+    "otavatar": "otavatar",
+    "car": "car",
+    "phycine": "phycine",
+}
+
+
+def run_bench(name: str) -> dict[str, Any]:
+    """Runs one bench of the table: ``{"bench", "machine", "entries", "ratios"}``.
+
+    Raises:
+        ConfigError: unknown, or its system is not part of this version.
+    """
+    if name in LATER and name not in BENCHES:
+        raise ConfigError(f"bench {name!r} belongs to {LATER[name]}, which is not part of this version of mien")
+    if name not in BENCHES:
+        raise ConfigError(f"no bench {name!r}{suggest(name, list(BENCHES))}")
+    entries, ratios = importlib.import_module(BENCHES[name][0]).bench()
+    return {"bench": name, "machine": machine(), "entries": entries, "ratios": ratios}
+
+
+def interleave(
+    runs: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 2
+) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    """Seconds of each function, run in turn ``repeats`` times, so that a busy moment hits all alike."""
+    for function in list(runs.values()) * warmup:
+        function()
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    names = list(runs)
+    for i in range(repeats):
+        for name in names if i % 2 == 0 else reversed(names):
+            began = time.perf_counter()
+            runs[name]()
+            seconds[name].append(time.perf_counter() - began)
+    return {name: np.array(s) for name, s in seconds.items()}
+
+
+def entry(name: str, seconds: np.ndarray[Any, Any], peak_bytes: float | None = None) -> dict[str, Any]:
+    """One entry of the bench JSON."""
+    return {
+        "name": name,
+        "median_s": float(np.median(seconds)),
+        "min_s": float(seconds.min()),
+        "max_s": float(seconds.max()),
+        "peak_mb": None if peak_bytes is None else round(peak_bytes / 2**20, 3),
+        "n": len(seconds),
+    }
+
+
+def ratio(ours: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
+    """Median of the ratios of neighbouring runs."""
+    return float(np.median(ours / reference))
+
+
+class PeakMemory(TorchDispatchMode):
+    """Largest number of bytes held by tensors that were made inside the block (any device, backward included)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live, self.peak = 0, 0
+        self._seen: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Counts the storages of an operation's outputs."""
+        out = func(*args, **(kwargs or {}))
+        for t in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(t, torch.Tensor):
+                self._count(t.untyped_storage())
+        return out
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._free, key, size)
+
+    def _free(self, key: int, size: int) -> None:
+        self._seen.discard(key)
+        self.live -= size
+
+
+def peak_bytes(function: Callable[[], object]) -> int:
+    """Peak of tensor memory that one call allocates."""
+    gc.collect()
+    with PeakMemory() as watch:
+        function()
+    return watch.peak

@@ -1,0 +1,139 @@
+"""Tables in README and docs: generated from results between markers, and checked to be so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mien.bench.store import Table, claims_json
+from mien.core import io
+from mien.core.errors import DataError
+
+_MARK = re.compile(r"(<!-- results:(\w+):(\w+) -->\n).*?(<!-- end results -->)", re.DOTALL)
+
+
+def root() -> Path:
+    """The checkout."""
+    return Path(__file__).resolve().parents[3]
+
+
+def metric_rows(table: Table) -> list[dict[str, str]]:
+    """One line a row: the metrics that the protocol shows, mean +- standard deviation over seeds."""
+    shown = table.entry.load("protocol").SHOWN
+    out = []
+    for row in table.rows:
+        for evaluation in row.evals:
+            metrics = table.metrics(row, evaluation)
+            if not metrics:
+                continue
+            line = {"row": row.label, "seeds": str(next(iter(metrics.values()))["n"])}
+            for name, (label, scale) in shown.items():
+                line[label] = _cell(metrics.get(name), scale)
+            out.append(line)
+    return out
+
+
+def _cell(metric: dict[str, Any] | None, scale: float) -> str:
+    if metric is None:
+        return "-"
+    digits = 1 if scale > 1 else 3
+    spread = f" ± {metric['std'] * scale:.{digits}f}" if metric["n"] > 1 else ""
+    return f"{metric['mean'] * scale:.{digits}f}{spread}"
+
+
+def claim_rows(table: Table) -> list[dict[str, str]]:
+    """One line a claim: verdict, value, 95 % interval."""
+    out = []
+    for claim in claims_json(table):
+        points = claim["unit"] == "points"
+        scale, digits = (100, 2) if points else (1, 3)
+        held = {True: "holds", False: "does not hold", None: "open"}[claim["holds"]]
+        interval = "-"
+        if claim["value"] is not None:
+            low, high = (f"{v * scale:.{digits}f}" for v in claim["interval"])
+            interval = f"{claim['value'] * scale:+.{digits}f} [{low}, {high}]" if points else (
+                f"{claim['value']:.{digits}f} [{low}, {high}]"
+            )
+        verdict = held + (f" ({claim['reason']})" if "reason" in claim else "")
+        out.append({"claim": f"`{claim['id']}`", "kind": claim["kind"], "says": claim["text"], "value [95 %]": interval, "verdict": verdict})
+    return out
+
+
+def markdown(rows: Sequence[dict[str, str]]) -> str:
+    """A Markdown table."""
+    if not rows:
+        return "(no results yet)\n"
+    head = "| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]) + "\n"
+    return head + "".join("| " + " | ".join(r.values()) + " |\n" for r in rows)
+
+
+def overview_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
+    """One line a method for the main README."""
+    out = []
+    for table in tables:
+        counts = [c["holds"] for c in claims_json(table)]
+        out.append(
+            {
+                "method": f"[`{table.entry.name}`](src/mien/methods/{table.entry.name}/README.md)",
+                "what": table.entry.title,
+                "paper": f"[{table.entry.paper}](https://arxiv.org/abs/{table.entry.paper})",
+                "claims that hold / do not / open": f"{counts.count(True)} / {counts.count(False)} / {counts.count(None)}",
+            }
+        )
+    return out
+
+
+def render(text: str, tables: Sequence[Table], where: str) -> str:
+    """The text with every marked region regenerated.
+
+    Raises:
+        DataError: a marker names an unknown method or kind of table.
+    """
+    by_name = {t.entry.name: t for t in tables}
+
+    def fill(match: re.Match[str]) -> str:
+        method, kind = match[2], match[3]
+        if kind == "overview":
+            return match[1] + markdown(overview_rows(tables)) + match[4]
+        if method not in by_name or kind not in ("rows", "claims", "facts"):
+            raise DataError(f"{where}: no results for marker {method}:{kind}")
+        table = by_name[method]
+        body = {"rows": lambda: markdown(metric_rows(table)), "claims": lambda: markdown(claim_rows(table)), "facts": lambda: facts(table)}
+        return match[1] + body[kind]() + match[4]
+
+    return _MARK.sub(fill, text)
+
+
+def facts(table: Table) -> str:
+    """Measured side facts, one line a record of ``results/METHOD.facts.jsonl`` (the last of a name counts)."""
+    from mien.bench.store import results_dir
+
+    records = {r["name"]: r for r in io.read_lines(results_dir() / f"{table.entry.name}.facts.jsonl")}
+    return markdown([{"measurement": r["text"], "value": r["value"]} for r in records.values()])
+
+
+def documents() -> list[Path]:
+    """Files with generated regions."""
+    here = root()
+    found = [here / "README.md", *sorted((here / "docs").rglob("*.md")), *sorted((here / "src/mien/methods").glob("*/README.md"))]
+    return [p for p in found if p.is_file()]
+
+
+def _rendered(tables: Sequence[Table]) -> list[tuple[Path, str, str]]:
+    texts = [(p, io.read_text(p)) for p in documents()]
+    return [(p, t, render(t, tables, p.name)) for p, t in texts if _MARK.search(t)]
+
+
+def write_documents(tables: Sequence[Table]) -> list[Path]:
+    """Regenerates every document that is stale; returns those."""
+    stale = [(p, new) for p, old, new in _rendered(tables) if new != old]
+    for path, new in stale:
+        io.write_text(path, new)
+    return [p for p, _ in stale]
+
+
+def stale_documents(tables: Sequence[Table]) -> list[str]:
+    """One line for each document that does not match the results."""
+    return [f"{p.name}: not regenerated, run mien results --write" for p, old, new in _rendered(tables) if new != old]

@@ -1,0 +1,141 @@
+"""What the verbs share: JSON on stdout, people's text on stdout, progress on stderr, flags from dataclasses."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mien.core.config import suggest
+from mien.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mien.engine.task import Clock
+    from mien.engine.trainer import Watcher
+
+T = TypeVar("T")
+
+
+def parse(cls: type[T], argv: Sequence[str], prog: str, default: T | None = None, description: str = "") -> T:
+    """Flags from a dataclass (tyro); wrong ones end with exit code 2 and a suggestion."""
+    import tyro
+
+    return tyro.cli(  # type: ignore[no-any-return,call-overload]
+        tyro.conf.AvoidSubcommands[cls],  # type: ignore[valid-type]
+        args=list(argv),
+        default=default,
+        prog=f"mien {prog}",
+        description=description,
+        config=(tyro.conf.FlagConversionOff,),
+    )
+
+
+def take(argv: Sequence[str], flag: str, default: str | None = None) -> tuple[str | None, list[str]]:
+    """The value of ``--flag VALUE`` or ``--flag=VALUE`` and the other words."""
+    rest, value, words = [], default, iter(argv)
+    for word in words:
+        if word == flag:
+            value = next(words, None)
+            if value is None:
+                raise ConfigError(f"{flag} needs a value")
+        elif word.startswith(f"{flag}="):
+            value = word.split("=", 1)[1]
+        else:
+            rest.append(word)
+    return value, rest
+
+
+def peek(argv: Sequence[str], flag: str, default: str | None = None) -> str | None:
+    """The value of a flag, left in place."""
+    return take(argv, flag, default)[0]
+
+
+def take_switch(argv: Sequence[str], flag: str) -> tuple[bool, list[str]]:
+    """Whether a bare switch such as ``--json`` is there, and the other words."""
+    return flag in argv, [w for w in argv if w != flag]
+
+
+def take_method(argv: Sequence[str], verb: str) -> tuple[str, list[str]]:
+    """The first word, which must be a method."""
+    from mien.core.catalogue import methods
+
+    if not argv or argv[0].startswith("-"):
+        raise ConfigError(f"which method? mien {verb} METHOD; METHOD is one of {', '.join(methods())}")
+    return argv[0], list(argv[1:])
+
+
+def check_name(kind: str, name: str, known: Sequence[str]) -> str:
+    """The name, or an error with the nearest known one."""
+    if name not in known:
+        raise ConfigError(f"no {kind} {name!r}{suggest(name, list(known))}")
+    return name
+
+
+def out_json(value: Any) -> None:
+    """One JSON document on stdout; NaN becomes null."""
+    print(json.dumps(plain(value), ensure_ascii=False))
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, tuples, paths and NaN as plain JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def say(text: str) -> None:
+    """One line for people, on stderr (stdout belongs to the answer)."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+
+
+def show(text: str) -> None:
+    """The answer for people, on stdout; names that no encoding fits are escaped."""
+    print(text.encode("utf-8", "backslashreplace").decode())
+
+
+def show_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    """A table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for i, name in enumerate(rows[0] if rows else ()):
+        table.add_column(str(name), overflow="fold", justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*(str(v) for v in row.values()))
+    Console(highlight=False).print(table)
+
+
+@contextlib.contextmanager
+def progress(label: str) -> Iterator[Watcher]:
+    """A progress bar on stderr for a training (none on processes other than the first)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), disable=os.environ.get("RANK", "0") != "0", transient=True)
+    with bar:
+        task = bar.add_task(label, total=None)
+
+        def watch(clock: Clock, logs: dict[str, float]) -> None:
+            bar.update(task, completed=clock.step, total=clock.steps)
+            if logs:
+                bar.update(task, description=f"{label} loss {logs['loss']:.3f}")
+            if clock.step >= clock.steps:
+                bar.reset(task, total=None)
+
+        yield watch

@@ -1,0 +1,71 @@
+"""``mien results``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mien.cli import console
+from mien.core.errors import MienError
+
+if TYPE_CHECKING:
+    from mien.core.catalogue import Entry
+
+
+@dataclass(frozen=True)
+class Options:
+    """Tables and claims. Switches: --json, --check (rows complete, README and docs regenerated),
+    --strict (every claim holds), --write (regenerate README and docs)."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Prints results, or checks them."""
+    switches = {}
+    rest = list(argv)
+    for name in ("--json", "--check", "--strict", "--write"):
+        switches[name], rest = console.take_switch(rest, name)
+    name = rest.pop(0) if rest and not rest[0].startswith("-") else None
+    console.parse(Options, rest, "results")
+    from mien.bench import store, tables
+    from mien.core.catalogue import method as entry_of
+    from mien.core.catalogue import ready
+
+    names = [name] if name else ready()
+    entries = [entry_of(n) for n in names]
+    loaded = [store.load_table(e) for e in entries]
+    if switches["--json"]:
+        answer = [
+            {"method": t.entry.name, "claims": store.claims_json(t), "rows": store.rows_json(t)} for t in loaded
+        ]
+        console.out_json(answer[0] if name else answer)
+    elif not (switches["--check"] or switches["--write"]):
+        for entry in entries:
+            show_method(entry)
+    if switches["--write"]:
+        for path in tables.write_documents(loaded):
+            console.say(f"{path}: regenerated")
+    problems = tables.stale_documents(loaded) if switches["--check"] else []
+    if switches["--check"]:
+        problems += [f"{t.entry.name}: missing {m}" for t in loaded for m in t.missing("all")]
+    if switches["--strict"]:
+        problems += [
+            f"{t.entry.name}.{c['id']}: {'does not hold' if c['holds'] is False else 'open'}"
+            for t in loaded
+            for c in store.claims_json(t)
+            if c["holds"] is not True
+        ]
+    if problems:
+        raise MienError("; ".join(problems))
+    if switches["--check"] and not switches["--json"]:
+        console.show("results complete, README and docs up to date")
+    return 0
+
+
+def show_method(entry: Entry) -> None:
+    """The table and the verdicts of one method."""
+    from mien.bench import store, tables
+
+    table = store.load_table(entry)
+    console.show_table(f"{entry.name}: {entry.title}", tables.metric_rows(table))
+    console.show_table("claims", tables.claim_rows(table))

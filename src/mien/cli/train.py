@@ -1,0 +1,149 @@
+"""``mien train METHOD``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from mien.cli import console
+from mien.core.config import OptimConfig, Recipe, ScheduleConfig
+from mien.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Where:
+    """Flags of the verb itself."""
+
+    preset: str = "small"
+    """Recipe to start from: small, paper, debug, or another of the method's."""
+    seed: int = 0
+    """Run seed."""
+    output: Path | None = None
+    """Run folder; default runs/METHOD-PRESET-sSEED."""
+    resume: Path | None = None
+    """Run folder to go on with; its settings are used."""
+    max_steps: int | None = None
+    """Stop after so many steps (the schedule stays that of the full length)."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Trains the stages of the method's main row, or goes on with a run."""
+    resume = console.peek(argv, "--resume")
+    name, rest = (None, list(argv)) if resume and argv[0].startswith("-") else console.take_method(argv, "train")
+    return _resume(name, rest, Path(resume)) if resume else _fresh(str(name), rest)
+
+
+def base_recipe(method: str, argv: Sequence[str]) -> tuple[Recipe, str]:
+    """The recipe that ``--preset`` (and, for ``paper``, ``--data.kind``) names."""
+    from mien.core.catalogue import method as entry_of
+
+    recipes = entry_of(method).load("config").RECIPES
+    preset = console.check_name("preset", console.peek(argv, "--preset", "small") or "", list(recipes))
+    special = f"{preset}-{console.peek(argv, '--data.kind')}"
+    return recipes[special if special in recipes else preset](), preset
+
+
+def parse_recipe(method: str, argv: Sequence[str], prog: str = "train") -> tuple[Recipe, Where]:
+    """The recipe after all flags: method fields at top level, ``--data.*``, ``--optim.*``, ``--schedule.*``."""
+    import tyro
+
+    base, _ = base_recipe(method, argv)
+    flat: Any = tyro.conf.arg(name="")
+    # The flag parser checks every default and every change through the frozen configs' own rules.
+    cls: Any = make_dataclass(
+        "Train",
+        [
+            ("where", Annotated[Where, flat]),
+            ("method", Annotated[type(base.method), flat]),
+            ("data", type(base.data)),
+            ("optim", OptimConfig),
+            ("schedule", ScheduleConfig),
+        ],
+        frozen=True,
+    )
+    default = cls(Where(), base.method, base.data, base.optim, base.schedule)
+    got = console.parse(cls, argv, f"{prog} {method}", default, f"Train {method}.")
+    parts = {f.name: getattr(got, f.name) for f in fields(got) if f.name != "where"}
+    return Recipe(name=base.name, seed=got.where.seed, **parts), got.where
+
+
+def _fresh(method: str, argv: list[str]) -> int:
+    from mien.core.catalogue import method as entry_of
+
+    given, argv = _take_all(argv, "--from")
+    recipe, where = parse_recipe(method, argv)
+    protocol = entry_of(method).load("protocol")
+    main = next(r for r in protocol.ROWS if r.id == protocol.MAIN)
+    if given:
+        stages = ", ".join(s.id for s in main.stages[:-1]) or "none"
+        raise ConfigError(f"--from {given[0]}: earlier stages of {method} that weights can replace: {stages}")
+    folder = where.output or Path("runs") / f"{method}-{where.preset}-s{where.seed}"
+    from mien.engine.checkpoint import latest
+    from mien.engine.stages import is_finished
+
+    if is_finished(folder) or latest(folder):
+        raise ConfigError(f"{folder}: holds a run already; go on with --resume {folder} or choose another --output")
+    return _train(method, recipe, folder, where.max_steps)
+
+
+def _resume(method: str | None, argv: list[str], folder: Path) -> int:
+    from mien.core import io
+    from mien.engine.folder import read_recipe
+    from mien.engine.stages import is_finished
+
+    _, argv = console.take(argv, "--resume")
+    steps, argv = console.take(argv, "--max-steps")
+    if argv:
+        raise ConfigError(f"{argv[0]} does not go with --resume: the settings of {folder} are used")
+    found, recipe = read_recipe(folder / "config.toml")
+    if method not in (None, found):
+        raise ConfigError(f"{folder}: a run of {found}, not of {method}")
+    last = int(steps) if steps and steps.isdigit() else None
+    if is_finished(folder):
+        run = io.read_json(folder / "run.json")
+        from mien.engine.checkpoint import latest
+
+        if latest(folder) is None:
+            console.show(f"{folder}: finished after {run['steps']} steps; nothing to resume")
+            return 0
+    return _train(found, recipe, folder, last)
+
+
+def _train(method: str, recipe: Recipe, folder: Path, max_steps: int | None) -> int:
+    from mien.core import io
+    from mien.core.catalogue import method as entry_of
+    from mien.engine.stages import locked, train_recipe
+
+    with console.progress(f"{method} {recipe.name}") as watch:
+        lock = locked(folder) if _is_first() else locked(folder.with_name(f"{folder.name}.{_rank()}"))
+        with lock:
+            scores = train_recipe(entry_of(method), recipe, folder, max_steps=max_steps, watch=watch)
+    if _is_first():
+        run = io.read_json(folder / "run.json")
+        first = io.read_lines(folder / "log.jsonl")[0]
+        text = ", ".join(f"{k} {v:.4f}" for k, v in scores.items())
+        console.show(
+            f"{folder}: {run['steps']} steps in {run['seconds']} s on {first['processes']} process(es);"
+            f" validation {text or 'none'}; weights.safetensors, report.html"
+        )
+    return 0
+
+
+def _rank() -> int:
+    import os
+
+    return int(os.environ.get("RANK", "0"))
+
+
+def _is_first() -> bool:
+    return _rank() == 0
+
+
+def _take_all(argv: list[str], flag: str) -> tuple[list[str], list[str]]:
+    values = []
+    while (found := console.take(argv, flag))[0] is not None:
+        values.append(str(found[0]))
+        argv = found[1]
+    return values, argv

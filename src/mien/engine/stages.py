@@ -1,0 +1,100 @@
+"""Chains of trainings: a stage is trained once per (seed, what is computed, data) and shared by whoever needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mien.core import io
+from mien.core.catalogue import Entry
+from mien.core.config import Recipe, hash_dict, hash_recipe, save_recipe
+from mien.core.errors import ConfigError, MienError
+from mien.core.protocol import Stage
+from mien.engine.folder import read_recipe
+from mien.engine.task import Experiment
+from mien.engine.trainer import Trainer, Watcher
+
+
+def chain_key(stages: Sequence[Stage]) -> str:
+    """Hash of the last stage's recipe with those of all it uses, directly or not."""
+    keys: dict[str, str] = {}
+    for stage in stages:
+        keys[stage.id] = stage_key(stage, keys)
+    return keys[stages[-1].id] if stages else "none"
+
+
+def stage_key(stage: Stage, keys: Mapping[str, str]) -> str:
+    """Hash of one stage given the keys of earlier ones."""
+    upstream = {slot: keys[used] for slot, used in sorted(stage.uses.items())}
+    return hash_dict([hash_recipe(stage.recipe), upstream])
+
+
+def train_recipe(
+    entry: Entry,
+    recipe: Recipe,
+    folder: Path,
+    uses: Mapping[str, Path] | None = None,
+    *,
+    max_steps: int | None = None,
+    watch: Watcher | None = None,
+    experiment: Experiment | None = None,
+) -> dict[str, float]:
+    """Trains one recipe in a run folder, from its newest checkpoint if there is one.
+
+    Returns:
+        Validation scores.
+
+    Raises:
+        ConfigError: the folder holds a finished run, or one of other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "config.toml"
+    if config.exists():
+        _, before = read_recipe(config)
+        if hash_recipe(before) != hash_recipe(recipe) or before.seed != recipe.seed:
+            raise ConfigError(f"{folder}: holds a run with other settings; choose another --output")
+    experiment = experiment or entry.load("task").build(recipe, dict(uses or {}))
+    trainer = Trainer(experiment, recipe, folder, watch)
+    if trainer.accelerator.is_main_process:
+        save_recipe(config, entry.name, recipe)
+    trainer.accelerator.wait_for_everyone()
+    return trainer.run(max_steps)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run folder holds final weights."""
+    return (folder / "weights.safetensors").is_file() and (folder / "run.json").is_file()
+
+
+def shared_folder(method: str, stage: Stage, key: str, data: str, seed: int) -> Path:
+    """Where a stage that rows share lies under `mien.core.io.home`."""
+    return io.home() / "stages" / method / f"{stage.id}-{hash_dict([key, data])}-s{seed}"
+
+
+@contextlib.contextmanager
+def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
+    """One process at a time works in a folder; a lock left by a dead process is taken over.
+
+    Raises:
+        MienError: another live process holds it longer than ``patience`` seconds.
+    """
+    import fcntl
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder.parent / f".{folder.name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    until = time.monotonic() + patience
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise MienError(f"{folder}: another process is training here; wait for it") from None
+                time.sleep(0.2)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,109 @@
+"""Rows, evaluations and claims of NCL++ on Fashion-MNIST-LT (real photographs, imbalance factor 100)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mien.core.config import Recipe
+from mien.core.protocol import Claim, Evaluation, PairedGain, Ratio, Row, Stage
+from mien.methods.ncl.config import RECIPES
+
+PROTOCOL_VERSION = 1
+SEEDS = (0, 1, 2, 3, 4)
+TEST = Evaluation("test", split="test", select="last")
+
+
+def _recipe(row: str, **changes: object) -> Recipe:
+    base = RECIPES["small"]()
+    return replace(base, name=f"ncl-small-{row}", method=replace(base.method, **changes))  # type: ignore[type-var,arg-type]
+
+
+def _row(row: str, label: str, group: str = "claims", **changes: object) -> Row:
+    stage = Stage(row, _recipe(row, **changes))
+    return Row(row, label, (stage,), (TEST,), "claims" if group == "claims" else "all")
+
+
+_ALONE = {"inter": False, "intra": False, "n_hard": 0}
+_ONE = {"experts": 1, "copies": 1}
+_LDAM = {"loss": "ldam", "head": "cosine", "scale": 30.0}
+
+CE = _row("ce", "cross-entropy", loss="ce", **_ALONE, **_ONE)
+ROWS: tuple[Row, ...] = (
+    CE,
+    _row("bsce", "balanced softmax", **_ALONE, **_ONE),
+    # Doubled supervised weight = the loss scale of full + hard terms, with no collaboration: the fair baseline.
+    _row("independent", "independent experts, same copies and loss scale", **_ALONE, weight=2.0),
+    _row("no_hcm", "NCL++ without HCM, same loss scale", n_hard=0, weight=2.0),
+    _row("nclpp", "NCL++"),
+    Row("ce_posthoc", "cross-entropy + post-hoc adjustment", CE.stages, (replace(TEST, options={"adjust": 1.0}),), "all"),
+    _row("ldam_drw", "LDAM-DRW", "all", **_LDAM, **_ALONE, **_ONE),
+    _row("ncl", "NCL (one copy, no IntraCL)", "all", intra=False, copies=1),
+    _row("no_inter", "NCL++ without InterCL", "all", inter=False),
+    _row("no_intra", "NCL++ without IntraCL", "all", intra=False),
+    _row("independent_1x", "independent experts, single loss scale", "all", **_ALONE),
+)
+MAIN = "nclpp"
+SHOWN = {
+    "single_all": ("single, %", 100.0),
+    "single_many": ("many", 100.0),
+    "single_medium": ("medium", 100.0),
+    "single_few": ("few", 100.0),
+    "ensemble_all": ("ensemble, %", 100.0),
+    "expert_kl": ("expert KL", 1.0),
+    "copy_kl": ("copy KL", 1.0),
+    "ece": ("ECE, %", 100.0),
+    "ece_calibrated": ("calibrated", 100.0),
+}
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "bsce_over_ce",
+        "mechanism",
+        "balanced softmax is more accurate than cross-entropy on a balanced test set",
+        ("bsce", "ce"),
+        "single",
+        PairedGain(),
+    ),
+    Claim(
+        "expert_kl",
+        "mechanism",
+        "NCL++ experts disagree at least 30 % less than independent ones",
+        ("nclpp", "independent"),
+        "expert_kl",
+        Ratio(at_most=0.7),
+        unit="ratio",
+    ),
+    Claim(
+        "copy_kl",
+        "mechanism",
+        "an NCL++ expert disagrees with itself over augmented copies at least 30 % less than an independent one",
+        ("nclpp", "independent"),
+        "copy_kl",
+        Ratio(at_most=0.7),
+        unit="ratio",
+    ),
+    Claim(
+        "nclpp_single",
+        "paper",
+        "one NCL++ expert is more accurate than one of independent experts at equal copies and loss scale",
+        ("nclpp", "independent"),
+        "single",
+        PairedGain(),
+    ),
+    Claim(
+        "ensemble",
+        "paper",
+        "the ensemble is at least as accurate as its experts",
+        ("nclpp", "nclpp"),
+        "ensemble,single",
+        PairedGain(),
+    ),
+    Claim(
+        "hcm",
+        "paper",
+        "NCL++ with hard category mining is more accurate than without, at equal loss scale",
+        ("nclpp", "no_hcm"),
+        "single",
+        PairedGain(),
+    ),
+)
