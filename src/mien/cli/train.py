@@ -72,13 +72,13 @@ def parse_recipe(method: str, argv: Sequence[str], prog: str = "train") -> tuple
 def _fresh(method: str, argv: list[str]) -> int:
     from mien.core.catalogue import method as entry_of
 
-    given, argv = _take_all(argv, "--from")
+    given, argv = console.take(argv, "--from")
     recipe, where = parse_recipe(method, argv)
     protocol = entry_of(method).load("protocol")
     main = next(r for r in protocol.ROWS if r.id == protocol.MAIN)
     if given:
         stages = ", ".join(s.id for s in main.stages[:-1]) or "none"
-        raise ConfigError(f"--from {given[0]}: earlier stages of {method} that weights can replace: {stages}")
+        raise ConfigError(f"--from {given}: earlier stages of {method} that weights can replace: {stages}")
     folder = where.output or Path("runs") / f"{method}-{where.preset}-s{where.seed}"
     from mien.engine.checkpoint import latest
     from mien.engine.stages import is_finished
@@ -140,10 +140,3 @@ def _rank() -> int:
 def _is_first() -> bool:
     return _rank() == 0
 
-
-def _take_all(argv: list[str], flag: str) -> tuple[list[str], list[str]]:
-    values = []
-    while (found := console.take(argv, flag))[0] is not None:
-        values.append(str(found[0]))
-        argv = found[1]
-    return values, argv

@@ -6,11 +6,11 @@ A method's package has these modules, each imported only when needed (`Entry.loa
 |---|---|
 | ``config`` (no torch) | ``RECIPES: dict[str, () -> Recipe]``, ``PredictOptions``, ``InspectOptions`` |
 | ``task`` | ``build(recipe, uses) -> Experiment`` (`mien.engine.task`) |
-| ``evaluate`` | ``evaluate(folder, recipe, evaluation) -> Measured`` (`mien.engine.task`) |
-| ``predict`` | ``Predictor``, ``export_graphs(predictor)`` |
-| ``protocol`` (no torch) | ``PROTOCOL_VERSION, MAIN, ROWS, CLAIMS`` |
-| ``demo`` | ``demo(output, inputs) -> DemoResult`` |
-| ``inspection`` | ``inspect(weights, options) -> dict`` |
+| ``evaluate`` | ``evaluate(folder, evaluation) -> Measured`` (`mien.engine.task`) |
+| ``predict`` | ``Predictor``, ``export_plan(predictor, count) -> ExportPlan`` (`mien.engine.export`) |
+| ``protocol`` (no torch) | ``PROTOCOL_VERSION, SEEDS, MAIN, SHOWN, ROWS, CLAIMS`` |
+| ``demo`` | ``demo(output, inputs) -> DemoResult`` (`mien.engine.show`) |
+| ``inspection`` | ``inspect(folder, options) -> Inspection`` (`mien.engine.show`) |
 
 Other packages add methods through the entry-point group ``mien.methods`` (value: the package's import path).
 """

@@ -162,3 +162,17 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "paper-places_lt": lambda: _large("places_lt", "resnet152", 122, 16.0, _PLACES),
     "paper-inat2018": lambda: _large("inat2018", "resnet50", 2442, 32.0, replace(_LONG, epochs=400, batch=512)),
 }
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """Flags of ``mien inspect ncl``."""
+
+    split: Literal["val", "test"] = "test"
+    """Which pictures."""
+    many: int = 100
+    """Classes with more training images than this are "many"."""
+    few: int = 20
+    """Classes with fewer are "few"."""
+    top: int = 10
+    """Pairs listed."""

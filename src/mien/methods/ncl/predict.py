@@ -7,12 +7,15 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.core.errors import ConfigError
 from mien.core.images import ImageInput, read_image
 from mien.data.augment import eval_zoom, prepare
-from mien.data.labelled import Picture
+from mien.data.labelled import LabelledImages, Picture
+from mien.data.readers import read_splits
+from mien.engine.export import ExportPlan
 from mien.engine.folder import ModelFolder
 from mien.engine.predictor import AbstractPredictor, default_device
 from mien.methods.ncl.config import PredictOptions
@@ -74,6 +77,14 @@ class Predictor(AbstractPredictor):
         _, data = configs(self.folder.recipe)
         x = prepare(pictures, data.size, data.channels, eval_zoom(data.augment))
         return self.net(x.to(self.device)).float().cpu()  # type: ignore[no-any-return]
+
+    def seen(self, source: ImageInput, options: PredictOptions | None = None) -> Picture:
+        """What the net sees of a picture: uint8 (size, size) or (size, size, 3)."""
+        _, data = configs(self.folder.recipe)
+        picture, _ = self._picture(read_image(source), options or PredictOptions())
+        x = prepare([picture], data.size, data.channels, eval_zoom(data.augment))[0]
+        pixels = (x * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        return pixels[..., 0] if data.channels == 1 else pixels
 
     def _picture(self, picture: Picture, options: PredictOptions) -> tuple[Picture, bool]:
         """Brings a user's picture into the training set's convention; second value: was it inverted."""
@@ -149,15 +160,6 @@ def square(picture: Picture) -> Picture:
     return out
 
 
-def export_graphs(predictor: Predictor) -> dict[str, Any]:
-    """What ``mien export`` writes: each expert alone and the ensemble, whole from picture to logits."""
-    net: Any = predictor.net
-    graphs: dict[str, Any] = {"ensemble": Ensemble(net)}
-    if len(net.experts) > 1:
-        graphs |= {f"expert{k}": net.export_expert(k) for k in range(len(net.experts))}
-    return graphs
-
-
 class Ensemble(nn.Module):
     """Mean of the experts' raw logits as one graph."""
 
@@ -168,3 +170,34 @@ class Ensemble(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, C_in, H, W) in [0, 1] -> (B, C)."""
         return self.net(image).mean(0)  # type: ignore[no-any-return]
+
+
+def export_plan(predictor: Predictor, count: int) -> ExportPlan:
+    """What ``mien export`` writes: the ensemble and each expert, whole from picture to logits, no prior inside.
+
+    They are measured on ``count`` test images, spread over the test set, and calibrated on validation images.
+    """
+    _, data = configs(predictor.folder.recipe)
+    splits = read_splits(data)
+    net: Any = predictor.net.cpu()
+    graphs: dict[str, nn.Module] = {"ensemble": Ensemble(net)}
+    if len(net.experts) > 1:
+        graphs |= {f"expert{k}": net.export_expert(k) for k in range(len(net.experts))}
+    chosen = spread(len(splits.test), count)
+    held = spread(len(splits.val), 128)
+    target = splits.test.targets[chosen]
+
+    def images(split: LabelledImages, index: NDArray[np.int64]) -> Tensor:
+        return prepare(split.pictures(index), data.size, data.channels, eval_zoom(data.augment))
+
+    def accuracy(logits: NDArray[np.float32]) -> float:
+        return float((logits.argmax(1) == target).mean())
+
+    return ExportPlan(
+        graphs, images(splits.test, chosen), accuracy, "accuracy", images(splits.val, held), splits.real
+    )
+
+
+def spread(total: int, count: int) -> NDArray[np.int64]:
+    """At most ``count`` places, evenly over 0..total-1."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64))

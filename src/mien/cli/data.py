@@ -1,0 +1,101 @@
+"""``mien data list / check / make``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mien.cli import console
+from mien.core.errors import ConfigError, DataError
+
+SETS = {
+    "fashion_lt": ("bundled", "Fashion-MNIST-LT, 2,478 training images, imbalance factor 100 (MIT)"),
+    "debug": ("bundled", "made stripes, ten classes, for checks"),
+    "idx": ("yours", "IDX folder: Fashion-MNIST, MNIST"),
+    "cifar10_lt": ("yours", "CIFAR-10 python batches"),
+    "cifar100_lt": ("yours", "CIFAR-100 python batches"),
+    "imagenet_lt": ("yours", "ImageNet-LT lists and pictures"),
+    "places_lt": ("yours", "Places-LT lists and pictures"),
+    "inat2018": ("yours", "iNaturalist 2018 JSON and pictures"),
+    "json": ("yours", "train.json / val.json / test.json with annotations and num_classes"),
+    "folder": ("yours", "a folder of class folders, split or not"),
+}
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Verifies a copy of a data set. Switches: --json, --fast (do not decode the pictures)."""
+
+    kind: str | None = None
+    """Which set it is; default guessed from the files."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Lists sets, checks a copy, or makes a made set."""
+    words = list(argv)
+    action = words.pop(0) if words and not words[0].startswith("-") else ""
+    actions = {"list": _list, "check": _check, "make": _make}
+    if action not in actions:
+        if action:
+            console.check_name("action of mien data", action, list(actions))
+        console.show("usage: mien data list [--json] | check PATH [--kind KIND] [--fast] [--json] | make NAME")
+        return 0 if "--help" in words or "-h" in words else 2
+    return actions[action](words)
+
+
+def _list(words: list[str]) -> int:
+    as_json, words = console.take_switch(words, "--json")
+    rows = [{"name": n, "whose": w, "what": t} for n, (w, t) in SETS.items()]
+    if as_json:
+        console.out_json(rows)
+    else:
+        console.show_table("", rows)
+    return 0
+
+
+def _check(words: list[str]) -> int:
+    as_json, words = console.take_switch(words, "--json")
+    fast, words = console.take_switch(words, "--fast")
+    path = words.pop(0) if words and not words[0].startswith("-") else None
+    options = console.parse(CheckOptions, words, "data check")
+    if path is None:
+        raise ConfigError("mien data check PATH: which folder?")
+    from mien.data.check import check_set, guess_kind
+
+    kind = console.check_name("kind of set", options.kind or guess_kind(Path(path)), list(SETS))
+    report = check_set(_config(kind, path), decode=not fast)
+    if as_json:
+        console.out_json({"kind": report.kind, "root": report.root, **_report(report)})
+    else:
+        console.show_table(
+            f"{path}: {kind}", [{"split": n, **{k: str(v) for k, v in s.items()}} for n, s in report.splits.items()]
+        )
+        for line in (*report.problems, *(f"note: {n}" for n in report.notes)):
+            console.show(line)
+    if report.problems:
+        raise DataError(f"{path}: {len(report.problems)} problem(s), first: {report.problems[0]}")
+    if not as_json:
+        console.show("no problems found")
+    return 0
+
+
+def _report(report: Any) -> dict[str, Any]:
+    return {"splits": report.splits, "problems": list(report.problems), "notes": list(report.notes)}
+
+
+def _config(kind: str, path: str) -> Any:
+    from mien.data.config import ClassificationData
+
+    base = ClassificationData(channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
+    if kind in ("cifar10_lt", "cifar100_lt"):
+        return replace(base, kind=kind, root=path, imbalance=100.0)
+    return replace(base, kind=kind, root=path)  # type: ignore[arg-type]
+
+
+def _make(words: list[str]) -> int:
+    name = words[0] if words else ""
+    raise ConfigError(
+        f"made set {name!r}: the made sets (people, suhifimask, physics) belong to systems that are not part of this version"
+    )

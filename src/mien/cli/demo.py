@@ -1,0 +1,94 @@
+"""``mien demo``."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mien.cli import console
+from mien.core.errors import ConfigError, MienError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Shipped models on bundled input, or on yours (--input FILE, may be repeated)."""
+
+    output: Path = Path("out/demo")
+    """Folder for index.html, summary.json and the rest."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs the demo of every method, or of those named."""
+    from mien.core.catalogue import method as entry_of
+    from mien.core.catalogue import ready
+
+    inputs, rest = _inputs(list(argv))
+    names = []
+    while rest and not rest[0].startswith("-"):
+        names.append(rest.pop(0))
+    options = console.parse(Options, rest, "demo")
+    for name in names:
+        entry_of(name).load("config")
+    names = names or ready()
+    missing = [str(p) for p in inputs if not p.is_file()]
+    if missing:
+        raise ConfigError(f"--input {missing[0]}: no such file")
+    began, sections, summary = time.perf_counter(), [], {}
+    for name in names:
+        summary[name], section = _one(name, options.output, inputs)
+        sections.append(section)
+    from mien.core import figures, io
+
+    index = io.write_text(options.output / "index.html", figures.page("mien demo", "".join(sections)))
+    seconds = round(time.perf_counter() - began, 2)
+    io.write_json(options.output / "summary.json", {"seconds": seconds, "methods": summary})
+    console.show(f"{seconds} s; open {index}")
+    failed = [n for n, s in summary.items() if not s["ok"]]
+    if failed:
+        raise MienError(f"{', '.join(failed)} failed: {summary[failed[0]]['headline']['error']}")
+    return 0
+
+
+def _inputs(words: list[str]) -> tuple[list[Path], list[str]]:
+    """Every ``--input FILE``, in order, and the other words."""
+    found: list[Path] = []
+    rest: list[str] = []
+    waiting = iter(words)
+    for word in waiting:
+        if word == "--input" or word.startswith("--input="):
+            value = word.partition("=")[2] or next(waiting, "")
+            if not value:
+                raise ConfigError("--input needs a file")
+            found.append(Path(value))
+        else:
+            rest.append(word)
+    return found, rest
+
+
+def _one(name: str, output: Path, inputs: list[Path]) -> tuple[dict[str, Any], str]:
+    from mien.core import io
+    from mien.core.catalogue import method as entry_of
+
+    entry, began = entry_of(name), time.perf_counter()
+    title = f"<h2>{name}: {html.escape(entry.title)}</h2>"
+    try:
+        result = entry.load("demo").demo(output, inputs)
+    except MienError as error:
+        console.show(f"{name}: failed: {error}")
+        failed = {"ok": False, "seconds": 0.0, "inputs": {}, "headline": {"error": str(error)}, "files": []}
+        return failed, f"{title}<p class=bad>{html.escape(str(error))}</p>"
+    seconds = round(time.perf_counter() - began, 2)
+    record = {
+        "ok": True,
+        "seconds": seconds,
+        "inputs": {p.name: io.sha256(p) for p in result.inputs},
+        "headline": dict(result.headline),
+        "files": [str(p.relative_to(output)) for p in result.files],
+    }
+    text = ", ".join(f"{k} {v}" for k, v in result.headline.items())
+    console.show(f"{name}: {text} ({seconds} s)")
+    return record, title + result.html
