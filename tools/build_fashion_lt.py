@@ -37,7 +37,11 @@ def main(folder: str) -> None:
     }
     arrays = {}
     for name, (pixels, targets, index) in parts.items():
-        arrays |= {f"{name}_images": pixels, f"{name}_targets": targets, f"{name}_index": index.astype(np.int32)}
+        arrays |= {
+            f"{name}_images": pixels,
+            f"{name}_targets": targets,
+            f"{name}_index": index.astype(np.int32),
+        }
     np.savez_compressed(OUT, **arrays)
     print(OUT, OUT.stat().st_size, {k: len(v[1]) for k, v in parts.items()})
 
@@ -46,7 +50,9 @@ def _balanced(pool: np.ndarray, labels: np.ndarray, per_class: int, name: str) -
     chosen = []
     for c in range(10):
         mine = pool[labels[pool] == c]
-        chosen.append(np.random.default_rng(derive(0, "fashion_lt", name, c)).choice(mine, per_class, replace=False))
+        chosen.append(
+            np.random.default_rng(derive(0, "fashion_lt", name, c)).choice(mine, per_class, replace=False)
+        )
     return np.sort(np.concatenate(chosen))
 
 

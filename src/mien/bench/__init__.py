@@ -1,1 +1,1 @@
-"""."""
+"""Runs protocols, judges claims, measures speed."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ import torch
 import torch.nn.functional as F
 
 from mien.bench.speed import entry, interleave, ratio
-from mien.core.config import Recipe
+from mien.core.config import Recipe, evolve_all
 from mien.data.loader import ImageBatch
 from mien.engine.trainer import Trainer
 from mien.methods.ncl.config import RECIPES
-from mien.methods.ncl.task import build, build_net
+from mien.methods.ncl.task import build, build_net, configs
 
 STEPS = 4
 
@@ -51,21 +50,19 @@ def bench(repeats: int = 10) -> tuple[list[dict[str, Any]], dict[str, float]]:
 
 def resnet20_recipe() -> Recipe:
     """ResNet-20 at 32 pixels on the bundled pictures (resampled from 28), with the small augmentation."""
-    small = RECIPES["small"]()
-    method = replace(
-        small.method, backbone="cifar-resnet-20", experts=1, copies=1, loss="ce", inter=False, intra=False, n_hard=0
-    )  # type: ignore[type-var]
-    data = replace(small.data, size=32, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)  # type: ignore[type-var]
-    schedule = replace(small.schedule, lr_rule="constant", warmup_epochs=0.0, checkpoint_every=0)
-    return replace(small, method=method, data=data, schedule=schedule)
+    method = {"backbone": "cifar-resnet-20", "experts": 1, "copies": 1, "loss": "ce", "n_hard": 0}
+    changes: dict[str, object] = {f"method.{k}": v for k, v in method.items()}
+    changes |= {"method.inter": False, "method.intra": False, "data.size": 32, "data.channels": 3}
+    changes |= {"data.mean": (0.5,) * 3, "data.std": (0.5,) * 3}
+    changes |= {"schedule.lr_rule": "constant", "schedule.warmup_epochs": 0.0, "schedule.checkpoint_every": 0}
+    return evolve_all(RECIPES["small"](), changes)
 
 
 def plain_loop(recipe: Recipe, stream: Iterator[list[ImageBatch]]) -> Iterator[float]:
     """The reference: what one would write by hand, one step for each ``next``."""
-    net = build_net(recipe.method, recipe.data, 10)  # type: ignore[arg-type]
+    net = build_net(*configs(recipe), 10)
     optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=2e-4)
     net.train()
-    torch.use_deterministic_algorithms(False)
     for batches in stream:
         for batch in batches:
             optimizer.zero_grad()

@@ -14,7 +14,9 @@ from mien.methods.ncl.loss import NCLLoss
 EXPERTS, COPIES, BATCH = 3, 2, 64
 
 
-def bench(sizes: tuple[int, ...] = (100, 1000, 8142), repeats: int = 15) -> tuple[list[dict[str, Any]], dict[str, float]]:
+def bench(
+    sizes: tuple[int, ...] = (100, 1000, 8142), repeats: int = 15
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """K = 3 experts, M = 2 copies, B = 64 images, hard set 0.3 C, gather-based."""
     entries, ratios = [], {}
     for classes in sizes:

@@ -45,7 +45,9 @@ def run_bench(name: str) -> dict[str, Any]:
         ConfigError: unknown, or its system is not part of this version.
     """
     if name in LATER and name not in BENCHES:
-        raise ConfigError(f"bench {name!r} belongs to {LATER[name]}, which is not part of this version of mien")
+        raise ConfigError(
+            f"bench {name!r} belongs to {LATER[name]}, which is not part of this version of mien"
+        )
     if name not in BENCHES:
         raise ConfigError(f"no bench {name!r}{suggest(name, list(BENCHES))}")
     entries, ratios = importlib.import_module(BENCHES[name][0]).bench()
@@ -120,4 +122,4 @@ def peak_bytes(function: Callable[[], object]) -> int:
     gc.collect()
     with PeakMemory() as watch:
         function()
-    return watch.peak
+    return int(watch.peak)

@@ -56,8 +56,12 @@ def commit() -> str:
     try:
         here = Path(__file__).parent
         run = ["git", "-C", str(here)]
-        head = subprocess.run([*run, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S603
-        dirty = subprocess.run([*run, "status", "--porcelain", "-uno", "--", "."], capture_output=True, text=True)  # noqa: S603
+        head = subprocess.run(
+            [*run, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True
+        )
+        dirty = subprocess.run(
+            [*run, "status", "--porcelain", "-uno", "--", "."], capture_output=True, text=True
+        )
         return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
@@ -79,7 +83,9 @@ class Table:
         for row in self.rows:
             needed = self.seeds if row.group == "claims" else self.seeds[:1]
             if row.group == "claims" or group == "all":
-                lacking = [s for e in row.evals for s in needed if s not in self.records.get((row.id, e.id), {})]
+                lacking = [
+                    s for e in row.evals for s in needed if s not in self.records.get((row.id, e.id), {})
+                ]
                 if lacking:
                     out.append(f"{row.id} (seeds {', '.join(map(str, sorted(set(lacking))))})")
         return out
@@ -120,9 +126,7 @@ def load_table(entry: Entry, folder: Path | None = None) -> Table:
     """The current measurements of a method: lines whose key still matches, the last line of a seed counting."""
     protocol = entry.load("protocol")
     rows: tuple[Row, ...] = protocol.ROWS
-    keys = {
-        (row.id, e.id): result_key(row, e, protocol.PROTOCOL_VERSION) for row in rows for e in row.evals
-    }
+    keys = {(row.id, e.id): result_key(row, e, protocol.PROTOCOL_VERSION) for row in rows for e in row.evals}
     records: dict[tuple[str, str], dict[int, dict[str, Any]]] = {place: {} for place in keys}
     for record in io.read_lines((folder or results_dir()) / f"{entry.name}.jsonl"):
         place = (record["row"], record["eval"])

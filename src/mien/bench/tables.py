@@ -53,11 +53,21 @@ def claim_rows(table: Table) -> list[dict[str, str]]:
         interval = "-"
         if claim["value"] is not None:
             low, high = (f"{v * scale:.{digits}f}" for v in claim["interval"])
-            interval = f"{claim['value'] * scale:+.{digits}f} [{low}, {high}]" if points else (
-                f"{claim['value']:.{digits}f} [{low}, {high}]"
+            interval = (
+                f"{claim['value'] * scale:+.{digits}f} [{low}, {high}]"
+                if points
+                else (f"{claim['value']:.{digits}f} [{low}, {high}]")
             )
         verdict = held + (f" ({claim['reason']})" if "reason" in claim else "")
-        out.append({"claim": f"`{claim['id']}`", "kind": claim["kind"], "says": claim["text"], "value [95 %]": interval, "verdict": verdict})
+        out.append(
+            {
+                "claim": f"`{claim['id']}`",
+                "kind": claim["kind"],
+                "says": claim["text"],
+                "value [95 %]": interval,
+                "verdict": verdict,
+            }
+        )
     return out
 
 
@@ -100,7 +110,11 @@ def render(text: str, tables: Sequence[Table], where: str) -> str:
         if method not in by_name or kind not in ("rows", "claims", "facts"):
             raise DataError(f"{where}: no results for marker {method}:{kind}")
         table = by_name[method]
-        body = {"rows": lambda: markdown(metric_rows(table)), "claims": lambda: markdown(claim_rows(table)), "facts": lambda: facts(table)}
+        body = {
+            "rows": lambda: markdown(metric_rows(table)),
+            "claims": lambda: markdown(claim_rows(table)),
+            "facts": lambda: facts(table),
+        }
         return match[1] + body[kind]() + match[4]
 
     return _MARK.sub(fill, text)
@@ -117,7 +131,11 @@ def facts(table: Table) -> str:
 def documents() -> list[Path]:
     """Files with generated regions."""
     here = root()
-    found = [here / "README.md", *sorted((here / "docs").rglob("*.md")), *sorted((here / "src/mien/methods").glob("*/README.md"))]
+    found = [
+        here / "README.md",
+        *sorted((here / "docs").rglob("*.md")),
+        *sorted((here / "src/mien/methods").glob("*/README.md")),
+    ]
     return [p for p in found if p.is_file()]
 
 
@@ -136,4 +154,8 @@ def write_documents(tables: Sequence[Table]) -> list[Path]:
 
 def stale_documents(tables: Sequence[Table]) -> list[str]:
     """One line for each document that does not match the results."""
-    return [f"{p.name}: not regenerated, run mien results --write" for p, old, new in _rendered(tables) if new != old]
+    return [
+        f"{p.name}: not regenerated, run mien results --write"
+        for p, old, new in _rendered(tables)
+        if new != old
+    ]

@@ -25,7 +25,7 @@ def parse(cls: type[T], argv: Sequence[str], prog: str, default: T | None = None
     import tyro
 
     return tyro.cli(  # type: ignore[no-any-return,call-overload]
-        tyro.conf.AvoidSubcommands[cls],  # type: ignore[valid-type]
+        tyro.conf.AvoidSubcommands[cls],  # type: ignore[misc,valid-type]
         args=list(argv),
         default=default,
         prog=f"mien {prog}",
@@ -127,7 +127,9 @@ def progress(label: str) -> Iterator[Watcher]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), disable=os.environ.get("RANK", "0") != "0", transient=True)
+    bar = Progress(
+        *columns, console=Console(stderr=True), disable=os.environ.get("RANK", "0") != "0", transient=True
+    )
     with bar:
         task = bar.add_task(label, total=None)
 

@@ -26,7 +26,9 @@ def run(argv: Sequence[str]) -> int:
     named = [words.pop(0) for _ in range(2) if words and not words[0].startswith("-")]
     options = console.parse(Options, words, "convert")
     if len(named) < 2:
-        raise ConfigError(f"mien convert KIND FILE; kinds: {', '.join(f'{k} ({v})' for k, v in KINDS.items())}")
+        raise ConfigError(
+            f"mien convert KIND FILE; kinds: {', '.join(f'{k} ({v})' for k, v in KINDS.items())}"
+        )
     console.check_name("kind", named[0], list(KINDS))
     from mien.engine.convert import convert_torch
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,9 @@ def run(argv: Sequence[str]) -> int:
     if action not in actions:
         if action:
             console.check_name("action of mien data", action, list(actions))
-        console.show("usage: mien data list [--json] | check PATH [--kind KIND] [--fast] [--json] | make NAME")
+        console.show(
+            "usage: mien data list [--json] | check PATH [--kind KIND] [--fast] [--json] | make NAME"
+        )
         return 0 if "--help" in words or "-h" in words else 2
     return actions[action](words)
 
@@ -70,7 +72,8 @@ def _check(words: list[str]) -> int:
         console.out_json({"kind": report.kind, "root": report.root, **_report(report)})
     else:
         console.show_table(
-            f"{path}: {kind}", [{"split": n, **{k: str(v) for k, v in s.items()}} for n, s in report.splits.items()]
+            f"{path}: {kind}",
+            [{"split": n, **{k: str(v) for k, v in s.items()}} for n, s in report.splits.items()],
         )
         for line in (*report.problems, *(f"note: {n}" for n in report.notes)):
             console.show(line)
@@ -86,12 +89,13 @@ def _report(report: Any) -> dict[str, Any]:
 
 
 def _config(kind: str, path: str) -> Any:
+    from mien.core.config import evolve_all
     from mien.data.config import ClassificationData
 
     base = ClassificationData(channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
     if kind in ("cifar10_lt", "cifar100_lt"):
-        return replace(base, kind=kind, root=path, imbalance=100.0)
-    return replace(base, kind=kind, root=path)  # type: ignore[arg-type]
+        return evolve_all(base, {"kind": kind, "root": path, "imbalance": 100.0})
+    return evolve_all(base, {"kind": kind, "root": path})
 
 
 def _make(words: list[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mien.cli import console
 
@@ -19,7 +20,7 @@ def run(argv: Sequence[str]) -> int:
 
     as_json, rest = console.take_switch(argv, "--json")
     console.parse(Options, rest, "list", description="The ten systems. --json: for programs.")
-    records = []
+    records: list[dict[str, Any]] = []
     for name, entry in methods().items():
         records.append(
             {
@@ -37,8 +38,18 @@ def run(argv: Sequence[str]) -> int:
     rows = []
     for r in records:
         c = r["claims"]
-        state = f"{c['true']} hold, {c['false']} do not, {c['null']} open" if sum(c.values()) else "not in this version"
-        rows.append({**{k: r[k] for k in ("method", "family", "paper", "title")}, "weights": ", ".join(r["weights"]), "claims": state})
+        state = (
+            f"{c['true']} hold, {c['false']} do not, {c['null']} open"
+            if sum(c.values())
+            else "not in this version"
+        )
+        rows.append(
+            {
+                **{k: r[k] for k in ("method", "family", "paper", "title")},
+                "weights": ", ".join(r["weights"]),
+                "claims": state,
+            }
+        )
     console.show_table("", rows)
     return 0
 

@@ -70,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        _say(f"mien {words[0]}: unexpected {type(error).__name__}: {error}; run again with --debug", sys.stderr)
+        _say(
+            f"mien {words[0]}: unexpected {type(error).__name__}: {error}; run again with --debug", sys.stderr
+        )
         return 1
 
 

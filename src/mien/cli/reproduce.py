@@ -22,7 +22,9 @@ class Options:
 def run(argv: Sequence[str]) -> int:
     """Measures the rows and prints the verdicts."""
     if argv and argv[0] == "compose":
-        raise ConfigError("compose is not part of this version of mien: it combines systems that are still to come")
+        raise ConfigError(
+            "compose is not part of this version of mien: it combines systems that are still to come"
+        )
     method, rest = console.take_method(argv, "reproduce")
     options = console.parse(Options, rest, f"reproduce {method}")
     from mien.bench.reproduce import reproduce

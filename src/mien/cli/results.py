@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     """Tables and claims. Switches: --json, --check (rows complete, README and docs regenerated),
-    --strict (every claim holds), --write (regenerate README and docs)."""
+    --strict (every claim holds), --write (regenerate README and docs).
+    """
 
 
 def run(argv: Sequence[str]) -> int:
     """Prints results, or checks them."""
     switches = {}
     rest = list(argv)
-    for name in ("--json", "--check", "--strict", "--write"):
-        switches[name], rest = console.take_switch(rest, name)
+    for switch in ("--json", "--check", "--strict", "--write"):
+        switches[switch], rest = console.take_switch(rest, switch)
     name = rest.pop(0) if rest and not rest[0].startswith("-") else None
     console.parse(Options, rest, "results")
     from mien.bench import store, tables
@@ -36,7 +37,8 @@ def run(argv: Sequence[str]) -> int:
     loaded = [store.load_table(e) for e in entries]
     if switches["--json"]:
         answer = [
-            {"method": t.entry.name, "claims": store.claims_json(t), "rows": store.rows_json(t)} for t in loaded
+            {"method": t.entry.name, "claims": store.claims_json(t), "rows": store.rows_json(t)}
+            for t in loaded
         ]
         console.out_json(answer[0] if name else answer)
     elif not (switches["--check"] or switches["--write"]):

@@ -31,7 +31,9 @@ class Where:
 def run(argv: Sequence[str]) -> int:
     """Trains the stages of the method's main row, or goes on with a run."""
     resume = console.peek(argv, "--resume")
-    name, rest = (None, list(argv)) if resume and argv[0].startswith("-") else console.take_method(argv, "train")
+    name, rest = (
+        (None, list(argv)) if resume and argv[0].startswith("-") else console.take_method(argv, "train")
+    )
     return _resume(name, rest, Path(resume)) if resume else _fresh(str(name), rest)
 
 
@@ -84,7 +86,9 @@ def _fresh(method: str, argv: list[str]) -> int:
     from mien.engine.stages import is_finished
 
     if is_finished(folder) or latest(folder):
-        raise ConfigError(f"{folder}: holds a run already; go on with --resume {folder} or choose another --output")
+        raise ConfigError(
+            f"{folder}: holds a run already; go on with --resume {folder} or choose another --output"
+        )
     return _train(method, recipe, folder, where.max_steps)
 
 
@@ -139,4 +143,3 @@ def _rank() -> int:
 
 def _is_first() -> bool:
     return _rank() == 0
-

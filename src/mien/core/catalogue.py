@@ -49,7 +49,13 @@ class Entry:
 
 
 _TABLE = (
-    Entry("ncl", "long-tailed recognition", "2306.16709", "NCL++: nested collaborative learning", "mien.methods.ncl"),
+    Entry(
+        "ncl",
+        "long-tailed recognition",
+        "2306.16709",
+        "NCL++: nested collaborative learning",
+        "mien.methods.ncl",
+    ),
     Entry("sagm", "domain generalisation", "2303.10353", "SAGM: sharpness-aware gradient matching"),
     Entry("gkd", "face recognition", "2304.04462", "GKD: grouped knowledge distillation"),
     Entry("cakd", "face recognition", "2306.14662", "URFM + APT: cross-architecture distillation"),

@@ -12,6 +12,7 @@ import difflib
 import hashlib
 import json
 import math
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -34,7 +35,9 @@ def refuse_inapplicable(config: object, kind: str, table: dict[str, tuple[str, .
     """
     for name, kinds in table.items():
         if getattr(config, name) is not None and kind not in kinds:
-            raise ConfigError(f"{type(config).__name__}.{name} does not apply to kind={kind!r}, only to {list(kinds)}")
+            raise ConfigError(
+                f"{type(config).__name__}.{name} does not apply to kind={kind!r}, only to {list(kinds)}"
+            )
 
 
 def check_range(owner: str, name: str, value: float | None, low: float, high: float = math.inf) -> None:
@@ -135,7 +138,9 @@ class ScheduleConfig:
         for name in ("warmup_epochs", "eval_every", "checkpoint_every"):
             check_range("schedule", name, getattr(self, name), 0)
         if self.batch % self.accumulate:
-            raise ConfigError(f"schedule.batch={self.batch} is not a multiple of accumulate={self.accumulate}")
+            raise ConfigError(
+                f"schedule.batch={self.batch} is not a multiple of accumulate={self.accumulate}"
+            )
         if self.select == "best" and not self.eval_every:
             raise ConfigError("schedule.select='best' needs schedule.eval_every > 0")
 
@@ -152,19 +157,35 @@ class Recipe:
     seed: int = 0
 
 
-def evolve(recipe: R, path: str, value: object, **also: Any) -> R:
+def evolve(config: R, path: str, value: object, **also: Any) -> R:
     """A copy with the field at a dotted path replaced, and top-level fields from keywords.
 
     >>> r = Recipe("a", MethodConfig(), DataConfig())
     >>> evolve(r, "optim.lr", 0.2, name="b").optim.lr
     0.2
     """
-    head, _, rest = path.partition(".")
-    names = [f.name for f in fields(recipe)]  # type: ignore[arg-type]
-    if head not in names:
-        raise ConfigError(f"unknown setting {head!r} in {type(recipe).__name__}{suggest(head, names)}")
-    new = evolve(getattr(recipe, head), rest, value) if rest else value
-    return replace(recipe, **{head: new}, **also)  # type: ignore[type-var]
+    return evolve_all(config, {path: value, **also})
+
+
+def evolve_all(config: R, changes: Mapping[str, object]) -> R:
+    """`evolve` for several dotted paths at once, so that only the final combination must be valid.
+
+    Raises:
+        ConfigError: no such field, or a combination that the config refuses.
+    """
+    names = [f.name for f in fields(config)]  # type: ignore[arg-type]
+    grouped: dict[str, dict[str, object]] = {}
+    new: dict[str, object] = {}
+    for path, value in changes.items():
+        head, _, rest = path.partition(".")
+        if head not in names:
+            raise ConfigError(f"unknown setting {head!r} in {type(config).__name__}{suggest(head, names)}")
+        if rest:
+            grouped.setdefault(head, {})[rest] = value
+        else:
+            new[head] = value
+    new |= {head: evolve_all(getattr(config, head), inner) for head, inner in grouped.items()}
+    return replace(config, **new)  # type: ignore[type-var]
 
 
 def suggest(word: str, known: list[str]) -> str:
@@ -205,7 +226,11 @@ def _exact(value: Any, kind: type) -> Any:
 
 
 def _number(value: Any, kind: type) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or (kind is int and value != int(value)):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or (kind is int and value != int(value))
+    ):
         raise TypeError(f"expected {kind.__name__}, got {value!r}")
     return kind(value)
 
@@ -258,7 +283,7 @@ def _path_of(error: BaseException) -> str:
 
 
 @cache
-def _typed_recipe(method: type, data: type) -> type[Recipe]:
+def _typed_recipe(method: Hashable, data: Hashable) -> type[Recipe]:
     return dataclasses.make_dataclass(
         "Recipe",
         [
@@ -275,7 +300,8 @@ def _typed_recipe(method: type, data: type) -> type[Recipe]:
 
 def recipe_from_dict(values: dict[str, Any], base: Recipe, *, where: str = "config") -> Recipe:
     """A recipe of the same method and data types as ``base`` from nested plain values."""
-    typed = from_dict(_typed_recipe(type(base.method), type(base.data)), values, where=where)
+    types: tuple[Any, Any] = (type(base.method), type(base.data))
+    typed = from_dict(_typed_recipe(*types), values, where=where)
     return Recipe(**{f.name: getattr(typed, f.name) for f in fields(Recipe)})
 
 

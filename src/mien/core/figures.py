@@ -27,7 +27,9 @@ pre{background:var(--soft);padding:1rem;overflow-x:auto;border-radius:6px}.muted
 """
 
 
-def new_figure(columns: int = 1, rows: int = 1, width: float = 6.0, height: float = 3.6) -> tuple[Figure, list[Axes]]:
+def new_figure(
+    columns: int = 1, rows: int = 1, width: float = 6.0, height: float = 3.6
+) -> tuple[Figure, list[Axes]]:
     """A figure with quiet axes; independent of any global plotting state."""
     from matplotlib.figure import Figure
 
@@ -57,7 +59,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
     head = "".join(f"<th>{html.escape(str(k))}</th>" for k in rows[0])
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(v))}</td>" for v in r.values()) + "</tr>" for r in rows)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(v))}</td>" for v in r.values()) + "</tr>" for r in rows
+    )
     return f"<table><tr>{head}</tr>{body}</table>"
 
 

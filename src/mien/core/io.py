@@ -31,7 +31,9 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise MienError(f"{path}: the disk is full; nothing was changed there, free some space") from error
+            raise MienError(
+                f"{path}: the disk is full; nothing was changed there, free some space"
+            ) from error
         raise MienError(f"{path}: cannot write ({error.strerror or error}); check the folder") from error
 
 
@@ -140,7 +142,9 @@ def read_lines(path: str | Path) -> list[dict[str, Any]]:
                 records.append(json.loads(line))
         except json.JSONDecodeError:
             if not line.startswith('{"'):
-                raise DataError(f"{path}:{number}: not a JSON line; restore the file or delete the line") from None
+                raise DataError(
+                    f"{path}:{number}: not a JSON line; restore the file or delete the line"
+                ) from None
     return records
 
 
@@ -155,7 +159,9 @@ def read_text(path: str | Path) -> str:
     try:
         size = path.stat().st_size
         if size > max_text_bytes():
-            raise LimitError(f"{path}: {size} bytes, more than the {max_text_bytes()} allowed (MIEN_MAX_TEXT_BYTES)")
+            raise LimitError(
+                f"{path}: {size} bytes, more than the {max_text_bytes()} allowed (MIEN_MAX_TEXT_BYTES)"
+            )
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the path") from None

@@ -56,8 +56,6 @@ class Row:
 class Rule(Protocol):
     """A statistic of the rows' values and the interval of it that makes the claim true."""
 
-    rows: int
-
     def statistic(self, values: tuple[Values, ...]) -> float:
         """The number that the claim is about, from (seeds, units) arrays, one for each row."""
         ...
@@ -72,7 +70,6 @@ class PairedGain:
     """mean(first - second) > ``above``, paired by test unit."""
 
     above: float = 0.0
-    rows: int = 2
 
     def statistic(self, values: tuple[Values, ...]) -> float:
         """Mean paired difference of the first row over the second."""
@@ -88,7 +85,6 @@ class Ratio:
     """mean(first) / mean(second) <= ``at_most``."""
 
     at_most: float
-    rows: int = 2
 
     def statistic(self, values: tuple[Values, ...]) -> float:
         """Ratio of the two means."""
@@ -105,7 +101,6 @@ class Within:
     """|mean(first - second)| <= ``tolerance``."""
 
     tolerance: float
-    rows: int = 2
 
     def statistic(self, values: tuple[Values, ...]) -> float:
         """Mean paired difference."""
@@ -121,7 +116,6 @@ class Above:
     """mean(row) > ``value``."""
 
     value: float
-    rows: int = 1
 
     def statistic(self, values: tuple[Values, ...]) -> float:
         """The mean."""
@@ -137,7 +131,6 @@ class Equal:
     """max |first - second| <= ``tol``: an identity, so its interval is [value, value]."""
 
     tol: float = 0.0
-    rows: int = 2
 
     def statistic(self, values: tuple[Values, ...]) -> float:
         """Largest absolute difference over seeds and units."""
@@ -152,7 +145,6 @@ class Equal:
 class Monotone:
     """The rows' means rise in the order given: the smallest step is > 0."""
 
-    rows: int = -1
 
     def statistic(self, values: tuple[Values, ...]) -> float:
         """Smallest rise between neighbours."""

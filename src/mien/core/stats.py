@@ -104,6 +104,7 @@ def pack_units(values: NDArray[Any]) -> dict[str, Any]:
     if not np.isfinite(values).all():
         raise DataError("per-unit values must be finite")
     levels, index = np.unique(values, return_inverse=True)
+    extra: dict[str, Any]
     if len(levels) <= 16:
         body, extra = index.astype(np.uint8), {"levels": [float(v) for v in levels]}
     else:

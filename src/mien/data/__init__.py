@@ -1,1 +1,5 @@
-"""."""
+"""Readers of real sets, bundled sets, transforms, samplers, checks."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -27,7 +27,9 @@ from mien.data.labelled import Picture
 class Augment(Protocol):
     """Pictures -> (copies B, C, size, size) float in [0, 1], copy-major."""
 
-    def __call__(self, pictures: Sequence[Picture], keys: NDArray[np.uint64], seed: int, copies: int) -> Tensor:
+    def __call__(
+        self, pictures: Sequence[Picture], keys: NDArray[np.uint64], seed: int, copies: int
+    ) -> Tensor:
         """``seed`` already contains run and epoch; ``keys`` are the (B,) sample keys."""
         ...
 
@@ -73,7 +75,9 @@ class Affine:
     flip: bool = True
     hole: float = 0.25
 
-    def __call__(self, pictures: Sequence[Picture], keys: NDArray[np.uint64], seed: int, copies: int) -> Tensor:
+    def __call__(
+        self, pictures: Sequence[Picture], keys: NDArray[np.uint64], seed: int, copies: int
+    ) -> Tensor:
         """See `Augment`. O(copies B size^2)."""
         x = prepare(pictures, self.size, self.channels)
         u = np.concatenate([uniform(derive(seed, "copy", m), keys, 7) for m in range(copies)])
@@ -121,7 +125,9 @@ class PerPicture:
     size: int
     channels: int
 
-    def __call__(self, pictures: Sequence[Picture], keys: NDArray[np.uint64], seed: int, copies: int) -> Tensor:
+    def __call__(
+        self, pictures: Sequence[Picture], keys: NDArray[np.uint64], seed: int, copies: int
+    ) -> Tensor:
         """See `Augment`."""
         transform = _TRANSFORMS[self.kind](self.size)
         rows = []
@@ -170,7 +176,9 @@ def _imagenet(size: int) -> Callable[[Tensor], Tensor]:
     from torchvision.transforms import v2
 
     fill = (124, 116, 104)
-    draw = rand_augment_transform("rand-n2-m10-mstd0.5", {"translate_const": int(0.45 * size), "img_mean": fill})
+    draw = rand_augment_transform(
+        "rand-n2-m10-mstd0.5", {"translate_const": int(0.45 * size), "img_mean": fill}
+    )
     steps: Callable[[Any], Any] = v2.Compose(
         [
             v2.RandomResizedCrop(size, scale=(0.08, 1.0), antialias=True),
@@ -195,7 +203,9 @@ class NoAugment:
     size: int
     channels: int
 
-    def __call__(self, pictures: Sequence[Picture], keys: NDArray[np.uint64], seed: int, copies: int) -> Tensor:
+    def __call__(
+        self, pictures: Sequence[Picture], keys: NDArray[np.uint64], seed: int, copies: int
+    ) -> Tensor:
         """See `Augment`."""
         return prepare(pictures, self.size, self.channels).repeat(copies, 1, 1, 1)
 

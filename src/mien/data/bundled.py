@@ -50,4 +50,6 @@ def debug_splits(config: ClassificationData) -> Splits:
         images = np.repeat(images[..., None], config.channels, axis=3)
         return ArrayImages(images, targets, [f"stripe-{c}" for c in range(10)])
 
-    return Splits(draw(counts, "train"), draw([3] * 10, "val"), draw([5] * 10, "test"), real=False, note="made stripes")
+    return Splits(
+        draw(counts, "train"), draw([3] * 10, "val"), draw([5] * 10, "test"), real=False, note="made stripes"
+    )

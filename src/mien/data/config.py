@@ -10,7 +10,16 @@ from mien.core.config import NO_HASH, DataConfig, check_range, refuse_inapplicab
 from mien.core.errors import ConfigError, DataError
 
 ClassificationKind = Literal[
-    "fashion_lt", "idx", "cifar10_lt", "cifar100_lt", "imagenet_lt", "places_lt", "inat2018", "json", "folder", "debug"
+    "fashion_lt",
+    "idx",
+    "cifar10_lt",
+    "cifar100_lt",
+    "imagenet_lt",
+    "places_lt",
+    "inat2018",
+    "json",
+    "folder",
+    "debug",
 ]
 _BUNDLED = ("fashion_lt", "debug")
 _SUBSAMPLED = ("idx", "cifar10_lt", "cifar100_lt", "folder", "debug")
@@ -71,7 +80,9 @@ class ClassificationData(DataConfig):
             DataError: it does not exist.
         """
         if self.root is None:
-            raise ConfigError(f"data.kind={self.kind!r} reads your copy: give its folder with --data.root DIR")
+            raise ConfigError(
+                f"data.kind={self.kind!r} reads your copy: give its folder with --data.root DIR"
+            )
         path = Path(self.root).expanduser()
         if not path.exists():
             raise DataError(f"{path}: no such folder; check --data.root")

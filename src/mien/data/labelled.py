@@ -115,7 +115,9 @@ class FileImages(LabelledImages):
         classes: names.
     """
 
-    def __init__(self, root: str | Path, names: Sequence[str], targets: NDArray[Any], classes: Sequence[str]) -> None:
+    def __init__(
+        self, root: str | Path, names: Sequence[str], targets: NDArray[Any], classes: Sequence[str]
+    ) -> None:
         self._files = _Files(Path(root), tuple(names))
         self.targets = np.asarray(targets, dtype=np.int64)
         self.classes = tuple(classes)

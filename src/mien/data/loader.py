@@ -85,7 +85,9 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
 class _Augmented(Dataset[Any]):
     """Turns a step's (epoch, index) pairs into its micro-batches."""
 
-    def __init__(self, images: LabelledImages, augment: Augment, seed: int, copies: int, accumulate: int) -> None:
+    def __init__(
+        self, images: LabelledImages, augment: Augment, seed: int, copies: int, accumulate: int
+    ) -> None:
         self.images, self.augment, self.seed = images, augment, seed
         self.copies, self.accumulate = copies, accumulate
 
@@ -96,7 +98,9 @@ class _Augmented(Dataset[Any]):
 
     def _batch(self, index: NDArray[np.int64], epoch: int) -> ImageBatch:
         keys = self.images.keys[index]
-        image = self.augment(self.images.pictures(index), keys, derive(self.seed, "augment", epoch), self.copies)
+        image = self.augment(
+            self.images.pictures(index), keys, derive(self.seed, "augment", epoch), self.copies
+        )
         rows = torch.from_numpy(index).repeat(self.copies)
         target = torch.from_numpy(self.images.targets[index]).repeat(self.copies)
         return ImageBatch(image, target, rows)

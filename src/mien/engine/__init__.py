@@ -1,1 +1,1 @@
-"""."""
+"""Task, trainer, checkpoints, run folders, export, weights."""

@@ -87,7 +87,9 @@ def load(accelerator: Accelerator, path: Path, key: str, average: nn.Module | No
     try:
         accelerator.load_state(str(path))
     except Exception as error:
-        raise WeightsError(f"{path}: cannot be restored ({error}); delete it to use the one before") from error
+        raise WeightsError(
+            f"{path}: cannot be restored ({error}); delete it to use the one before"
+        ) from error
     if average is not None:
         load_weights(average, path / "average.safetensors")
     return state

@@ -38,11 +38,15 @@ def open_folder(path: str | Path) -> ModelFolder:
         from mien.engine.safe import check_safetensors
 
         check_safetensors(path)
-        raise WeightsError(f"{path}: a single file; give the folder that also holds config.toml and facts.json")
+        raise WeightsError(
+            f"{path}: a single file; give the folder that also holds config.toml and facts.json"
+        )
     if not (path / "config.toml").is_file():
         raise WeightsError(f"{path}: no config.toml; not the folder of a mien model")
     if not (path / "weights.safetensors").is_file() or not (path / "facts.json").is_file():
-        raise WeightsError(f"{path}: no weights yet (an unfinished run?); go on with: mien train --resume {path}")
+        raise WeightsError(
+            f"{path}: no weights yet (an unfinished run?); go on with: mien train --resume {path}"
+        )
     method, recipe = read_recipe(path / "config.toml")
     return ModelFolder(path, method, recipe, io.read_json(path / "facts.json"))
 

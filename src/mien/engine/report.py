@@ -24,13 +24,19 @@ def write_report(
         points = [r[term] for r in train]
         if any(points):
             colour = figures.COLOURS[i % len(figures.COLOURS)]
-            axes[0].plot([r["step"] for r in train], points, label=term, color=colour, lw=2 if term == "loss" else 1)
+            axes[0].plot(
+                [r["step"] for r in train], points, label=term, color=colour, lw=2 if term == "loss" else 1
+            )
     axes[0].set(xlabel="step", ylabel="loss terms", yscale="log")
     axes[0].legend(fontsize=7)
     if scores:
         for i, key in enumerate(k for k in scores[0] if k not in _NOT_TERMS):
             axes[1].plot(
-                [r["step"] for r in scores], [r[key] for r in scores], "o-", label=key, color=figures.COLOURS[i % 7]
+                [r["step"] for r in scores],
+                [r[key] for r in scores],
+                "o-",
+                label=key,
+                color=figures.COLOURS[i % 7],
             )
         axes[1].set(xlabel="step", ylabel="validation")
         axes[1].legend(fontsize=7)
@@ -45,5 +51,10 @@ def write_report(
         *({"": k, "value": v} for k, v in run["machine"].items()),
     ]
     settings = f"<pre>{html.escape(json.dumps(config, indent=1))}</pre>"
-    body = figures.img(figures.png(figure), "training curves") + figures.table(facts) + "<h2>Settings</h2>" + settings
+    body = (
+        figures.img(figures.png(figure), "training curves")
+        + figures.table(facts)
+        + "<h2>Settings</h2>"
+        + settings
+    )
     return io.write_text(folder / "report.html", figures.page(f"Training of {name}", body))

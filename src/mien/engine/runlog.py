@@ -51,7 +51,9 @@ class RunLog:
         """Begins a fresh log; says how many processes there really are."""
         if self.active:
             self.folder.mkdir(parents=True, exist_ok=True)
-            io.write_text(self.path, json.dumps({"event": "start", "processes": processes, **machine()}) + "\n")
+            io.write_text(
+                self.path, json.dumps({"event": "start", "processes": processes, **machine()}) + "\n"
+            )
 
     def rewind(self, step: int) -> None:
         """Drops lines after ``step``, so that a resumed log equals an uninterrupted one."""

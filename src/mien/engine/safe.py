@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 from mien.core.errors import WeightsError
 
@@ -30,7 +31,9 @@ def check_safetensors(path: Path) -> None:
                 raise WeightsError(f"{path}: not a safetensors file ({size} bytes)")
             length = struct.unpack("<Q", head)[0]
             if length > min(size - 8, _HEADER_LIMIT):
-                raise WeightsError(f"{path}: safetensors header says {length} bytes, the file has {size}; damaged")
+                raise WeightsError(
+                    f"{path}: safetensors header says {length} bytes, the file has {size}; damaged"
+                )
             header = json.loads(stream.read(length))
         _check_header(header, size - 8 - length, path)
     except FileNotFoundError:
@@ -46,14 +49,17 @@ def _check_header(header: dict[str, dict[str, object]], data: int, path: Path) -
     for name, entry in header.items():
         if name == "__metadata__":
             continue
-        begin, end = entry["data_offsets"]  # type: ignore[misc]
+        offsets: Any = entry["data_offsets"]
+        begin, end = offsets
         count = 1
         for n in entry["shape"]:  # type: ignore[attr-defined]
             if int(n) < 0:
                 raise WeightsError(f"{path}: tensor {name!r} has a negative size")
             count *= int(n)
         if end - begin != count * _BYTES.get(str(entry["dtype"]), 1) or begin < 0 or end > data:
-            raise WeightsError(f"{path}: header lies about tensor {name!r} (shape {entry['shape']}, bytes {begin}..{end})")
+            raise WeightsError(
+                f"{path}: header lies about tensor {name!r} (shape {entry['shape']}, bytes {begin}..{end})"
+            )
         spans.append((begin, end))
     position = 0
     for begin, end in sorted(spans):
@@ -61,4 +67,6 @@ def _check_header(header: dict[str, dict[str, object]], data: int, path: Path) -
             raise WeightsError(f"{path}: header has gaps or overlaps at byte {position}")
         position = end
     if position != data:
-        raise WeightsError(f"{path}: {data} bytes of tensors, header describes {position}; truncated or padded")
+        raise WeightsError(
+            f"{path}: {data} bytes of tensors, header describes {position}; truncated or padded"
+        )

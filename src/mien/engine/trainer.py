@@ -48,7 +48,9 @@ class Trainer:
 
     device: torch.device
 
-    def __init__(self, experiment: Experiment, recipe: Recipe, folder: Path, watch: Watcher | None = None) -> None:
+    def __init__(
+        self, experiment: Experiment, recipe: Recipe, folder: Path, watch: Watcher | None = None
+    ) -> None:
         self.experiment, self.recipe, self.folder, self.watch = experiment, recipe, folder, watch
         self.schedule = recipe.schedule
         self.accelerator = make_accelerator(self.schedule.precision)
@@ -76,7 +78,9 @@ class Trainer:
         else:
             optimizer = build_optimizer(self.recipe.optim, task.param_groups(self.recipe.optim.weight_decay))
             if getattr(optimizer, "two_pass", False) and self.schedule.precision == "fp16":
-                raise ConfigError(f"optim.kind={self.recipe.optim.kind!r} works in fp32 and bf16; set schedule.precision")
+                raise ConfigError(
+                    f"optim.kind={self.recipe.optim.kind!r} works in fp32 and bf16; set schedule.precision"
+                )
             self.prepared, wrapped = self.accelerator.prepare(task, optimizer)
             self.optimizers = {"main": wrapped}
         self.average = _average(task, self.schedule.ema)
@@ -300,11 +304,13 @@ def _mean(outs: list[StepOut]) -> tuple[Tensor, dict[str, Tensor]]:
 @contextlib.contextmanager
 def _deterministic() -> Iterator[None]:
     """Deterministic kernels inside, as before outside."""
-    was, only_warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    was, only_warned = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(was, warn_only=only_warned)
-

@@ -78,5 +78,7 @@ def load_folder_of(method: str, name: str) -> ModelFolder:
     """
     folder = load_folder(name)
     if folder.method != method:
-        raise WeightsError(f"{name}: weights of {folder.method}, not of {method}; use mien VERB {folder.method}")
+        raise WeightsError(
+            f"{name}: weights of {folder.method}, not of {method}; use mien VERB {folder.method}"
+        )
     return folder

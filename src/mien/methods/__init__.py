@@ -1,1 +1,1 @@
-"""."""
+"""The ten systems, each in a folder of its own; none imports another."""

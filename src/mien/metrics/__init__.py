@@ -1,1 +1,5 @@
-"""."""
+"""Metrics that neither torchmetrics nor scikit-learn has."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -22,7 +22,9 @@ def shot_groups(train_counts: Ints, many: int = 100, few: int = 20) -> dict[str,
     return {"many": counts > many, "medium": (counts <= many) & (counts >= few), "few": counts < few}
 
 
-def shot_accuracy(pred: Ints, target: Ints, train_counts: Ints, many: int = 100, few: int = 20) -> dict[str, float]:
+def shot_accuracy(
+    pred: Ints, target: Ints, train_counts: Ints, many: int = 100, few: int = 20
+) -> dict[str, float]:
     """Top-1 accuracy over all samples and over the samples of each shot group (Liu et al. 2019).
 
     Args:
@@ -60,7 +62,9 @@ def calibration_error(logits: Tensor, target: Tensor, bins: int = 15) -> float:
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     probs = logits.float().softmax(-1)
-    return float(multiclass_calibration_error(probs, target, num_classes=logits.shape[-1], n_bins=bins, norm="l1"))
+    return float(
+        multiclass_calibration_error(probs, target, num_classes=logits.shape[-1], n_bins=bins, norm="l1")
+    )
 
 
 def fit_temperature(logits: Tensor, target: Tensor) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -77,7 +75,7 @@ class CifarResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) -> (B, 64)."""
-        return cast(Tensor, self.forward_head(self.forward_features(x)))
+        return self.forward_head(self.forward_features(x))
 
 
 class SmallConvNet(nn.Module):
@@ -109,4 +107,4 @@ class SmallConvNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) -> (B, num_features)."""
-        return cast(Tensor, self.forward_head(self.forward_features(x)))
+        return self.forward_head(self.forward_features(x))

@@ -1,1 +1,5 @@
-"""."""
+"""Optimisers: the SAM family around any base."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -45,7 +45,9 @@ def lr_factor(schedule: ScheduleConfig, step: int, steps: int, steps_per_epoch: 
         done = epoch / schedule.warmup_epochs
         return (1 - done) / 3 + done
     if schedule.lr_rule == "cosine":
-        return schedule.lr_end + (1 - schedule.lr_end) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+        return schedule.lr_end + (1 - schedule.lr_end) * 0.5 * (
+            1 + math.cos(math.pi * min(1.0, step / steps))
+        )
     if schedule.lr_rule == "multistep":
         return float(schedule.gamma ** sum(epoch >= m for m in schedule.milestones))
     return 1.0

@@ -36,7 +36,9 @@ class LDAMLoss(nn.Module):
     margins: Tensor
     weights: Tensor
 
-    def __init__(self, cls_num_list: Sequence[int], margin: float = 0.5, scale: float = 30.0, drw_start: float = 0.8):
+    def __init__(
+        self, cls_num_list: Sequence[int], margin: float = 0.5, scale: float = 30.0, drw_start: float = 0.8
+    ) -> None:
         super().__init__()
         self.register_buffer("margins", scale * ldam_margins(cls_num_list, margin), persistent=False)
         self.register_buffer("weights", effective_weights(cls_num_list), persistent=False)

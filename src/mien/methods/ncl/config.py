@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mien.core.config import MethodConfig, OptimConfig, Recipe, ScheduleConfig, check_range
+from mien.core.config import MethodConfig, OptimConfig, Recipe, ScheduleConfig, check_range, evolve_all
 from mien.core.errors import ConfigError
 from mien.data.config import ClassificationData
 
@@ -66,7 +66,9 @@ class NclConfig(MethodConfig):
             check_range("method", name, getattr(self, name), 0.0, 1e6)
         check_range("method", "drw_start", self.drw_start, 0.0, 1.0)
         if self.loss != "balanced" and (self.inter or self.intra or self.n_hard != 0):
-            raise ConfigError(f"method.loss={self.loss!r} is a baseline: set inter=False, intra=False, n_hard=0")
+            raise ConfigError(
+                f"method.loss={self.loss!r} is a baseline: set inter=False, intra=False, n_hard=0"
+            )
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,18 @@ def _small() -> Recipe:
 
 
 def _debug() -> Recipe:
-    base = _small()
-    return replace(
-        base,
-        name="ncl-debug",
-        method=replace(base.method, backbone="smallconv-4"),
-        data=replace(base.data, kind="debug", size=16),
-        schedule=replace(base.schedule, steps=3, batch=8, warmup_epochs=0, eval_every=0, log_every=1),
-    )
+    changes = {
+        "name": "ncl-debug",
+        "method.backbone": "smallconv-4",
+        "data.kind": "debug",
+        "data.size": 16,
+        "schedule.steps": 3,
+        "schedule.batch": 8,
+        "schedule.warmup_epochs": 0.0,
+        "schedule.eval_every": 0.0,
+        "schedule.log_every": 1,
+    }
+    return evolve_all(_small(), changes)
 
 
 _CIFAR_MEAN, _CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -120,13 +126,23 @@ def _cifar(kind: Literal["cifar10_lt", "cifar100_lt"]) -> Recipe:
         ),
         optim=OptimConfig(kind="sgd", lr=0.1, weight_decay=2e-4),
         schedule=ScheduleConfig(
-            epochs=400, batch=64, lr_rule="multistep", milestones=(320, 360), gamma=0.1, warmup_epochs=5, eval_every=10
+            epochs=400,
+            batch=64,
+            lr_rule="multistep",
+            milestones=(320, 360),
+            gamma=0.1,
+            warmup_epochs=5,
+            eval_every=10,
         ),
     )
 
 
 def _large(
-    kind: Literal["imagenet_lt", "places_lt", "inat2018"], backbone: str, n_hard: int, scale: float, schedule: ScheduleConfig
+    kind: Literal["imagenet_lt", "places_lt", "inat2018"],
+    backbone: str,
+    n_hard: int,
+    scale: float,
+    schedule: ScheduleConfig,
 ) -> Recipe:
     """The large sets. Paper is silent: NCL++ settings were not released; K = 3 of NCL with M = 2 copies."""
     is_inat = kind == "inat2018"
@@ -160,7 +176,9 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "paper-cifar10_lt": lambda: _cifar("cifar10_lt"),
     "paper-imagenet_lt": lambda: _large("imagenet_lt", "resnet50", 300, 16.0, _LONG),
     "paper-places_lt": lambda: _large("places_lt", "resnet152", 122, 16.0, _PLACES),
-    "paper-inat2018": lambda: _large("inat2018", "resnet50", 2442, 32.0, replace(_LONG, epochs=400, batch=512)),
+    "paper-inat2018": lambda: _large(
+        "inat2018", "resnet50", 2442, 32.0, replace(_LONG, epochs=400, batch=512)
+    ),
 }
 
 

@@ -35,14 +35,21 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
     base_logits, _ = _logits(baseline, splits)
     counts = splits.train.counts()
     reports = {
-        name: accuracy_report(z, target, counts).metrics for name, z in (("NCL++", logits), ("cross-entropy", base_logits))
+        name: accuracy_report(z, target, counts).metrics
+        for name, z in (("NCL++", logits), ("cross-entropy", base_logits))
     }
     table = [
-        {"model": name, "expert, %": f"{100 * m['single_all']:.1f}", **{g: f"{100 * m[f'ensemble_{g}']:.1f}" for g in _GROUPS}}
+        {
+            "model": name,
+            "expert, %": f"{100 * m['single_all']:.1f}",
+            **{g: f"{100 * m[f'ensemble_{g}']:.1f}" for g in _GROUPS},
+        }
         for name, m in reports.items()
     ]
     pictures = {
-        "accuracy.png": _plot_classes(ours.classes, counts, per_class(logits, target), per_class(base_logits, target)),
+        "accuracy.png": _plot_classes(
+            ours.classes, counts, per_class(logits, target), per_class(base_logits, target)
+        ),
         "disagreement.png": _plot_disagreement(logits, target),
     }
     files = [io.write_bytes(output / "ncl" / name, data) for name, data in pictures.items()]
@@ -78,7 +85,10 @@ def _plot_classes(
     order = np.argsort(-counts, kind="stable")
     at = np.arange(len(classes))
     for offset, (name, values, colour) in enumerate(
-        (("NCL++ ensemble", ours["ensemble"], figures.COLOURS[0]), ("cross-entropy", base["ensemble"], figures.COLOURS[1]))
+        (
+            ("NCL++ ensemble", ours["ensemble"], figures.COLOURS[0]),
+            ("cross-entropy", base["ensemble"], figures.COLOURS[1]),
+        )
     ):
         ax.bar(at + 0.4 * offset - 0.2, [100 * values[c] for c in order], 0.4, label=name, color=colour)
     ax.set_xticks(at, [f"{classes[c]}\n{counts[c]}" for c in order], fontsize=8)
@@ -93,10 +103,19 @@ def _plot_disagreement(logits: Tensor, target: Tensor) -> bytes:
     gap = expert_kl(logits).numpy()
     right = (logits.mean(0).argmax(-1) == target).numpy()
     figure, (ax,) = figures.new_figure(width=9, height=3)
-    bins = np.geomspace(max(1e-6, gap.min()), gap.max(), 40)
+    bins = np.geomspace(max(1e-6, gap.min()), gap.max(), 40).tolist()
     for name, mask, colour in (("right", right, figures.COLOURS[2]), ("wrong", ~right, figures.COLOURS[1])):
-        ax.hist(gap[mask], bins, weights=np.full(mask.sum(), 1 / max(1, mask.sum())), alpha=0.6, label=name, color=colour)
-    ax.set(xscale="log", xlabel="disagreement of the two experts (symmetrised KL)", ylabel="share of pictures")
+        ax.hist(
+            gap[mask],
+            bins,
+            weights=np.full(mask.sum(), 1 / max(1, mask.sum())),
+            alpha=0.6,
+            label=name,
+            color=colour,
+        )
+    ax.set(
+        xscale="log", xlabel="disagreement of the two experts (symmetrised KL)", ylabel="share of pictures"
+    )
     ax.set_title("Experts disagree more where the ensemble is wrong")
     ax.legend()
     return figures.png(figure)
@@ -142,7 +161,12 @@ def _classify(output: Path, inputs: list[Path]) -> DemoResult:
             f"<div>disagreement {result.disagreement:.3f}{', inverted' if result.inverted else ''}</div></div>"
         )
     file = io.write_json(
-        output / "ncl" / "input.json", [{"input": str(p), "label": r.label, "top": r.top} for p, r in zip(inputs, results, strict=True)]
+        output / "ncl" / "input.json",
+        [{"input": str(p), "label": r.label, "top": r.top} for p, r in zip(inputs, results, strict=True)],
     )
-    headline = {"label": results[0].label, "probability": round(results[0].probability, 4), "pictures": len(results)}
+    headline = {
+        "label": results[0].label,
+        "probability": round(results[0].probability, 4),
+        "pictures": len(results),
+    }
     return DemoResult(headline, f"<div class=cards>{''.join(cards)}</div>", tuple(inputs), (file,))

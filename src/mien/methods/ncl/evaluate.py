@@ -58,7 +58,9 @@ def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
     logits, val_logits = logits - adjust, val_logits - adjust
     measured = accuracy_report(logits, target, counts)
     units = dict(measured.units)
-    metrics = dict(measured.metrics) | calibration_report(logits.mean(0), target, val_logits.mean(0), val_target)
+    metrics = dict(measured.metrics) | calibration_report(
+        logits.mean(0), target, val_logits.mean(0), val_target
+    )
     if len(logits) > 1:
         units["expert_kl"] = expert_kl(logits).numpy()
     units["copy_kl"] = copy_kl(net, images, data, device).numpy()
@@ -79,7 +81,9 @@ def accuracy_report(logits: Tensor, target: Tensor, counts: NDArray[np.int64]) -
     return Measured(metrics, {"single": mean, "ensemble": together})
 
 
-def calibration_report(logits: Tensor, target: Tensor, val_logits: Tensor, val_target: Tensor) -> dict[str, float]:
+def calibration_report(
+    logits: Tensor, target: Tensor, val_logits: Tensor, val_target: Tensor
+) -> dict[str, float]:
     """nll, ece (15 bins), the temperature fitted on the validation split, and ece with it."""
     temperature = fit_temperature(val_logits, val_target)
     return {
@@ -97,7 +101,9 @@ def expert_kl(logits: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def copy_kl(net: MultiExpertNet, images: LabelledImages, data: ClassificationData, device: torch.device) -> Tensor:
+def copy_kl(
+    net: MultiExpertNet, images: LabelledImages, data: ClassificationData, device: torch.device
+) -> Tensor:
     """Symmetrised KL between two random augmentations of an image in one expert, mean over experts: ``(N,)``."""
     augment = build_augment(data.augment, data.size, data.channels)
     rows = []

@@ -23,7 +23,7 @@ Reduction = Literal["paper", "released"]
 
 
 def log_prior(cls_num_list: Sequence[int] | Tensor) -> Tensor:
-    """ln n_c of eq. (1), ``(C,)`` float32. A class without images counts as one (ln 0 has no use)."""
+    """Ln n_c of eq. (1), ``(C,)`` float32. A class without images counts as one (ln 0 has no use)."""
     counts = torch.as_tensor(cls_num_list, dtype=torch.float64)
     if counts.ndim != 1 or not len(counts) or (counts < 0).any() or not torch.isfinite(counts).all():
         raise ConfigError("cls_num_list must be a list of non-negative counts, one per class")
@@ -62,7 +62,9 @@ def hard_category_mask(logits: Tensor, target: Tensor, n_hard: int) -> Tensor:
     [[3, 0, 1]]
     """
     if logits.ndim != 2 or target.shape != logits.shape[:1]:
-        raise ShapeError(f"expected logits (B, C) and target (B,), got {tuple(logits.shape)} and {tuple(target.shape)}")
+        raise ShapeError(
+            f"expected logits (B, C) and target (B,), got {tuple(logits.shape)} and {tuple(target.shape)}"
+        )
     if not 1 <= n_hard <= logits.shape[1]:
         raise ConfigError(f"n_hard={n_hard} is outside 1..{logits.shape[1]} (the number of classes)")
     with torch.no_grad():
@@ -123,7 +125,9 @@ def pairwise_kl(logp_QXC: Tensor) -> Tensor:
     p = logp_QXC.exp()
     if len(p) == 2:
         return ((p[0] - p[1]) * (logp_QXC[0] - logp_QXC[1])).sum(-1)
-    centred = logp_QXC - logp_QXC.mean(dim=0)  # same sum (its second part is 0), no cancellation of large values
+    centred = logp_QXC - logp_QXC.mean(
+        dim=0
+    )  # same sum (its second part is 0), no cancellation of large values
     return len(p) * (p * centred).sum((0, -1))
 
 
@@ -242,7 +246,10 @@ class NCLLoss(nn.Module):
             adjusted = _adjusted(logits, self.prior)
             logp = adjusted.log_softmax(-1)
             hard = None if index is None else _partial(adjusted, logp, index, self.hcm_mode)
-            terms = {"bal_full": _nll(logp, target), **dict.fromkeys(_TERMS, logits.new_zeros((), dtype=logp.dtype))}
+            terms = {
+                "bal_full": _nll(logp, target),
+                **dict.fromkeys(_TERMS, logits.new_zeros((), dtype=logp.dtype)),
+            }
             if index is not None:
                 terms["bal_hard"] = self._hard_ce(adjusted, hard, index)
             if self.inter and len(logits) > 1:

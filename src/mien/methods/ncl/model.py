@@ -120,7 +120,9 @@ def _split_stem(net: nn.Module, count: int) -> nn.Sequential:
     """Takes the first ``count`` stages out of a net of `mien.nn.cifar_resnet`; the last net's are kept."""
     stages = getattr(net, "stages", None)
     if not isinstance(stages, nn.ModuleList) or not 0 < count < len(stages):
-        raise ConfigError(f"shared_stages={count} needs smallconv or cifar-resnet and fewer stages than the net has")
+        raise ConfigError(
+            f"shared_stages={count} needs smallconv or cifar-resnet and fewer stages than the net has"
+        )
     stem = nn.Sequential(*list(stages)[:count])
     net.stages = nn.ModuleList(list(stages)[count:])
     return stem

@@ -123,11 +123,13 @@ class Predictor(AbstractPredictor):
         if mode == "ensemble":
             return logits.mean(0), float(fitted["ensemble"])
         if not mode.isdigit() or int(mode) >= len(logits):
-            raise ConfigError(f"--mode {mode!r}: use ensemble or the number of an expert, 0..{len(logits) - 1}")
+            raise ConfigError(
+                f"--mode {mode!r}: use ensemble or the number of an expert, 0..{len(logits) - 1}"
+            )
         return logits[int(mode)], float(fitted["single"][int(mode)])
 
     def _log_test_prior(self, options: PredictOptions) -> Tensor:
-        """ln pi of the post-hoc correction for another test distribution: z + ln pi (Bayes, section 8 of the method)."""
+        """Ln pi of the post-hoc correction for another test distribution: z + ln pi (Bayes, section 8 of the method)."""
         if not options.test_prior:
             return torch.zeros(len(self.classes))
         prior = torch.tensor(options.test_prior, dtype=torch.float64)

@@ -3,44 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
-from mien.core.config import Recipe
+from mien.core.config import evolve_all
 from mien.core.protocol import Claim, Evaluation, PairedGain, Ratio, Row, Stage
 from mien.methods.ncl.config import RECIPES
 
 PROTOCOL_VERSION = 1
 SEEDS = (0, 1, 2, 3, 4)
 TEST = Evaluation("test", split="test", select="last")
+ADJUSTED = replace(TEST, options={"adjust": 1.0})
+Group = Literal["claims", "all"]
 
 
-def _recipe(row: str, **changes: object) -> Recipe:
-    base = RECIPES["small"]()
-    return replace(base, name=f"ncl-small-{row}", method=replace(base.method, **changes))  # type: ignore[type-var,arg-type]
+def _row(row: str, label: str, changes: dict[str, object], group: Group = "claims") -> Row:
+    fields = {"name": f"ncl-small-{row}", **{f"method.{k}": v for k, v in changes.items()}}
+    return Row(row, label, (Stage(row, evolve_all(RECIPES["small"](), fields)),), (TEST,), group)
 
 
-def _row(row: str, label: str, group: str = "claims", **changes: object) -> Row:
-    stage = Stage(row, _recipe(row, **changes))
-    return Row(row, label, (stage,), (TEST,), "claims" if group == "claims" else "all")
+_ALONE: dict[str, object] = {"inter": False, "intra": False, "n_hard": 0}
+_SINGLE: dict[str, object] = {**_ALONE, "experts": 1, "copies": 1}
 
-
-_ALONE = {"inter": False, "intra": False, "n_hard": 0}
-_ONE = {"experts": 1, "copies": 1}
-_LDAM = {"loss": "ldam", "head": "cosine", "scale": 30.0}
-
-CE = _row("ce", "cross-entropy", loss="ce", **_ALONE, **_ONE)
+CE = _row("ce", "cross-entropy", {"loss": "ce", **_SINGLE})
+# Doubled supervised weight = the loss scale of full + hard terms (the fair baseline of HCM).
 ROWS: tuple[Row, ...] = (
     CE,
-    _row("bsce", "balanced softmax", **_ALONE, **_ONE),
-    # Doubled supervised weight = the loss scale of full + hard terms, with no collaboration: the fair baseline.
-    _row("independent", "independent experts, same copies and loss scale", **_ALONE, weight=2.0),
-    _row("no_hcm", "NCL++ without HCM, same loss scale", n_hard=0, weight=2.0),
-    _row("nclpp", "NCL++"),
-    Row("ce_posthoc", "cross-entropy + post-hoc adjustment", CE.stages, (replace(TEST, options={"adjust": 1.0}),), "all"),
-    _row("ldam_drw", "LDAM-DRW", "all", **_LDAM, **_ALONE, **_ONE),
-    _row("ncl", "NCL (one copy, no IntraCL)", "all", intra=False, copies=1),
-    _row("no_inter", "NCL++ without InterCL", "all", inter=False),
-    _row("no_intra", "NCL++ without IntraCL", "all", intra=False),
-    _row("independent_1x", "independent experts, single loss scale", "all", **_ALONE),
+    _row("bsce", "balanced softmax", _SINGLE),
+    _row("independent", "independent experts, same copies and loss scale", {**_ALONE, "weight": 2.0}),
+    _row("no_hcm", "NCL++ without HCM, same loss scale", {"n_hard": 0, "weight": 2.0}),
+    _row("nclpp", "NCL++", {}),
+    Row("ce_posthoc", "cross-entropy + post-hoc adjustment", CE.stages, (ADJUSTED,), "all"),
+    _row("ldam_drw", "LDAM-DRW", {"loss": "ldam", "head": "cosine", "scale": 30.0, **_SINGLE}, "all"),
+    _row("ncl", "NCL (one copy, no IntraCL)", {"intra": False, "copies": 1}, "all"),
+    _row("no_inter", "NCL++ without InterCL", {"inter": False}, "all"),
+    _row("no_intra", "NCL++ without IntraCL", {"intra": False}, "all"),
+    _row("independent_1x", "independent experts, single loss scale", _ALONE, "all"),
 )
 MAIN = "nclpp"
 SHOWN = {

@@ -102,7 +102,9 @@ def build(recipe: Recipe, uses: Mapping[str, Path], splits: Splits | None = None
     splits = splits or read_splits(data)
     counts = splits.train.counts()
     if (counts == 0).any():
-        log.warning("%d classes have no training image; their prior counts as one image", int((counts == 0).sum()))
+        log.warning(
+            "%d classes have no training image; their prior counts as one image", int((counts == 0).sum())
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "init"))
         net = build_net(method, data, len(splits.train.classes))
@@ -142,7 +144,9 @@ def collect_logits(
     return torch.cat([z for z, _ in rows], dim=1), torch.cat([t for _, t in rows])
 
 
-def _validate(net: nn.Module, device: torch.device, *, splits: Splits, data: ClassificationData) -> dict[str, float]:
+def _validate(
+    net: nn.Module, device: torch.device, *, splits: Splits, data: ClassificationData
+) -> dict[str, float]:
     """Accuracy on the validation split: single (mean over experts) first, then ensemble."""
     logits, target = collect_logits(net, splits.val, data, device)
     counts = splits.train.counts()
@@ -152,7 +156,9 @@ def _validate(net: nn.Module, device: torch.device, *, splits: Splits, data: Cla
     return {"single": groups["all"], "ensemble": float(together.mean()), "few": groups["few"]}
 
 
-def _facts(net: nn.Module, device: torch.device, *, splits: Splits, data: ClassificationData) -> dict[str, Any]:
+def _facts(
+    net: nn.Module, device: torch.device, *, splits: Splits, data: ClassificationData
+) -> dict[str, Any]:
     """What a predictor needs beside the weights; temperatures are fitted on the validation split."""
     logits, target = collect_logits(net, splits.val, data, device)
     singles = [fit_temperature(z, target) for z in logits]

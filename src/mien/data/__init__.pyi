@@ -1,0 +1,10 @@
+from .check import CheckReport as CheckReport
+from .check import check_set as check_set
+from .config import ClassificationData as ClassificationData
+from .labelled import ArrayImages as ArrayImages
+from .labelled import FileImages as FileImages
+from .labelled import LabelledImages as LabelledImages
+from .labelled import Splits as Splits
+from .loader import StepLoader as StepLoader
+from .longtail import make_longtail as make_longtail
+from .readers import read_splits as read_splits
