@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from mien.core import io
-from mien.core.config import Recipe, hash_recipe
+from mien.core.config import SAM_KINDS, Recipe, hash_recipe
 from mien.core.errors import ConfigError, MienError
 from mien.core.seeds import derive
 from mien.engine import checkpoint
 from mien.engine.runlog import RunLog
-from mien.engine.task import Clock, Experiment, ManualTask, Rng, StepOut
+from mien.engine.task import Clock, Experiment, ManualTask, Rng, StepOut, Task
 from mien.optim.build import build_optimizer, lr_factor, set_lr
 from mien.optim.sam import frozen_batch_statistics
 
@@ -72,15 +72,17 @@ class Trainer:
             task = nn.SyncBatchNorm.convert_sync_batchnorm(task)
         task.place_held(self.device)
         self.task = task
+        optim = self.recipe.optim
         if isinstance(task, ManualTask):
-            self.prepared = self.accelerator.prepare(task)
+            if optim.kind in SAM_KINDS:
+                raise ConfigError(f"optim.kind={optim.kind!r} cannot drive a method that owns its optimisers")
+            # Not wrapped: its backward runs inside forward, so `backward` averages the gradients itself.
+            self.prepared = self.accelerator.prepare_model(task, evaluation_mode=True)
             self.optimizers = {n: self.accelerator.prepare(o) for n, o in task.configure().items()}
-        else:
-            optimizer = build_optimizer(self.recipe.optim, task.param_groups(self.recipe.optim.weight_decay))
-            if getattr(optimizer, "two_pass", False) and self.schedule.precision == "fp16":
-                raise ConfigError(
-                    f"optim.kind={self.recipe.optim.kind!r} works in fp32 and bf16; set schedule.precision"
-                )
+        elif isinstance(task, Task):
+            if optim.kind in SAM_KINDS and self.schedule.precision == "fp16":
+                raise ConfigError(f"optim.kind={optim.kind!r} works in fp32 and bf16; set schedule.precision")
+            optimizer = build_optimizer(optim, task.param_groups(optim.weight_decay))
             self.prepared, wrapped = self.accelerator.prepare(task, optimizer)
             self.optimizers = {"main": wrapped}
         self.average = _average(task, self.schedule.ema)
@@ -182,6 +184,10 @@ class Trainer:
     def backward(self, loss: Tensor) -> None:
         """Backward with the engine's precision and gradient averaging over processes."""
         self.accelerator.backward(loss)
+        if self.accelerator.num_processes > 1:
+            for p in self.task.parameters():
+                if p.grad is not None:
+                    p.grad = self.accelerator.reduce(p.grad, "mean")
 
     def lr_factor(self) -> float:
         """The schedule's factor at this step."""
