@@ -322,8 +322,17 @@ def read_recipe_file(path: str | Path) -> tuple[str, dict[str, Any]]:
 
 
 def hash_dict(values: object) -> str:
-    """12 hex digits of the canonical JSON of plain values."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    """12 hex digits of the canonical JSON of plain values; 2 and 2.0 are the same number."""
+    text = json.dumps(_numbers_alike(values), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _numbers_alike(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(k): _numbers_alike(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_numbers_alike(v) for v in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def hash_recipe(recipe: Recipe) -> str:
