@@ -15,7 +15,16 @@ import pytest
 from mien.core.io import sha256
 
 # 68 training pictures in batches of 8: 9 steps an epoch; checkpoints fall in mid-epoch.
-FLAGS = ["--preset", "debug", "--schedule.steps", "60", "--schedule.checkpoint-every", "4", "--schedule.ema", "0.9"]
+FLAGS = [
+    "--preset",
+    "debug",
+    "--schedule.steps",
+    "60",
+    "--schedule.checkpoint-every",
+    "4",
+    "--schedule.ema",
+    "0.9",
+]
 
 
 def command(processes: int, *words: str) -> list[str]:

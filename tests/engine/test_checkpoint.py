@@ -96,7 +96,9 @@ def test_weights_of_another_model_are_named(tmp_path):
 def test_full_disk_while_writing_weights(tmp_path, monkeypatch):
     path = tmp_path / "w.safetensors"
     path.write_bytes(b"old")
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    monkeypatch.setattr(
+        os, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left"))
+    )
     with pytest.raises(MienError, match="free some space"):
         checkpoint.save_weights(make_net(), path)
     assert path.read_bytes() == b"old"
@@ -136,7 +138,9 @@ def test_a_lying_header_is_one_clear_line(tmp_path, name):
 
 
 def test_good_files_pass(tmp_path):
-    save_file({"a": torch.ones(3, dtype=torch.bfloat16), "b": torch.zeros(2, 2)}, str(tmp_path / "w"), {"k": "v"})
+    save_file(
+        {"a": torch.ones(3, dtype=torch.bfloat16), "b": torch.zeros(2, 2)}, str(tmp_path / "w"), {"k": "v"}
+    )
     assert check_safetensors(tmp_path / "w") is None
     with pytest.raises(WeightsError, match="no such file"):
         check_safetensors(tmp_path / "x")

@@ -48,14 +48,21 @@ def test_resume_in_mid_epoch_equals_uninterrupted(tmp_path, stop, kind):
     _, resumed = train(tmp_path / "b", rec, Fit(dropout=0.3, norm=True))
     assert same(whole, resumed)
     logs = [[r for r in map(json.loads, (tmp_path / d / "log.jsonl").read_text().splitlines())] for d in "ab"]
-    kept = [[(r["step"], r["loss"]) for r in log if r["event"] == "train" and r["step"] % 5 == 0] for log in logs]
+    kept = [
+        [(r["step"], r["loss"]) for r in log if r["event"] == "train" and r["step"] % 5 == 0] for log in logs
+    ]
     assert kept[0][-1] == kept[1][-1]
 
 
 def test_a_finished_run_drops_its_checkpoints_and_reports(tmp_path):
     trainer, _ = train(tmp_path, recipe(checkpoint_every=6))
     assert checkpoint.latest(tmp_path) is None
-    assert {p.name for p in tmp_path.iterdir()} >= {"weights.safetensors", "run.json", "report.html", "facts.json"}
+    assert {p.name for p in tmp_path.iterdir()} >= {
+        "weights.safetensors",
+        "run.json",
+        "report.html",
+        "facts.json",
+    }
     assert "data:image/png" in (tmp_path / "report.html").read_text()
     assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])["processes"] == 1
     assert total_parameters(trainer.task.parameters()) == 3 * 8 + 8 + 8 + 1

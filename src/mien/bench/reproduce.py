@@ -69,7 +69,7 @@ def train_chain(
         uses = {slot: folders[used] for slot, used in stage.uses.items()}
         experiment = entry.load("task").build(recipe, uses)
         fingerprint = experiment.data_fingerprint
-        folder = shared_folder(entry.name, stage, keys[stage.id], fingerprint, seed)
+        folder = shared_folder(entry.name, keys[stage.id], fingerprint, seed)
         with locked(folder):
             if not is_finished(folder):
                 say(f"training {stage.id} seed {seed} in {folder}")

@@ -15,7 +15,7 @@ class Options:
 
 def run(argv: Sequence[str]) -> int:
     """Runs one bench, or all."""
-    from mien.bench.speed import BENCHES, run_bench
+    from mien.bench.benches import BENCHES, run_bench
 
     as_json, rest = console.take_switch(argv, "--json")
     name = rest.pop(0) if rest and not rest[0].startswith("-") else None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,17 +23,39 @@ T = TypeVar("T")
 
 
 def parse(cls: type[T], argv: Sequence[str], prog: str, default: T | None = None, description: str = "") -> T:
-    """Flags from a dataclass (tyro); wrong ones end with exit code 2 and a suggestion."""
+    """Flags from a dataclass (tyro).
+
+    Raises:
+        ConfigError: an unknown flag or a value that does not fit, in one line with a suggestion.
+    """
     import tyro
 
-    return tyro.cli(  # type: ignore[no-any-return,call-overload]
-        tyro.conf.AvoidSubcommands[cls],  # type: ignore[misc,valid-type]
-        args=list(argv),
-        default=default,
-        prog=f"mien {prog}",
-        description=description,
-        config=(tyro.conf.FlagConversionOff,),
-    )
+    noise = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(noise):
+            return tyro.cli(  # type: ignore[no-any-return,call-overload]
+                tyro.conf.AvoidSubcommands[cls],  # type: ignore[misc,valid-type]
+                args=list(argv),
+                default=default,
+                prog=f"mien {prog}",
+                description=description,
+                config=(tyro.conf.FlagConversionOff,),
+            )
+    except SystemExit as leaving:
+        if not leaving.code:
+            raise
+        raise ConfigError(f"{_one_line(noise.getvalue())} (all flags: mien {prog} --help)") from None
+
+
+def _one_line(box: str) -> str:
+    """The flag parser's framed message as one line, with its first suggestion only."""
+    words = " ".join(re.sub(r"[\u2500-\u257f]", " ", box).split())
+    message, _, hint = words.partition("Perhaps you meant:")
+    message = re.split(r"For full helptext", message)[0]
+    # The frame's title says the same as the text or introduces it.
+    message = re.sub(r"^(Unrecognized options|Parsing error|Value error|Missing options) ", "", message.strip())
+    flag = re.search(r"--\S+", hint)
+    return f"{message}; did you mean {flag[0]}?" if flag else message
 
 
 def take(argv: Sequence[str], flag: str, default: str | None = None) -> tuple[str | None, list[str]]:
@@ -127,17 +151,20 @@ def progress(label: str) -> Iterator[Watcher]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(
-        *columns, console=Console(stderr=True), disable=os.environ.get("RANK", "0") != "0", transient=True
-    )
-    with bar:
-        task = bar.add_task(label, total=None)
+    hidden = os.environ.get("RANK", "0") != "0"
+    bar = Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True)
+    task = bar.add_task(label, total=None)
 
-        def watch(clock: Clock, logs: dict[str, float]) -> None:
-            bar.update(task, completed=clock.step, total=clock.steps)
-            if logs:
-                bar.update(task, description=f"{label} loss {logs['loss']:.3f}")
-            if clock.step >= clock.steps:
-                bar.reset(task, total=None)
+    def watch(clock: Clock, logs: dict[str, float]) -> None:
+        bar.start()  # at the first step, so that an error before it stays one line
+        bar.update(task, completed=clock.step, total=clock.steps)
+        if logs:
+            bar.update(task, description=f"{label} loss {logs['loss']:.3f}")
+        if clock.step >= clock.steps:
+            bar.reset(task, total=None)
 
+    try:
         yield watch
+    finally:
+        if bar.live.is_started:
+            bar.stop()

@@ -145,7 +145,6 @@ class Equal:
 class Monotone:
     """The rows' means rise in the order given: the smallest step is > 0."""
 
-
     def statistic(self, values: tuple[Values, ...]) -> float:
         """Smallest rise between neighbours."""
         return float(np.min(np.diff([np.mean(v) for v in values])))

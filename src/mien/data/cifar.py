@@ -16,7 +16,7 @@ from mien.core.errors import DataError, LimitError
 from mien.core.limits import max_array_bytes
 from mien.data.config import ClassificationData
 from mien.data.labelled import ArrayImages, Splits
-from mien.data.lists import empty_classes_note, root_folder
+from mien.data.lists import empty_classes_note
 from mien.data.longtail import configured, hold_out, take
 
 
@@ -163,7 +163,7 @@ def cifar_splits(config: ClassificationData) -> Splits:
         DataError: a batch is missing, damaged, hostile, or not of the set's shape.
     """
     layout = LAYOUTS[config.kind]
-    folder = cifar_folder(root_folder(config), layout)
+    folder = cifar_folder(config.require_root(), layout)
     classes, notes = _class_names(folder, layout)
     parts = [_pixels(folder / name, layout) for name in layout.train]
     everything = ArrayImages(

@@ -72,18 +72,24 @@ class ClassificationData(DataConfig):
         if self.kind in _BUNDLED and self.root is not None:
             raise ConfigError(f"data.root does not apply to the bundled set {self.kind!r}")
 
-    def require_root(self) -> Path:
+    def require_root(self, *, may_be_file: bool = False) -> Path:
         """The folder of the user's copy.
+
+        Args:
+            may_be_file: a single file will do as well.
 
         Raises:
             ConfigError: none was given.
-            DataError: it does not exist.
+            DataError: it does not exist, or is a file.
         """
         if self.root is None:
             raise ConfigError(
                 f"data.kind={self.kind!r} reads your copy: give its folder with --data.root DIR"
             )
         path = Path(self.root).expanduser()
-        if not path.exists():
-            raise DataError(f"{path}: no such folder; check --data.root")
+        if not path.is_dir() and not (may_be_file and path.is_file()):
+            what = "a file, not a folder" if path.is_file() else "no such folder"
+            raise DataError(
+                f"data.root={self.root}: {what}; give the folder that holds your copy of {self.kind!r}"
+            )
         return path

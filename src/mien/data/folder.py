@@ -13,7 +13,6 @@ from mien.core.errors import DataError
 from mien.core.images import SUFFIXES
 from mien.data.config import ClassificationData
 from mien.data.labelled import FileImages, LabelledImages, Splits
-from mien.data.lists import root_folder
 from mien.data.longtail import configured, split_off
 
 TRAIN_NAMES = ("train", "training")
@@ -32,7 +31,7 @@ def folder_splits(config: ClassificationData) -> Splits:
     Raises:
         DataError: no class folders, or one without pictures (named).
     """
-    root = root_folder(config)
+    root = config.require_root()
     scan = _Scan(root)
     split = _split_folders(root)
     sets = _given_splits(scan, split, config) if split else _hashed_splits(scan, _subfolders(root), config)

@@ -16,7 +16,7 @@ from mien.core.limits import max_array_bytes
 from mien.data.bundled import FASHION_CLASSES
 from mien.data.config import ClassificationData
 from mien.data.labelled import ArrayImages, Splits
-from mien.data.lists import empty_classes_note, root_folder
+from mien.data.lists import empty_classes_note
 from mien.data.longtail import configured, hold_out
 
 FILES = ("train-images", "train-labels", "t10k-images", "t10k-labels")
@@ -106,7 +106,7 @@ def idx_splits(config: ClassificationData) -> Splits:
     Raises:
         DataError: a file is missing or damaged, or images and labels disagree.
     """
-    folder = idx_folder(root_folder(config))
+    folder = idx_folder(config.require_root())
     images, labels = _pair(folder, "train")
     test_images, test_labels = _pair(folder, "t10k")
     classes = _classes(folder, 1 + int(max(labels.max(), test_labels.max())))

@@ -11,7 +11,7 @@ from mien.core.errors import DataError
 from mien.core.io import read_json
 from mien.data.config import ClassificationData
 from mien.data.labelled import FileImages, Splits
-from mien.data.lists import empty_classes_note, root_folder, safe_name
+from mien.data.lists import empty_classes_note, safe_name
 from mien.data.longtail import split_off
 
 
@@ -23,7 +23,7 @@ def inat_splits(config: ClassificationData) -> Splits:
     Raises:
         DataError: a file is missing or not of this form; the message names the entry.
     """
-    root = root_folder(config)
+    root = config.require_root()
     train_path, test_path = root / "train2018.json", root / "val2018.json"
     for path in (train_path, test_path):
         if not path.is_file():

@@ -15,7 +15,7 @@ from mien.core.io import read_json
 from mien.data.config import ClassificationData
 from mien.data.inat import entries
 from mien.data.labelled import FileImages, LabelledImages, Splits
-from mien.data.lists import empty_classes_note, root_folder, safe_name
+from mien.data.lists import empty_classes_note, safe_name
 from mien.data.longtail import split_off
 
 PARTS = ("train", "val", "test")
@@ -29,7 +29,7 @@ def json_files(config: ClassificationData) -> dict[str, Path]:
     """
     given = Path(config.root or "").expanduser()
     if not given.is_file():
-        folder = root_folder(config)
+        folder = config.require_root()
         files = {part: folder / f"{part}.json" for part in PARTS}
     else:
         head, found, tail = given.name.rpartition("train")

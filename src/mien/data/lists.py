@@ -16,21 +16,6 @@ IMAGENET_CLASSES = 1000
 PLACES_CLASSES = 365
 
 
-def root_folder(config: ClassificationData) -> Path:
-    """The user's folder, which must exist.
-
-    Raises:
-        DataError: unset, missing, or a file.
-    """
-    root = Path(config.root or "").expanduser()
-    if not config.root or not root.is_dir():
-        what = "a file, not a folder" if root.is_file() else "no such folder"
-        raise DataError(
-            f"data.root={config.root}: {what}; give the folder that holds your copy of {config.kind!r}"
-        )
-    return root
-
-
 def safe_name(name: str, where: str) -> str:
     """A listed file name, if it stays below the folder of its list.
 
@@ -81,7 +66,7 @@ def read_list(path: Path, num_classes: int) -> tuple[list[str], list[int]]:
 
 def imagenet_splits(config: ClassificationData) -> Splits:
     """ImageNet-LT: ``ImageNet_LT_{train,val,test}.txt`` in ``root``, pictures below it."""
-    root = root_folder(config)
+    root = config.require_root()
     train, val, test = (
         _listed(root, f"ImageNet_LT_{part}.txt", IMAGENET_CLASSES) for part in ("train", "val", "test")
     )
@@ -96,7 +81,7 @@ def places_splits(config: ClassificationData) -> Splits:
     Without the test list (the released JSON had none), the val list is the test set, and validation images
     are held out of training, so that nothing is chosen on the test set; the note says which.
     """
-    root = root_folder(config)
+    root = config.require_root()
     parts = ["train", "val", "test"] if (root / "Places_LT_test.txt").is_file() else ["train", "val"]
     lists = [_listed(root, f"Places_LT_{part}.txt", PLACES_CLASSES) for part in parts]
     classes = _named(lists[0], PLACES_CLASSES)

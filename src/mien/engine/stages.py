@@ -69,9 +69,9 @@ def is_finished(folder: Path) -> bool:
     return (folder / "weights.safetensors").is_file() and (folder / "run.json").is_file()
 
 
-def shared_folder(method: str, stage: Stage, key: str, data: str, seed: int) -> Path:
-    """Where a stage that rows share lies under `mien.core.io.home`."""
-    return io.home() / "stages" / method / f"{stage.id}-{hash_dict([key, data])}-s{seed}"
+def shared_folder(method: str, key: str, data: str, seed: int) -> Path:
+    """Where a stage that rows share lies under `mien.core.io.home`; equal trainings have equal names."""
+    return io.home() / "stages" / method / f"{hash_dict([key, data])}-s{seed}"
 
 
 @contextlib.contextmanager

@@ -95,6 +95,12 @@ def _small() -> Recipe:
     )
 
 
+def _small_ce() -> Recipe:
+    """Plain cross-entropy on the same data and schedule: the model the demo compares with."""
+    method = {"loss": "ce", "inter": False, "intra": False, "n_hard": 0, "experts": 1, "copies": 1}
+    return evolve_all(_small(), {"name": "ncl-small-ce", **{f"method.{k}": v for k, v in method.items()}})
+
+
 def _debug() -> Recipe:
     changes = {
         "name": "ncl-debug",
@@ -170,6 +176,7 @@ _PLACES = ScheduleConfig(
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "small": _small,
+    "small-ce": _small_ce,
     "debug": _debug,
     "paper": lambda: replace(_cifar("cifar100_lt"), name="ncl-paper"),
     "paper-cifar100_lt": lambda: _cifar("cifar100_lt"),

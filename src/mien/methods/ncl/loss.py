@@ -10,7 +10,7 @@ Logits enter raw; the prior ln n is added here, in float32, and nowhere else (te
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,9 @@ def balanced_cross_entropy(logits: Tensor, target: Tensor, prior: Tensor) -> Ten
     >>> round(float(balanced_cross_entropy(z, y, log_prior([100, 10, 1]))), 4)
     6.6426
     """
+    if logits.ndim != 2 or target.shape != logits.shape[:1] or prior.shape != logits.shape[1:]:
+        got = f"{tuple(logits.shape)}, {tuple(target.shape)} and {tuple(prior.shape)}"
+        raise ShapeError(f"expected logits (B, C), target (B,) and prior (C,), got {got}")
     return F.cross_entropy(_adjusted(logits, prior), target)
 
 
@@ -131,6 +134,15 @@ def pairwise_kl(logp_QXC: Tensor) -> Tensor:
     return len(p) * (p * centred).sum((0, -1))
 
 
+def _check_options(mode: str, reduction: str) -> None:
+    for name, value, known in (
+        ("mode", mode, get_args(HcmMode)),
+        ("reduction", reduction, get_args(Reduction)),
+    ):
+        if value not in known:
+            raise ConfigError(f"{name}={value!r} is unknown; known: {', '.join(known)}")
+
+
 def _factor(q: int, mode: HcmMode, reduction: Reduction) -> float:
     """What multiplies the sum over ordered pairs."""
     if reduction == "paper":
@@ -162,8 +174,12 @@ def balanced_online_distillation(
     >>> round(float(balanced_online_distillation(z, log_prior([50, 20, 10, 4, 2]))), 4)
     0.0642
     """
-    if logits.ndim != 3:
-        raise ShapeError(f"expected logits (Q, B, C), got {tuple(logits.shape)}")
+    _check_options(mode, reduction)
+    if logits.ndim != 3 or log_prior.shape != logits.shape[2:]:
+        got = f"{tuple(logits.shape)} and {tuple(log_prior.shape)}"
+        raise ShapeError(f"expected logits (Q, B, C) and log_prior (C,), got {got}")
+    if index is not None and (index.ndim != 2 or len(index) != logits.shape[1]):
+        raise ShapeError(f"expected index ({logits.shape[1]}, N), got {tuple(index.shape)}")
     if len(logits) < 2:
         return logits.sum() * 0.0
     adjusted = _adjusted(logits, log_prior)
@@ -223,6 +239,9 @@ class NCLLoss(nn.Module):
         weight: float = 1.0,
     ) -> None:
         super().__init__()
+        _check_options(hcm_mode, reduction)
+        if copies < 1:
+            raise ConfigError(f"copies={copies} must be at least 1")
         prior = log_prior(cls_num_list)
         self.register_buffer("prior", prior if balanced else torch.zeros_like(prior), persistent=False)
         self.n_hard = max(2, int(hard_ratio * len(prior))) if n_hard is None else n_hard

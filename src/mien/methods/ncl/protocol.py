@@ -24,7 +24,7 @@ def _row(row: str, label: str, changes: dict[str, object], group: Group = "claim
 _ALONE: dict[str, object] = {"inter": False, "intra": False, "n_hard": 0}
 _SINGLE: dict[str, object] = {**_ALONE, "experts": 1, "copies": 1}
 
-CE = _row("ce", "cross-entropy", {"loss": "ce", **_SINGLE})
+CE = Row("ce", "cross-entropy", (Stage("ce", RECIPES["small-ce"]()),), (TEST,))
 # Doubled supervised weight = the loss scale of full + hard terms (the fair baseline of HCM).
 ROWS: tuple[Row, ...] = (
     CE,

@@ -1,0 +1,47 @@
+"""The literal table of benches (torch is imported when one runs)."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from mien.core.config import suggest
+from mien.core.errors import ConfigError
+
+BENCHES = {
+    "engine": ("mien.bench.engine_step", "step and waiting for data"),
+    "ncl": ("mien.bench.ncl_loss", "NCL++ loss over cross-entropy"),
+}
+LATER = {
+    "sagm": "sagm",
+    "render": "synthetic people",
+    "people": "synthetic people",
+    "gkd": "gkd",
+    "partial_fc": "gkd",
+    "verification": "gkd",
+    "pad": "fm_vit",
+    "fm_vit": "fm_vit",
+    "cqil": "cqil",
+    "igc_net": "igc_net",
+    "otavatar": "otavatar",
+    "car": "car",
+    "phycine": "phycine",
+}
+
+
+def run_bench(name: str) -> dict[str, Any]:
+    """Runs one bench of the table: ``{"bench", "machine", "entries", "ratios"}``.
+
+    Raises:
+        ConfigError: unknown, or its system is not part of this version.
+    """
+    from mien.engine.runlog import machine
+
+    if name in LATER and name not in BENCHES:
+        raise ConfigError(
+            f"bench {name!r} belongs to {LATER[name]}, which is not part of this version of mien"
+        )
+    if name not in BENCHES:
+        raise ConfigError(f"no bench {name!r}{suggest(name, list(BENCHES))}")
+    entries, ratios = importlib.import_module(BENCHES[name][0]).bench()
+    return {"bench": name, "machine": machine(), "entries": entries, "ratios": ratios}

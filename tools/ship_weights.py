@@ -1,0 +1,86 @@
+"""Trains the shipped weights by their committed recipes and writes them with cards under src/mien/zoo.
+
+    python tools/ship_weights.py ncl/small=small ncl/ce-small=small-ce
+
+Each name gets the weights that ``mien train METHOD --preset RECIPE --seed 0`` makes; a stage that
+``mien reproduce`` has already trained is used, since it is the same training.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+from mien.bench.reproduce import train_chain
+from mien.bench.store import commit
+from mien.core import io
+from mien.core.catalogue import method
+from mien.core.config import save_recipe
+from mien.core.protocol import Evaluation, Stage
+from mien.core.shipped import zoo_root
+
+CARD = """# {name}
+
+{title} (arXiv {paper}), trained on {note}.
+
+| | |
+|---|---|
+| made by | `mien train {method} --preset {preset} --seed 0` |
+| commit | {commit} |
+| training | {steps} steps, {seconds} s on {cpu}, {threads} threads, torch {torch} |
+| parameters | {parameters} |
+| sha256 | `{sha}` |
+
+Accuracy on the balanced test set ({images}), with the *last* weights (no selection on test data):
+
+| metric | value |
+|---|---|
+{metrics}
+
+Licence: Apache-2.0, as mien. Training data: see ASSETS.md. Intended use: demonstration and tests; classes are
+those of the training set, and a picture of anything else gets one of them all the same.
+"""
+
+
+def ship(name: str, preset: str) -> None:
+    """One set of weights."""
+    entry = method(name.split("/")[0])
+    recipe = entry.load("config").RECIPES[preset]()
+    folder, _ = train_chain(entry, (Stage(preset, recipe),), 0, print, None)
+    assert folder is not None
+    measured = entry.load("evaluate").evaluate(folder, Evaluation("test"))
+    target = zoo_root() / name
+    with io.new_folder(target) as part:
+        shutil.copyfile(folder.weights, part / "weights.safetensors")
+        io.write_json(part / "facts.json", folder.facts)
+        save_recipe(part / "config.toml", entry.name, folder.recipe)
+        sha = io.sha256(folder.weights)
+        (part / "weights.sha256").write_text(f"{sha}  weights.safetensors\n")
+        run = io.read_json(folder.path / "run.json")
+        from safetensors import safe_open
+
+        with safe_open(str(folder.weights), "pt") as tensors:
+            count = sum(tensors.get_tensor(k).numel() for k in tensors.keys())  # noqa: SIM118
+        card = CARD.format(
+            name=name,
+            title=entry.title,
+            paper=entry.paper,
+            method=entry.name,
+            preset=preset,
+            commit=commit(),
+            parameters=f"{count:,}",
+            sha=sha,
+            images="2,000 real pictures",
+            note=folder.facts["data"]["note"],
+            metrics="\n".join(f"| {k} | {v:.4f} |" for k, v in measured.metrics.items()),
+            steps=run["steps"],
+            seconds=run["seconds"],
+            **{k: run["machine"][k] for k in ("cpu", "threads", "torch")},
+        )
+        (part / "card.md").write_text(card)
+    print(target)
+
+
+if __name__ == "__main__":
+    for word in sys.argv[1:]:
+        ship(*word.split("="))
