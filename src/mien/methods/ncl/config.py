@@ -15,7 +15,7 @@ from mien.data.config import ClassificationData
 class NclConfig(MethodConfig):
     """The multi-expert net and its losses; symbols of the paper in brackets."""
 
-    backbone: str = "smallconv-24"
+    backbone: str = "smallconv-16"
     """smallconv-W, cifar-resnet-D or a timm model."""
     experts: int = 2
     """Experts [K]."""
@@ -91,7 +91,7 @@ def _small() -> Recipe:
         method=NclConfig(),
         data=ClassificationData(kind="fashion_lt", size=28, channels=1, mean=(0.286,), std=(0.353,)),
         optim=OptimConfig(kind="sgd", lr=0.1, weight_decay=2e-4),
-        schedule=ScheduleConfig(epochs=40, batch=64, warmup_epochs=2, precision="fp32", eval_every=5),
+        schedule=ScheduleConfig(epochs=60.0, batch=64, warmup_epochs=2.0, eval_every=10.0),
     )
 
 
