@@ -34,12 +34,12 @@ def test_unknown_names(name):
 
 
 def test_a_part_of_a_name_gets_a_hint():
-    with pytest.raises(ConfigError, match="timm has .*convnext"):
+    with pytest.raises(ConfigError, match=r"timm has .*convnext"):
         build_backbone("convnext")
 
 
 def test_depth_that_does_not_exist():
-    with pytest.raises(ConfigError, match="6n\\+2"):
+    with pytest.raises(ConfigError, match=r"6n\+2"):
         build_backbone("cifar-resnet-33")
 
 

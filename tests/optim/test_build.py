@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -69,7 +70,7 @@ def test_cosine_runs_from_one_to_its_end():
     assert factors[0] == 1.0
     assert factors[50] == pytest.approx(0.55)
     assert factors[100] == pytest.approx(0.1)
-    assert all(a >= b for a, b in zip(factors, factors[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(factors))
     assert lr_factor(schedule, 130, 100, 10) == pytest.approx(0.1)
 
 

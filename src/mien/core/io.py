@@ -79,8 +79,11 @@ def write_text(path: str | Path, text: str) -> Path:
 
 
 def write_json(path: str | Path, value: object) -> Path:
-    """`write_text` of indented JSON."""
-    return write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    """`write_text` of indented JSON; escaped where a name in it is no valid text, so that it can be read back."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        text = json.dumps(value, indent=1)
+    return write_text(path, text + "\n")
 
 
 @contextlib.contextmanager
@@ -116,16 +119,21 @@ def settled_folder(path: str | Path) -> Path | None:
 
 
 def append_line(path: str | Path, record: dict[str, Any]) -> None:
-    """Appends one JSON line with a single write, so that a kill leaves at most one torn last line."""
+    """Appends one JSON line with a single write, so that a kill leaves at most one torn last line.
+
+    The line is ASCII: torn anywhere, the file is still text.
+    """
     path = Path(path)
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        data = (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape")
+        data = (json.dumps(record) + "\n").encode("ascii")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            os.write(descriptor, b"\n" + data if torn else data)
+            line = b"\n" + data if torn else data
+            if os.write(descriptor, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
 
@@ -137,14 +145,19 @@ def read_lines(path: str | Path) -> list[dict[str, Any]]:
         return []
     records = []
     for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
         try:
-            if line.strip():
-                records.append(json.loads(line))
+            record = json.loads(line)
         except json.JSONDecodeError:
-            if not line.startswith('{"'):
-                raise DataError(
-                    f"{path}:{number}: not a JSON line; restore the file or delete the line"
-                ) from None
+            if line.startswith('{"') or line == "{":
+                continue
+            record = None
+        except RecursionError:
+            record = None
+        if not isinstance(record, dict):
+            raise DataError(f"{path}:{number}: not a JSON line; restore the file or delete the line")
+        records.append(record)
     return records
 
 

@@ -52,7 +52,8 @@ def bootstrap_interval(rule: Rule, values: tuple[Values, ...], draws: int = DRAW
     for i in range(draws):
         pick = rng.integers(0, units, units)
         out[i] = rule.statistic(tuple(m[None, pick] for m in means))
-    low, high = np.quantile(out, [0.025, 0.975])
+    with np.errstate(invalid="ignore"):  # infinite draws of a ratio
+        low, high = np.quantile(out, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -67,11 +68,17 @@ def judge(rule: Rule, values: tuple[Values, ...]) -> Verdict:
     side; None otherwise.
     """
     seeds, units = values[0].shape
+    if not all(np.isfinite(v).all() for v in values):
+        return Verdict(None, None, None, seeds, "some values are not finite")
     value = rule.statistic(values)
+    if not math.isfinite(value):
+        return Verdict(None, None, None, seeds, "the statistic is not finite")
     if isinstance(rule, Equal):
         return Verdict(rule.side(value), value, (value, value), seeds)
     each = [rule.statistic(tuple(v[s : s + 1] for v in values)) for s in range(seeds)]
     interval = bootstrap_interval(rule, values) if units > 1 else t_interval(np.array(each))
+    if math.isnan(interval[0]) or math.isnan(interval[1]):
+        return Verdict(None, value, None, seeds, "the interval is not finite")
     ends = [rule.side(end) for end in interval]
     if all(ends) and all(rule.side(e) for e in each):
         return Verdict(True, value, interval, seeds)
@@ -120,15 +127,19 @@ def unpack_units(packed: dict[str, Any]) -> Values:
     Raises:
         DataError: damaged, or longer than it says.
     """
-    count = int(packed["n"])
-    is_levels = "levels" in packed
-    size = count * (1 if is_levels else 2)
     try:
+        size = int(packed["n"]) * (1 if "levels" in packed else 2)
+        if size < 0:  # zlib takes a negative or zero bound for none
+            raise ValueError("negative length")
         raw = zlib.decompressobj().decompress(base64.b85decode(packed["data"]), size + 1)
-    except (ValueError, zlib.error) as error:
+        if len(raw) != size:
+            raise ValueError("another length than they say")
+        if "levels" in packed:
+            values = np.array(packed["levels"], dtype=np.float64)[np.frombuffer(raw, np.uint8)]
+        else:
+            values = np.frombuffer(raw, "<f2").astype(np.float64) * float(packed["scale"])
+        if values.ndim != 1 or not np.isfinite(values).all():
+            raise ValueError("not finite numbers")
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, zlib.error) as error:
         raise DataError(f"damaged per-unit values in results ({error})") from None
-    if len(raw) != size:
-        raise DataError("per-unit values in results have another length than they say")
-    if is_levels:
-        return np.asarray(packed["levels"], dtype=np.float64)[np.frombuffer(raw, np.uint8)]
-    return np.frombuffer(raw, "<f2").astype(np.float64) * float(packed["scale"])
+    return values

@@ -1,0 +1,199 @@
+"""The whole chain on three-step trainings: shared stages, resumption, verdicts, generated tables."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mien.bench import store, tables
+from mien.bench.reproduce import reproduce, train_chain
+from mien.core import io
+from mien.core.catalogue import method
+from mien.core.config import evolve_all
+from mien.core.errors import ConfigError, DataError, MienError
+from mien.core.protocol import Claim, Equal, Evaluation, PairedGain, Row, Stage
+from mien.engine.stages import chain_key, is_finished, locked, stage_key, train_recipe
+from mien.methods.ncl.config import RECIPES
+
+TEST = Evaluation("test")
+ONE = Stage("one", RECIPES["debug"]())
+TWO = Stage("two", evolve_all(RECIPES["debug"](), {"name": "other", "method.inter": False}))
+ROWS = (
+    Row("a", "first", (ONE,), (TEST,)),
+    Row("b", "second", (TWO,), (TEST,)),
+    Row("c", "first again, adjusted", (ONE,), (replace(TEST, options={"adjust": 1.0}),), "all"),
+)
+CLAIMS = (
+    Claim("same", "mechanism", "a row equals itself", ("a", "a"), "single", Equal()),
+    Claim("more", "paper", "first beats second", ("a", "b"), "single", PairedGain()),
+    Claim("whole", "extra", "a metric without units", ("a", "b"), "recall", PairedGain(), unit="recall"),
+)
+
+
+class Toy:
+    """ncl with a small protocol of its own."""
+
+    name, title, paper = "toy", "a toy", "0000.00000"
+
+    def __init__(self, version=1):
+        self.version = version
+
+    def load(self, module):
+        if module == "protocol":
+            return SimpleNamespace(
+                ROWS=ROWS,
+                CLAIMS=CLAIMS,
+                SEEDS=(0, 1),
+                PROTOCOL_VERSION=self.version,
+                SHOWN={"single_all": ("single, %", 100.0), "expert_kl": ("KL", 1.0)},
+                MAIN="a",
+            )
+        return method("ncl").load(module)
+
+
+@pytest.fixture(autouse=True)
+def catalogued(monkeypatch):
+    """The toy is in the catalogue."""
+    monkeypatch.setattr("mien.engine.folder.method_entry", lambda name: Toy() if name == "toy" else method(name))
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIEN_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+def test_rows_are_measured_once_and_share_stages(results, home):
+    said = []
+    assert reproduce(Toy(), ROWS, (0, 1), said.append) == 6
+    trained = [s for s in said if s.startswith("training")]
+    assert len(trained) == 4  # two stages, two seeds; the third row reuses the first one's
+    assert reproduce(Toy(), ROWS, (0, 1), said.append) == 0
+    lines = io.read_lines(results / "toy.jsonl")
+    assert len(lines) == 6
+    assert {"method", "row", "eval", "seed", "key", "data", "metrics", "units", "commit", "seconds", "machine"} <= set(lines[0])
+    table = store.load_table(Toy())
+    assert table.missing("all") == []
+    verdicts = {c["id"]: c for c in store.claims_json(table)}
+    assert verdicts["same"]["holds"] is True
+    assert verdicts["same"]["interval"] == [0.0, 0.0]
+    assert verdicts["more"]["seeds"] == 2
+    low, high = verdicts["more"]["interval"]
+    assert low <= verdicts["more"]["value"] <= high
+    rows = {r["id"]: r for r in store.rows_json(table)}
+    assert rows["a"]["metrics"]["single_all"]["n"] == 2
+    assert rows["c"]["metrics"]["single_all"]["n"] == 2
+    raw = [r["metrics"]["single_all"] for r in lines if r["row"] == "a"]
+    assert rows["a"]["metrics"]["single_all"]["mean"] == pytest.approx(np.mean(raw))
+
+
+def test_another_protocol_version_voids_old_lines(results):
+    reproduce(Toy(), ROWS[:1], (0,), lambda _: None)
+    assert store.load_table(Toy()).records[("a", "test")]
+    void = store.load_table(Toy(version=2))
+    assert not void.records[("a", "test")]
+    claim = store.claims_json(void)[1]
+    assert claim["holds"] is None
+    assert "lacks seeds [0, 1]" in claim["reason"]
+
+
+def test_rows_on_different_data_have_no_verdict(results):
+    reproduce(Toy(), ROWS[:2], (0, 1), lambda _: None)
+    path = results / "toy.jsonl"
+    lines = io.read_lines(path)
+    lines[0]["data"] = "other"
+    path.write_text("".join(json.dumps(r) + "\n" for r in lines))
+    assert "different data" in store.claims_json(store.load_table(Toy()))[1]["reason"]
+
+
+def test_missing_rows_are_named(results):
+    reproduce(Toy(), ROWS[:1], (0,), lambda _: None)
+    table = store.load_table(Toy())
+    assert table.missing() == ["a (seeds 1)", "b (seeds 0, 1)"]
+    assert table.missing("all")[-1] == "c (seeds 0)"
+
+
+def test_choose_rows():
+    assert [r.id for r in store.choose_rows(ROWS, "claims")] == ["a", "b"]
+    assert [r.id for r in store.choose_rows(ROWS, "all")] == ["a", "b", "c"]
+    assert [r.id for r in store.choose_rows(ROWS, "c,a")] == ["a", "c"]
+    with pytest.raises(ConfigError, match="no row 'x'"):
+        store.choose_rows(ROWS, "x")
+
+
+def test_keys_follow_what_is_computed():
+    seeded = Stage("other-id", evolve_all(ONE.recipe, {"name": "x", "seed": 5, "schedule.log_every": 7}))
+    assert chain_key((ONE,)) == chain_key((seeded,))
+    assert chain_key((ONE,)) != chain_key((TWO,))
+    student = Stage("student", ONE.recipe, {"teacher": "one"})
+    assert chain_key((ONE, student)) != chain_key((ONE,))
+    changed = Stage("one", TWO.recipe)
+    assert chain_key((ONE, student)) != chain_key((changed, student))
+    assert chain_key(()) == "none"
+    assert stage_key(student, {"one": "k"}) != stage_key(student, {"one": "l"})
+
+
+def test_a_stage_that_was_cut_short_goes_on(home):
+    stage = Stage("s", evolve_all(RECIPES["debug"](), {"schedule.steps": 6, "schedule.checkpoint_every": 2}))
+    model, fingerprint = train_chain(Toy(), (stage,), 0, lambda _: None, None)
+    assert is_finished(model.path)
+    assert len(fingerprint) == 12
+    whole = io.sha256(model.weights)
+    (model.path / "weights.safetensors").unlink()
+    again, _ = train_chain(Toy(), (stage,), 0, lambda _: None, None)
+    assert io.sha256(again.weights) == whole
+
+
+def test_a_folder_of_other_settings_is_refused(tmp_path):
+    entry = method("ncl")
+    train_recipe(entry, ONE.recipe, tmp_path)
+    with pytest.raises(ConfigError, match="other settings"):
+        train_recipe(entry, TWO.recipe, tmp_path)
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    with locked(tmp_path / "run"), pytest.raises(MienError, match="another process"):
+        with locked(tmp_path / "run"):
+            pass
+    with locked(tmp_path / "run"):
+        assert True
+
+
+def test_documents_are_generated_and_checked(results, tmp_path, monkeypatch):
+    reproduce(Toy(), ROWS[:2], (0, 1), lambda _: None)
+    io.append_line(results / "toy.facts.jsonl", {"name": "x", "text": "a measured thing", "value": "old"})
+    io.append_line(results / "toy.facts.jsonl", {"name": "x", "text": "a measured thing", "value": "42"})
+    (tmp_path / "README.md").write_text(
+        "before\n<!-- results:toy:rows -->\nold\n<!-- end results -->\n"
+        "<!-- results:toy:claims -->\n<!-- end results -->\n<!-- results:toy:facts -->\n<!-- end results -->\n"
+        "<!-- results:all:overview -->\n<!-- end results -->\nafter\n"
+    )
+    monkeypatch.setattr(tables, "root", lambda: tmp_path)
+    loaded = [store.load_table(Toy())]
+    assert tables.stale_documents(loaded) == ["README.md: not regenerated, run mien results --write"]
+    assert tables.write_documents(loaded) == [tmp_path / "README.md"]
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "| first | 2 |" in text
+    assert "`same`" in text
+    assert "| a measured thing | 42 |" in text
+    assert "[`toy`]" in text
+    assert tables.stale_documents(loaded) == []
+    (tmp_path / "README.md").write_text("<!-- results:nope:rows -->\n<!-- end results -->")
+    with pytest.raises(DataError, match="nope:rows"):
+        tables.stale_documents(loaded)
+
+
+def test_tables_without_results_say_so():
+    assert tables.markdown([]) == "(no results yet)\n"
+
+
+def test_commit_of_a_checkout_or_nothing(monkeypatch):
+    assert isinstance(store.commit(), str)
+    monkeypatch.setenv("PATH", "")
+    assert store.commit() == ""
