@@ -60,7 +60,7 @@ def ship(name: str, preset: str) -> None:
         from safetensors import safe_open
 
         with safe_open(str(folder.weights), "pt") as tensors:
-            count = sum(tensors.get_tensor(k).numel() for k in tensors.keys())  # noqa: SIM118
+            count = sum(tensors.get_tensor(k).numel() for k in tensors.keys())
         card = CARD.format(
             name=name,
             title=entry.title,

@@ -58,7 +58,9 @@ class Toy:
 @pytest.fixture(autouse=True)
 def catalogued(monkeypatch):
     """The toy is in the catalogue."""
-    monkeypatch.setattr("mien.engine.folder.method_entry", lambda name: Toy() if name == "toy" else method(name))
+    monkeypatch.setattr(
+        "mien.engine.folder.method_entry", lambda name: Toy() if name == "toy" else method(name)
+    )
 
 
 @pytest.fixture
@@ -75,7 +77,19 @@ def test_rows_are_measured_once_and_share_stages(results, home):
     assert reproduce(Toy(), ROWS, (0, 1), said.append) == 0
     lines = io.read_lines(results / "toy.jsonl")
     assert len(lines) == 6
-    assert {"method", "row", "eval", "seed", "key", "data", "metrics", "units", "commit", "seconds", "machine"} <= set(lines[0])
+    assert {
+        "method",
+        "row",
+        "eval",
+        "seed",
+        "key",
+        "data",
+        "metrics",
+        "units",
+        "commit",
+        "seconds",
+        "machine",
+    } <= set(lines[0])
     table = store.load_table(Toy())
     assert table.missing("all") == []
     verdicts = {c["id"]: c for c in store.claims_json(table)}
@@ -169,7 +183,8 @@ def test_documents_are_generated_and_checked(results, tmp_path, monkeypatch):
     io.append_line(results / "toy.facts.jsonl", {"name": "x", "text": "a measured thing", "value": "42"})
     (tmp_path / "README.md").write_text(
         "before\n<!-- results:toy:rows -->\nold\n<!-- end results -->\n"
-        "<!-- results:toy:claims -->\n<!-- end results -->\n<!-- results:toy:facts -->\n<!-- end results -->\n"
+        "<!-- results:toy:claims -->\n<!-- end results -->\n"
+        "<!-- results:toy:facts -->\n<!-- end results -->\n"
         "<!-- results:all:overview -->\n<!-- end results -->\nafter\n"
     )
     monkeypatch.setattr(tables, "root", lambda: tmp_path)

@@ -29,7 +29,7 @@ def test_twenty_steps_equal_a_plain_loop_bit_for_bit(tmp_path):
     _, ours = train(tmp_path, rec)
     net = make_net()
     optimizer = torch.optim.SGD(net.parameters(), 0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)
-    for step, (batch,) in zip(range(20), Source().stream(0, 0, 1)):
+    for step, (batch,) in zip(range(20), Source().stream(0, 0, 1), strict=False):
         for group in optimizer.param_groups:
             group["lr"] = 0.05 * lr_factor(rec.schedule, step, 20, 5)
         optimizer.zero_grad()
@@ -82,7 +82,7 @@ def test_two_pass_optimiser_equals_a_hand_loop(tmp_path):
     net = make_net()
     base = torch.optim.SGD(net.parameters(), 0.05, momentum=0.9, nesterov=True)
     optimizer = SAM(base, rho=0.1)
-    for _, (batch,) in zip(range(20), Source().stream(0, 0, 1)):
+    for _, (batch,) in zip(range(20), Source().stream(0, 0, 1), strict=False):
 
         def closure(batch=batch):
             optimizer.zero_grad()
@@ -162,7 +162,7 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):
         if clock.step == 6:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(MienError, match="stopped at step [67].*--resume"):
+    with pytest.raises(MienError, match=r"stopped at step [67].*--resume"):
         Trainer(experiment(), rec, tmp_path / "a", watch).run()
     _, resumed = train(tmp_path / "a", rec)
     _, whole = train(tmp_path / "b", rec)
@@ -172,7 +172,10 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):
 
 def test_gradient_clipping_and_cut_short_runs(tmp_path):
     trainer, _ = train(tmp_path, recipe(grad_clip=1e-6, checkpoint_every=3), max_steps=2)
-    moved = max((a - b).abs().max() for a, b in zip(trainer.task.net.parameters(), make_net().parameters()))
+    moved = max(
+        (a - b).abs().max()
+        for a, b in zip(trainer.task.net.parameters(), make_net().parameters(), strict=True)
+    )
     assert 0 < moved < 1e-3
     assert json.loads((tmp_path / "run.json").read_text())["steps"] == 2
 

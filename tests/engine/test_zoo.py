@@ -49,7 +49,11 @@ def test_names_folders_and_hub_ids(tmp_path):
     copy = tmp_path / "mine"
     shutil.copytree(shipped()["ncl/small"], copy)
     assert mien.load(str(copy)).folder.path == copy
-    for name, text in [("ncl/smal", "did you mean 'ncl/small'"), ("a b", "no weights"), ("x/y", "nor reachable on the hub")]:
+    for name, text in [
+        ("ncl/smal", "did you mean 'ncl/small'"),
+        ("a b", "no weights"),
+        ("x/y", "nor on the hub"),
+    ]:
         with pytest.raises(WeightsError, match=text):
             zoo.resolve(name)
     with pytest.raises(WeightsError, match="weights of ncl, not of sagm"):
@@ -116,7 +120,14 @@ def garment():
 def test_every_kind_of_input_gives_one_answer(predictor, garment, tmp_path):
     path = tmp_path / "x.png"
     Image.fromarray(garment).save(path)
-    inputs = [path, str(path), path.read_bytes(), Image.fromarray(garment), garment, torch.from_numpy(garment / 255.0)[None].float()]
+    inputs = [
+        path,
+        str(path),
+        path.read_bytes(),
+        Image.fromarray(garment),
+        garment,
+        torch.from_numpy(garment / 255.0)[None].float(),
+    ]
     results = predictor.predict(*inputs)
     assert {r.label for r in results} == {"Trouser"}
     assert len({round(r.probability, 5) for r in results}) == 1
@@ -141,7 +152,9 @@ def test_result_carries_its_rule_and_the_experts_view(predictor, garment):
     assert len(both.expert_labels) == 2
     assert both.disagreement >= 0
     assert one.mode == "1"
-    assert abs(sum(p for _, p in predictor.predict(garment, options=PredictOptions(top=10))[0].top) - 1) < 1e-5
+    assert (
+        abs(sum(p for _, p in predictor.predict(garment, options=PredictOptions(top=10))[0].top) - 1) < 1e-5
+    )
     with pytest.raises(DataError):
         predictor.predict("/nowhere.png")
     with pytest.raises(ConfigError):

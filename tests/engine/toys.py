@@ -40,7 +40,10 @@ class Source:
         while True:
             order = torch.randperm(40, generator=torch.Generator().manual_seed(step))[:8]
             x = self.x[order] * (float("nan") if step == self.poison else 1.0)
-            yield [Pair(a, b) for a, b in zip(x.chunk(self.accumulate), self.y[order].chunk(self.accumulate))]
+            yield [
+                Pair(a, b)
+                for a, b in zip(x.chunk(self.accumulate), self.y[order].chunk(self.accumulate), strict=True)
+            ]
             step += 1
 
 

@@ -1,4 +1,4 @@
-"""``mien bench engine``: a step of the engine over a plain torch loop on the same data, and waiting for data."""
+"""``mien bench engine``: a step of the engine over a plain torch loop, and waiting for data."""
 
 from __future__ import annotations
 

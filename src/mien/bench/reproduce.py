@@ -1,4 +1,4 @@
-"""Runs the rows of a protocol: trains what is missing, evaluates, appends to results; resumable at any moment."""
+"""Runs the rows of a protocol: trains what is missing, evaluates, appends to results; resumable."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def reproduce(
 ) -> int:
     """Measures every (row, seed) that results lack.
 
-    Stages that rows share are trained once, under `mien.core.io.home`; a killed call goes on from its checkpoints.
+    Stages that rows share are trained once, under `mien.core.io.home`; a killed call goes on from its
+    checkpoints.
 
     Args:
         entry: the method.

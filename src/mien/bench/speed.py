@@ -47,7 +47,7 @@ def ratio(ours: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
 
 
 class PeakMemory(TorchDispatchMode):
-    """Largest number of bytes held by tensors that were made inside the block (any device, backward included)."""
+    """Largest number of bytes held by tensors made inside the block (any device, backward included)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ from mien.engine.task import Measured
 
 
 def results_dir() -> Path:
-    """Folder of committed results: ``$MIEN_RESULTS``, else ``results`` of the checkout, else of this folder."""
+    """Folder of results: ``$MIEN_RESULTS``, else ``results`` of the checkout, else of this folder."""
     if chosen := os.environ.get("MIEN_RESULTS"):
         return Path(chosen)
     checkout = Path(__file__).resolve().parents[3] / "results"
@@ -56,10 +56,10 @@ def commit() -> str:
     try:
         here = Path(__file__).parent
         run = ["git", "-C", str(here)]
-        head = subprocess.run(
+        head = subprocess.run(  # noqa: S603 - fixed words
             [*run, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True
         )
-        dirty = subprocess.run(
+        dirty = subprocess.run(  # noqa: S603 - fixed words
             [*run, "status", "--porcelain", "-uno", "--", "."], capture_output=True, text=True
         )
         return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
@@ -123,7 +123,7 @@ def _values(record: dict[str, Any], metric: str) -> Values:
 
 
 def load_table(entry: Entry, folder: Path | None = None) -> Table:
-    """The current measurements of a method: lines whose key still matches, the last line of a seed counting."""
+    """The current measurements of a method: lines whose key still matches, the last of a seed counting."""
     protocol = entry.load("protocol")
     rows: tuple[Row, ...] = protocol.ROWS
     keys = {(row.id, e.id): result_key(row, e, protocol.PROTOCOL_VERSION) for row in rows for e in row.evals}

@@ -89,7 +89,9 @@ def overview_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
                 "method": f"[`{table.entry.name}`](src/mien/methods/{table.entry.name}/README.md)",
                 "what": table.entry.title,
                 "paper": f"[{table.entry.paper}](https://arxiv.org/abs/{table.entry.paper})",
-                "claims that hold / do not / open": f"{counts.count(True)} / {counts.count(False)} / {counts.count(None)}",
+                "claims that hold / do not / open": " / ".join(
+                    str(counts.count(h)) for h in (True, False, None)
+                ),
             }
         )
     return out
@@ -121,7 +123,7 @@ def render(text: str, tables: Sequence[Table], where: str) -> str:
 
 
 def facts(table: Table) -> str:
-    """Measured side facts, one line a record of ``results/METHOD.facts.jsonl`` (the last of a name counts)."""
+    """Measured side facts: ``results/METHOD.facts.jsonl``, the last line of a name counting."""
     from mien.bench.store import results_dir
 
     records = {r["name"]: r for r in io.read_lines(results_dir() / f"{table.entry.name}.facts.jsonl")}

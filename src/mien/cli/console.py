@@ -1,4 +1,4 @@
-"""What the verbs share: JSON on stdout, people's text on stdout, progress on stderr, flags from dataclasses."""
+"""What the verbs share: answers on stdout, progress and remarks on stderr, flags from dataclasses."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _one_line(box: str) -> str:
     message, _, hint = words.partition("Perhaps you meant:")
     message = re.split(r"For full helptext", message)[0]
     # The frame's title says the same as the text or introduces it.
-    message = re.sub(r"^(Unrecognized options|Parsing error|Value error|Missing options) ", "", message.strip())
+    message = re.sub(r"^(Unrecognized options|Parsing error|Value error) ", "", message.strip())
     flag = re.search(r"--\S+", hint)
     return f"{message}; did you mean {flag[0]}?" if flag else message
 

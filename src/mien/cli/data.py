@@ -101,5 +101,5 @@ def _config(kind: str, path: str) -> Any:
 def _make(words: list[str]) -> int:
     name = words[0] if words else ""
     raise ConfigError(
-        f"made set {name!r}: the made sets (people, suhifimask, physics) belong to systems that are not part of this version"
+        f"made set {name!r}: made sets belong to systems that are not part of this version of mien"
     )

@@ -56,7 +56,7 @@ def run(argv: Sequence[str]) -> int:
         {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in console.plain(r).items()} for r in reports
     ]
     console.show_table(
-        f"{options.output}: {len(plan.images)} {'real' if plan.real else 'made'} images, metric = {plan.metric_name}",
+        f"{options.output}: {len(plan.images)} {'real' if plan.real else 'made'} images, {plan.metric_name}",
         rows,
     )
     return 0

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """Tables and claims. Switches: --json, --check (rows complete, README and docs regenerated),
-    --strict (every claim holds), --write (regenerate README and docs).
+    """Tables and claims.
+
+    Switches: --json; --check (rows complete, README and docs regenerated); --strict (every claim holds);
+    --write (regenerate README and docs).
     """
 
 

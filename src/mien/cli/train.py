@@ -48,7 +48,7 @@ def base_recipe(method: str, argv: Sequence[str]) -> tuple[Recipe, str]:
 
 
 def parse_recipe(method: str, argv: Sequence[str], prog: str = "train") -> tuple[Recipe, Where]:
-    """The recipe after all flags: method fields at top level, ``--data.*``, ``--optim.*``, ``--schedule.*``."""
+    """The recipe after all flags: the method's own, ``--data.*``, ``--optim.*``, ``--schedule.*``."""
     import tyro
 
     base, _ = base_recipe(method, argv)

@@ -135,6 +135,8 @@ class ScheduleConfig:
         check_range("schedule", "lr_end", self.lr_end, 0.0, 1.0)
         check_range("schedule", "gamma", self.gamma, 0.0, 1.0)
         check_range("schedule", "grad_clip", self.grad_clip, 1e-12)
+        for milestone in self.milestones:
+            check_range("schedule", "milestones", milestone, 0.0)
         for name in ("warmup_epochs", "eval_every", "checkpoint_every"):
             check_range("schedule", name, getattr(self, name), 0)
         if self.batch % self.accumulate:
@@ -195,7 +197,7 @@ def suggest(word: str, known: list[str]) -> str:
 
 
 def to_dict(config: Any, *, hashed: bool = False) -> dict[str, Any]:
-    """Nested plain values of a config; None fields are left out, and NO_HASH ones too with ``hashed=True``."""
+    """Nested plain values of a config without None fields, and without NO_HASH ones if ``hashed``."""
     out: dict[str, Any] = {}
     for f in fields(config):
         value = getattr(config, f.name)
@@ -261,6 +263,8 @@ def _refuse_unknown(cls: type, values: dict[str, Any], where: str, path: str) ->
     for key, value in values.items():
         if key not in names:
             raise ConfigError(f"{where}: unknown key {path + key!r}{suggest(key, names)}")
+        if typing.get_origin(hints[key]) is tuple and not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where}: {path}{key}: expected a list, got {value!r}")
         if is_dataclass(hints[key]) and isinstance(value, dict):
             _refuse_unknown(hints[key], value, where, f"{path}{key}.")  # type: ignore[arg-type]
 
@@ -339,4 +343,6 @@ def hash_recipe(recipe: Recipe) -> str:
     """12 hex digits that name what is computed: not the recipe's name, seed or NO_HASH fields."""
     values = to_dict(recipe, hashed=True)
     values.pop("name"), values.pop("seed")
+    if recipe.schedule.select == "best":  # then the looks decide which weights there are to choose from
+        values["schedule"]["eval_every"] = recipe.schedule.eval_every
     return hash_dict({"method_type": type(recipe.method).__name__, **values})

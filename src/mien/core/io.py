@@ -79,7 +79,7 @@ def write_text(path: str | Path, text: str) -> Path:
 
 
 def write_json(path: str | Path, value: object) -> Path:
-    """`write_text` of indented JSON; escaped where a name in it is no valid text, so that it can be read back."""
+    """`write_text` of indented JSON; escaped where a name in it is no valid text, so it can be read back."""
     text = json.dumps(value, indent=1, ensure_ascii=False)
     if any("\ud800" <= c <= "\udfff" for c in text):
         text = json.dumps(value, indent=1)
@@ -88,7 +88,7 @@ def write_json(path: str | Path, value: object) -> Path:
 
 @contextlib.contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary folder that replaces ``path`` when the block ends well, and vanishes when it does not.
+    """Yields a temporary folder that replaces ``path`` if the block ends well, and vanishes if not.
 
     A kill at any moment leaves either the old folder or the new one under a readable name: the old folder is
     moved to ``.NAME.old`` just before the rename, and `settled_folder` finds it there.
@@ -139,7 +139,7 @@ def append_line(path: str | Path, record: dict[str, Any]) -> None:
 
 
 def read_lines(path: str | Path) -> list[dict[str, Any]]:
-    """The records of a JSON-lines file; a line torn by a killed writer is skipped, anything else is an error."""
+    """The records of a JSON-lines file; lines torn by a killed writer are skipped, others are errors."""
     path = Path(path)
     if not path.exists():
         return []

@@ -46,7 +46,8 @@ def mix64(x: NDArray[Any]) -> NDArray[np.uint64]:
 def uniform(seed: int, keys: NDArray[Any], count: int) -> NDArray[np.float32]:
     """Uniform numbers in [0, 1), ``count`` for each key, as ``(len(keys), count)`` float32.
 
-    Row i depends only on (seed, keys[i]): batch order, batch size and worker change nothing. O(len(keys) count).
+    Row i depends only on (seed, keys[i]): batch order, batch size and worker change nothing. O(len(keys)
+    count).
     """
     base = mix64(np.asarray(keys, dtype=np.uint64) ^ np.uint64(seed & 0xFFFFFFFFFFFFFFFF))
     slots = mix64(np.arange(1, count + 1, dtype=np.uint64))

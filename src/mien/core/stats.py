@@ -40,7 +40,7 @@ def t_interval(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def bootstrap_interval(rule: Rule, values: tuple[Values, ...], draws: int = DRAWS) -> tuple[float, float]:
-    """95 % percentile bootstrap of the rule's statistic over test units, the same units in every row and seed.
+    """95 % percentile bootstrap of the rule's statistic over test units, the same in every row and seed.
 
     Seeds are averaged first (every statistic of `mien.core.protocol` is a function of means), so the cost is
     O(draws * units) whatever the number of seeds. The generator's seed is fixed: same results, same interval.
@@ -64,8 +64,8 @@ def judge(rule: Rule, values: tuple[Values, ...]) -> Verdict:
         rule: the claim's rule.
         values: one (seeds, units) array for each row; units = 1 for a metric without units.
 
-    true = the interval lies wholly on the claimed side and every seed has that side; false = wholly on the other
-    side; None otherwise.
+    true = the interval lies wholly on the claimed side and every seed has that side; false = wholly on
+    the other side; None otherwise.
     """
     seeds, units = values[0].shape
     if not all(np.isfinite(v).all() for v in values):
@@ -104,8 +104,8 @@ def summary(values: NDArray[np.float64]) -> dict[str, Any]:
 def pack_units(values: NDArray[Any]) -> dict[str, Any]:
     """Per-unit values of one metric as a small JSON object.
 
-    Few distinct values (right / wrong, k of K experts) become one byte each; others half floats scaled by their
-    largest magnitude (relative error <= 2^-11). O(units).
+    Few distinct values (right / wrong, k of K experts) become one byte each; others half floats scaled by
+    their largest magnitude (relative error <= 2^-11). O(units).
     """
     values = np.asarray(values, dtype=np.float64)
     if not np.isfinite(values).all():

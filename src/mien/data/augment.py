@@ -35,7 +35,7 @@ class Augment(Protocol):
 
 
 def prepare(pictures: Sequence[Picture], size: int, channels: int, zoom: float = 1.0) -> Tensor:
-    """Test-time pictures: shorter side to ``zoom * size``, centre crop, grey or RGB, (B, C, size, size) in [0, 1].
+    """Test-time pictures: shorter side to ``zoom * size``, centre crop; (B, C, size, size) in [0, 1].
 
     A picture that already has the right size and channels is not resampled. O(pixels).
     """
@@ -105,7 +105,7 @@ class Affine:
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seeds Python, numpy and torch for one block and restores all three."""
-    python, array = random.getstate(), np.random.get_state()
+    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002 - see below
     with torch.random.fork_rng(devices=[]):
         try:
             torch.manual_seed(seed)
@@ -114,7 +114,7 @@ def seeded(seed: int) -> Iterator[None]:
             yield
         finally:
             random.setstate(python)
-            np.random.set_state(array)
+            np.random.set_state(array)  # noqa: NPY002 - the same
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _rgb(picture: Picture) -> Tensor:
 
 @cache
 def _cifar(size: int) -> Callable[[Tensor], Tensor]:
-    """Section 2.9: crop with padding 4, flip, AutoAugment (CIFAR-10 policy), one 16 x 16 hole (for size 32)."""
+    """Section 2.9: crop with padding 4, flip, AutoAugment (CIFAR-10), one 16 x 16 hole (for size 32)."""
     from torchvision.transforms import v2
 
     policy = v2.AutoAugmentPolicy.CIFAR10
@@ -171,7 +171,7 @@ def _cifar(size: int) -> Callable[[Tensor], Tensor]:
 
 @cache
 def _imagenet(size: int) -> Callable[[Tensor], Tensor]:
-    """Section 2.9: random-resized crop, flip, colour jitter, RandAugment n=2 m=10 with magnitude noise 0.5."""
+    """Section 2.9: random-resized crop, flip, colour jitter, RandAugment n=2 m=10 mstd=0.5."""
     from timm.data.auto_augment import rand_augment_transform
     from torchvision.transforms import v2
 

@@ -16,7 +16,7 @@ FASHION_CLASSES = (
 
 
 def fashion_lt_splits(config: ClassificationData) -> Splits:
-    """Fashion-MNIST-LT: 2,478 training images (1000 .. 10 a class), 1,000 validation, 2,000 test; real pictures.
+    """Fashion-MNIST-LT: 2,478 real training images (1000 .. 10 a class), 1,000 validation, 2,000 test.
 
     ``config.val_per_class`` does not apply: the validation split is part of the asset.
     """
@@ -35,7 +35,7 @@ def fashion_lt_splits(config: ClassificationData) -> Splits:
 
 
 def debug_splits(config: ClassificationData) -> Splits:
-    """Ten classes of made stripes (angle = class) in ``config.size`` pixels, long-tailed; built in milliseconds."""
+    """Ten classes of made stripes (angle = class) in ``config.size`` pixels, long-tailed."""
     counts = [20, 14, 10, 7, 5, 4, 3, 2, 2, 1]
     side = np.arange(config.size) / config.size - 0.5
 

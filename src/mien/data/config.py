@@ -44,7 +44,7 @@ class ClassificationData(DataConfig):
     imbalance_kind: Literal["exp", "step"] = "exp"
     """Exponential decay over classes, or one step in the middle."""
     val_per_class: int = 10
-    """Images per class held out of training for validation, where the set has no validation split of its own."""
+    """Images per class held out of training for validation, where the set has no such split."""
     subset_seed: int = 0
     """Which images the subset keeps."""
     augment: Literal["none", "affine", "cifar", "imagenet"] = "affine"

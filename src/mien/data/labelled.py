@@ -148,7 +148,7 @@ def _check_targets(targets: NDArray[np.int64], count: int, classes: int, where: 
         raise DataError(f"{where}: {count} pictures but {targets.shape[0]} labels; the counts disagree")
     if count and (targets.min() < 0 or targets.max() >= classes):
         raise DataError(
-            f"{where}: labels run from {targets.min()} to {targets.max()}, but there are {classes} classes (0-based)"
+            f"{where}: labels {targets.min()}..{targets.max()}, but there are {classes} classes (0-based)"
         )
 
 

@@ -42,8 +42,8 @@ class ImageBatch:
 def epoch_batches(count: int, batch: int, world: int) -> list[int]:
     """Sizes of the global batches of one epoch.
 
-    The remainder is kept (dropping it would hide tail images of small sets), cut to a multiple of the number of
-    processes, unless a process would get fewer than two images (batch normalisation needs two).
+    The remainder is kept (dropping it would hide tail images of small sets), cut to a multiple of the number
+    of processes, unless a process would get fewer than two images (batch normalisation needs two).
     """
     full, rest = divmod(count, batch)
     rest -= rest % world

@@ -1,8 +1,8 @@
 """Checkpoints: whole or not at all, bound to their recipe, and exact.
 
-A checkpoint is a folder ``checkpoints/step-N``: accelerate's state (safetensors weights, optimiser state loaded
-with ``weights_only``), the moving average, and ``state.json``. It is written under a temporary name, synced and
-renamed; the one before is removed only afterwards.
+A checkpoint is a folder ``checkpoints/step-N``: accelerate's state (safetensors weights, optimiser state
+loaded with ``weights_only``), the moving average, and ``state.json``. It is written under a temporary name,
+synced and renamed; the one before is removed only afterwards.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def load(accelerator: Accelerator, path: Path, key: str, average: nn.Module | No
 
 
 def save_weights(net: nn.Module, path: Path) -> None:
-    """Weights and buffers of a net as safetensors, written whole or not at all (tied tensors are stored once)."""
+    """Weights and buffers of a net as safetensors, whole or not at all (tied tensors stored once)."""
     from safetensors.torch import save_model
 
     part = path.with_name(f".{path.name}.part")

@@ -15,7 +15,8 @@ from mien.core.errors import WeightsError
 def convert_torch(source: Path, target: Path) -> tuple[Path, int]:
     """Converts a torch file of tensors (a state dict, perhaps under ``state_dict``, ``model`` or ``net``).
 
-    It is read with ``weights_only=True``: anything that is not a plain tensor or container is refused and named.
+    It is read with ``weights_only=True``: anything that is not a plain tensor or container is refused and
+    named.
 
     Returns:
         The written file and its number of tensors.
@@ -29,11 +30,11 @@ def convert_torch(source: Path, target: Path) -> tuple[Path, int]:
         raise WeightsError(f"{source}: no such file")
     try:
         loaded = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:
+    except Exception:
         globals_ = _suspicious(source)
         named = f"; it names {', '.join(globals_)}" if globals_ else ""
         raise WeightsError(
-            f"{source}: refused: not a plain file of tensors{named}; save the state dict alone ({type(error).__name__})"
+            f"{source}: refused: not a plain file of tensors{named}; save the state dict alone"
         ) from None
     tensors = {k: v.detach().clone().contiguous() for k, v in _flatten(loaded).items()}
     if not tensors:

@@ -1,4 +1,4 @@
-"""ONNX graphs of a model, whole, with proof: parity on real inputs, change of the task metric, size and speed."""
+"""ONNX graphs of a model, with proof: parity on real inputs, task metric, size and speed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPSET = 18
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """What a method's ``export_plan(predictor, count)`` returns: its graphs and the real inputs to prove them on."""
+    """What ``export_plan(predictor, count)`` of a method returns: graphs, and inputs to prove them on."""
 
     graphs: Mapping[str, nn.Module]
     images: Tensor

@@ -1,4 +1,4 @@
-"""A trained model on disk: weights.safetensors, config.toml, facts.json - the same for a run and for shipped weights."""
+"""A trained model on disk: weights.safetensors, config.toml, facts.json; runs and shipped weights alike."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def check_safetensors(path: Path) -> None:
             head = stream.read(8)
             if head[:2] == b"PK" or head[:1] == b"\x80":
                 raise WeightsError(
-                    f"{path}: a PyTorch pickle, which can run code when opened; convert it: mien convert torch {path}"
+                    f"{path}: a pickle, which can run code when opened; convert it: mien convert torch {path}"
                 )
             if len(head) < 8:
                 raise WeightsError(f"{path}: not a safetensors file ({size} bytes)")

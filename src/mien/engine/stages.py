@@ -1,4 +1,4 @@
-"""Chains of trainings: a stage is trained once per (seed, what is computed, data) and shared by whoever needs it."""
+"""Chains of trainings: a stage is trained once per (seed, what is computed, data), and shared."""
 
 from __future__ import annotations
 

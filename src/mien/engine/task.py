@@ -85,7 +85,7 @@ class AbstractTask(nn.Module, ABC, Generic[B]):
 
 
 class Task(AbstractTask[B]):
-    """A model with its loss. The engine owns backward, accumulation and closures (two-pass optimisers included)."""
+    """A model with its loss; the engine owns backward, accumulation and closures (two-pass optimisers)."""
 
     @abstractmethod
     def loss(self, batch: B, clock: Clock, rng: Rng) -> StepOut:
@@ -153,7 +153,7 @@ class Experiment:
     validate: Callable[[nn.Module, torch.device], dict[str, float]] | None = None
     """Scores on the validation split; the first is the one that selects (higher is better)."""
     facts: Callable[[nn.Module, torch.device], dict[str, Any]] | None = None
-    """What the model needs beside its weights (class names, counts, temperature); goes into ``facts.json``."""
+    """What a model needs beside its weights (class names, temperature); goes into ``facts.json``."""
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,8 @@ class Trainer:
             Validation scores of the kept weights (empty if the experiment has none).
 
         Raises:
-            MienError: stopped by a signal (a checkpoint is written first), the loss is not finite, or the disk is full.
+            MienError: stopped by a signal (a checkpoint is written first), the loss is not finite, or the
+            disk is full.
         """
         found = checkpoint.latest(self.folder)
         if found is not None:
@@ -199,7 +200,7 @@ class Trainer:
         logs = self.log.flush(clock) if is_log else {}
         if logs and not all(v == v and abs(v) != float("inf") for v in logs.values()):
             raise MienError(
-                f"{self.folder}: the loss is not finite at step {self.step} ({logs}); lower --optim.lr or clip gradients"
+                f"{self.folder}: the loss is not finite at step {self.step}; lower --optim.lr or clip"
             )
         if self.watch is not None:
             self.watch(clock, logs)

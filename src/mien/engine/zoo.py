@@ -55,7 +55,7 @@ def _from_hub(name: str) -> Path:
     except (LocalEntryNotFoundError, RepositoryNotFoundError, HfHubHTTPError, OSError) as error:
         first = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
         raise WeightsError(
-            f"{name!r} is neither shipped ({', '.join(shipped())}), nor a local folder, nor reachable on the hub: {first}"
+            f"{name!r} is neither shipped ({', '.join(shipped())}) nor a folder, nor on the hub ({first})"
         ) from None
 
 

@@ -17,7 +17,7 @@ Ints = Tensor | NDArray[Any] | Sequence[int]
 
 
 def shot_groups(train_counts: Ints, many: int = 100, few: int = 20) -> dict[str, NDArray[np.bool_]]:
-    """Masks (C,) of the classes with > ``many``, ``few``..``many`` inclusive, and < ``few`` training images."""
+    """Masks (C,) of classes with > ``many``, ``few``..``many`` inclusive, < ``few`` training images."""
     counts = np.asarray(train_counts)
     return {"many": counts > many, "medium": (counts <= many) & (counts >= few), "few": counts < few}
 

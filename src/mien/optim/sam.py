@@ -22,8 +22,8 @@ class SAM(Optimizer):
         base: any optimiser; its parameters and groups are used.
         rho: radius.
 
-    ``step(closure)`` needs a closure that clears gradients, computes the loss, calls backward and returns the loss;
-    it is called twice. ``two_pass`` tells a training loop so.
+    ``step(closure)`` needs a closure that clears gradients, computes the loss, calls backward and
+    returns the loss; it is called twice. ``two_pass`` tells a training loop so.
     """
 
     two_pass = True

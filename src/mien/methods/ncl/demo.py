@@ -26,7 +26,7 @@ _GROUPS = ("all", "many", "medium", "few")
 
 
 def demo(output: Path, inputs: list[Path]) -> DemoResult:
-    """Measures both shipped models on the 2,000 bundled test pictures; classifies ``inputs`` if there are any."""
+    """Measures both shipped models on the 2,000 bundled test pictures, or classifies ``inputs``."""
     if inputs:
         return _classify(output, inputs)
     ours, baseline = (Predictor.from_folder(load_folder(name)) for name in (OURS, BASELINE))
@@ -54,8 +54,9 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
     }
     files = [io.write_bytes(output / "ncl" / name, data) for name, data in pictures.items()]
     html = (
-        "<p>Long-tailed training set: 2,478 real Fashion-MNIST photographs, 1,000 of the most frequent class and 10 of the"
-        " rarest. Accuracy on a balanced test set of 2,000 others, in per cent (ensemble of two experts):</p>"
+        "<p>Long-tailed training set: 2,478 real Fashion-MNIST photographs, 1,000 of the most frequent class"
+        " and 10 of the rarest. Accuracy on a balanced test set of 2,000 others, in per cent"
+        " (ensemble of two experts):</p>"
         + figures.table(table)
         + "".join(figures.img(data, name) for name, data in pictures.items())
         + "<h3>Test pictures of the rarest classes</h3>"
@@ -158,7 +159,7 @@ def _classify(output: Path, inputs: list[Path]) -> DemoResult:
             f"<div class=card>{figures.img(encode_png(read_image(path)), path.name)}"
             f"{figures.img(encode_png(seen), 'what the net sees')}"
             f"<div><b>{result.label}</b></div>{figures.table(rows)}"
-            f"<div>disagreement {result.disagreement:.3f}{', inverted' if result.inverted else ''}</div></div>"
+            f"<div>disagreement {result.disagreement:.3f}{' (inverted)' * result.inverted}</div></div>"
         )
     file = io.write_json(
         output / "ncl" / "input.json",

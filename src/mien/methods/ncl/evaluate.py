@@ -43,7 +43,7 @@ def restore(folder: ModelFolder) -> MultiExpertNet:
 
 
 def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
-    """Accuracy of single experts (mean over experts) and of the ensemble, by shot group of the *training* counts.
+    """Accuracy of single experts (their mean) and of the ensemble, by shot group of *training* counts.
 
     Options of the evaluation: ``adjust`` = tau of post-hoc logit adjustment z - tau ln n (Menon et al. 2021).
     """
@@ -95,7 +95,7 @@ def calibration_report(
 
 
 def expert_kl(logits: Tensor) -> Tensor:
-    """Mean symmetrised KL of prior-free predictions over pairs of experts, per image: ``(K, N, C) -> (N,)``."""
+    """Mean symmetrised KL of prior-free predictions over pairs of experts: ``(K, N, C) -> (N,)``."""
     pairs = [(a, b) for a in range(len(logits)) for b in range(a)]
     return torch.stack([symmetric_kl(logits[a], logits[b]) for a, b in pairs]).mean(0)
 
@@ -104,7 +104,7 @@ def expert_kl(logits: Tensor) -> Tensor:
 def copy_kl(
     net: MultiExpertNet, images: LabelledImages, data: ClassificationData, device: torch.device
 ) -> Tensor:
-    """Symmetrised KL between two random augmentations of an image in one expert, mean over experts: ``(N,)``."""
+    """Symmetrised KL between two augmentations of an image in one expert, mean over experts: ``(N,)``."""
     augment = build_augment(data.augment, data.size, data.channels)
     rows = []
     for first in range(0, len(images), 256):

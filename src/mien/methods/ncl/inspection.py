@@ -1,4 +1,4 @@
-"""``mien inspect ncl``: group sizes, accuracy and disagreement by class, and the pairs the hard sets are about."""
+"""``mien inspect ncl``: group sizes, accuracy and disagreement by class, the pairs in the hard sets."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The losses of NCL and NCL++ as pure functions, then one thin module.
 
-Source: NCL++ (arXiv 2306.16709) and its predecessor NCL (arXiv 2203.15359). Equation numbers are those of this
-folder's README.
+Source: NCL++ (arXiv 2306.16709) and its predecessor NCL (arXiv 2203.15359). Equation numbers are those of
+this folder's README.
 
 Shape suffixes: K experts, B rows (copies x images, copy-major), C classes, N hard classes, Q distributions.
 Logits enter raw; the prior ln n is added here, in float32, and nowhere else (test-time logits carry none).
@@ -89,7 +89,7 @@ def _adjusted(logits: Tensor, prior: Tensor) -> Tensor:
 
 
 def _zeroed(adjusted: Tensor, index_BN: Tensor) -> Tensor:
-    """Released "zero" mode: adjusted logits outside H are 0, so each still adds exp(0) = 1 to the partition sum."""
+    """Released "zero" mode: adjusted logits outside H are 0, so each adds exp(0) = 1 to the sum."""
     kept = torch.zeros(adjusted.shape[-2:], dtype=torch.bool, device=adjusted.device)
     kept = kept.scatter(1, index_BN, True)
     return torch.where(kept, adjusted, torch.zeros((), dtype=adjusted.dtype, device=adjusted.device))
@@ -122,8 +122,8 @@ def _partial(adjusted: Tensor, logp: Tensor, index: Tensor | None, mode: HcmMode
 def pairwise_kl(logp_QXC: Tensor) -> Tensor:
     """sum_{a != b} KL(q_a || q_b) of eq. (4) for each row X: log-probabilities ``(Q, ..., C)`` -> ``(...)``.
 
-    Uses sum_{a,b} p_a . (l_a - l_b) = Q sum_a p_a . l_a - (sum_a p_a) . (sum_b l_b): O(Q C), not O(Q^2 C), a row.
-    For Q = 2 the equal and numerically kinder (p_1 - p_2) . (l_1 - l_2) is used.
+    Uses sum_{a,b} p_a . (l_a - l_b) = Q sum_a p_a . l_a - (sum_a p_a) . (sum_b l_b): O(Q C), not O(Q^2 C), a
+    row. For Q = 2 the equal and numerically kinder (p_1 - p_2) . (l_1 - l_2) is used.
     """
     p = logp_QXC.exp()
     if len(p) == 2:
@@ -163,8 +163,9 @@ def balanced_online_distillation(
         logits: ``(Q, B, C)`` raw logits of Q experts, or of Q copies in one expert.
         log_prior: ``(C,)``.
         index: ``(B, N)`` hard sets; None = all classes.
-        mode: with ``index``: "set" renormalises over H; "zero" (NCL release) zeroes the adjusted logits outside
-            H; "restricted" (NCL++ release) keeps the full softmax and sums over H only, without renormalising.
+        mode: with ``index``: "set" renormalises over H; "zero" (NCL release) zeroes the adjusted logits
+            outside H; "restricted" (NCL++ release) keeps the full softmax and sums over H only, without
+            renormalising.
         reduction: "paper" 1/(Q(Q-1)); "released" 1/(Q-1) in mode "zero", else 2/(Q(Q-1)).
 
     Returns:
@@ -274,7 +275,7 @@ class NCLLoss(nn.Module):
             if self.inter and len(logits) > 1:
                 terms |= self._nested("inter", logp, hard)
             if self.intra and self.copies > 1:
-                # (K, M B, C) -> (M, K, B, C); the hard set of the first copy serves all M copies (section 2.4).
+                # (K, M B, C) -> (M, K, B, C); the first copy's hard set serves all M copies (2.4).
                 first = None if index is None else index[: len(target) // self.copies]
                 adjusted, logp = (x.unflatten(1, (self.copies, -1)).transpose(0, 1) for x in (adjusted, logp))
                 terms |= self._nested(
@@ -292,7 +293,7 @@ class NCLLoss(nn.Module):
         return -_gathered(_zeroed(adjusted, index).log_softmax(-1), index[:, :1]).mean(dim=1).sum()
 
     def _nested(self, name: str, logp: Tensor, hard: Tensor | None) -> dict[str, Tensor]:
-        """Eq. (4) on all classes and on the hard sets; mean over rows, summed over experts if there is such an axis."""
+        """Eq. (4) on all classes and on the hard sets; mean over rows, summed over experts if any."""
         factor = _factor(len(logp), self.hcm_mode, self.reduction)
         parts = {f"{name}_full": logp} | ({} if hard is None else {f"{name}_hard": hard})
         return {key: factor * pairwise_kl(x).mean(-1).sum() for key, x in parts.items()}

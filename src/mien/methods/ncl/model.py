@@ -53,7 +53,7 @@ class MultiExpertNet(nn.Module):
         channels: input channels.
         mean: normalisation, part of the model.
         std: normalisation, part of the model.
-        shared_stages: early stages of our small nets that all experts share (Departs from the paper: cuts cost).
+        shared_stages: early stages of our small nets that all experts share (departs from the paper).
         pretrained: file of timm weights for every backbone.
     """
 

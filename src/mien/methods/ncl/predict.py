@@ -129,7 +129,7 @@ class Predictor(AbstractPredictor):
         return logits[int(mode)], float(fitted["single"][int(mode)])
 
     def _log_test_prior(self, options: PredictOptions) -> Tensor:
-        """Ln pi of the post-hoc correction for another test distribution: z + ln pi (Bayes, section 8 of the method)."""
+        """The post-hoc correction for another test distribution: z + ln pi (Bayes)."""
         if not options.test_prior:
             return torch.zeros(len(self.classes))
         prior = torch.tensor(options.test_prior, dtype=torch.float64)
@@ -175,7 +175,7 @@ class Ensemble(nn.Module):
 
 
 def export_plan(predictor: Predictor, count: int) -> ExportPlan:
-    """What ``mien export`` writes: the ensemble and each expert, whole from picture to logits, no prior inside.
+    """What ``mien export`` writes: the ensemble and each expert, from picture to logits, no prior inside.
 
     They are measured on ``count`` test images, spread over the test set, and calibrated on validation images.
     """

@@ -73,7 +73,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "copy_kl",
         "mechanism",
-        "an NCL++ expert disagrees with itself over augmented copies at least 30 % less than an independent one",
+        "an NCL++ expert disagrees with itself over copies at least 30 % less than an independent one",
         ("nclpp", "independent"),
         "copy_kl",
         Ratio(at_most=0.7),
