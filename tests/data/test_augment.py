@@ -261,7 +261,7 @@ def test_seeded_repeats_and_restores():
     draws = []
     for _ in range(2):
         with seeded(2**62 + 1):
-            draws.append((random.random(), np.random.rand(), float(torch.rand(()))))  # noqa: NPY002
+            draws.append((random.random(), np.random.rand(), float(torch.rand(()))))  # noqa: NPY002, RUF100
         assert global_state() == before
     assert draws[0] == draws[1]
     with seeded(4):
@@ -271,5 +271,5 @@ def test_seeded_repeats_and_restores():
 def test_seeded_restores_after_an_error():
     before = global_state()
     with pytest.raises(ZeroDivisionError), seeded(3):
-        torch.rand(3), random.random(), np.random.rand(), 1 / 0  # noqa: NPY002
+        torch.rand(3), random.random(), np.random.rand(), 1 / 0  # noqa: NPY002, RUF100
     assert global_state() == before

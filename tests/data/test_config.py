@@ -60,7 +60,7 @@ def test_sets_that_are_long_tailed_as_they_are(kind):
 @pytest.mark.parametrize("kind", ["idx", "cifar10_lt", "cifar100_lt", "folder", "debug"])
 def test_sets_that_are_cut_to_a_long_tail(kind):
     assert ClassificationData(kind=kind, imbalance=100.0, n_max=50).n_max == 50
-    with pytest.raises(ConfigError, match="n_max needs data.imbalance"):
+    with pytest.raises(ConfigError, match=r"n_max needs data\.imbalance"):
         ClassificationData(kind=kind, n_max=50)
 
 
@@ -76,8 +76,13 @@ def test_where_the_copy_lies_does_not_change_the_hash():
 def test_root(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"data\.kind='folder' reads your copy.*--data\.root DIR"):
         ClassificationData(kind="folder").require_root()
-    with pytest.raises(DataError, match="missing: no such folder; check --data.root"):
+    with pytest.raises(DataError, match=r"missing: no such folder; give the folder"):
         ClassificationData(kind="folder", root=str(tmp_path / "missing")).require_root()
+    (tmp_path / "list.json").write_text("{}")
+    single = ClassificationData(kind="json", root=str(tmp_path / "list.json"))
+    with pytest.raises(DataError, match="a file, not a folder"):
+        single.require_root()
+    assert single.require_root(may_be_file=True) == tmp_path / "list.json"
     assert ClassificationData(kind="folder", root=str(tmp_path)).require_root() == tmp_path
     monkeypatch.setenv("HOME", str(tmp_path))
     assert ClassificationData(kind="folder", root="~").require_root() == tmp_path

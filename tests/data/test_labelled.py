@@ -105,9 +105,9 @@ def test_fingerprint_does_not_depend_on_memory_layout():
     ("changes", "says"),
     [
         ({"targets": [0, 0, 1]}, "4 pictures but 3 labels"),
-        ({"targets": [0, 0, 1, 3]}, "labels run from 0 to 3, but there are 3 classes"),
-        ({"targets": [-1, 0, 1, 2]}, "labels run from -1"),
-        ({"keys": np.arange(3, dtype=np.uint64)}, "keys"),
+        ({"targets": [0, 0, 1, 3]}, r"labels .*3.* but there are 3 classes"),
+        ({"targets": [-1, 0, 1, 2]}, "labels .*-1"),
+        ({"keys": np.arange(3, dtype=np.uint64)}, "4 labels but 3 keys"),
     ],
 )
 def test_labels_that_do_not_fit(changes, says):

@@ -109,21 +109,21 @@ def test_a_stream_from_a_later_step_is_the_same_stream(start):
 @pytest.mark.parametrize("world", [2, 4])
 def test_processes_share_the_batch_of_one(world):
     """The union over processes is the one-process batch, with the same augmented pictures."""
-    whole = steps(loader(), 8)
-    parts = [steps(loader(), 8, rank=r, world=world) for r in range(world)]
-    for s, step in enumerate(whole):
+    count = {2: 8, 4: 4}[
+        world
+    ]  # four processes drop the last four images, so their second epoch starts earlier
+    parts = [steps(loader(), count, rank=r, world=world) for r in range(world)]
+    for s, step in enumerate(steps(loader(), count)):
         (one,) = step
         shares = [part[s][0] for part in parts]
         rows = [i for share in shares for i in share.index.tolist()]
         assert len({len(share) for share in shares}) == 1
-        if s % 5 < 4 or world == 2:
-            assert sorted(rows) == sorted(one.index.tolist())
+        assert sorted(rows) == sorted(one.index.tolist())
         place = {int(i): row for row, i in enumerate(one.index)}
         for share in shares:
             for row, i in enumerate(share.index.tolist()):
-                if i in place:
-                    assert torch.equal(share.image[row], one.image[place[i]])
-                    assert share.target[row] == one.target[place[i]]
+                assert torch.equal(share.image[row], one.image[place[i]])
+                assert share.target[row] == one.target[place[i]]
 
 
 @settings(max_examples=40, deadline=None)
@@ -135,7 +135,6 @@ def test_sampler_is_a_partition_and_may_start_anywhere(count, per_process, world
         return list(islice(StepSampler(count, batch, seed, rank, processes, first), 4))
 
     shares = [pairs(r, world, start) for r in range(world)]
-    assert [pairs(r, world, 0) for r in range(world)] is not shares
     for step in zip(*shares, strict=True):
         rows = [pair for share in step for pair in share]
         assert len(set(rows)) == len(rows)

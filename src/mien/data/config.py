@@ -65,8 +65,9 @@ class ClassificationData(DataConfig):
         refuse_inapplicable(self, self.kind, {"imbalance": _SUBSAMPLED, "n_max": _SUBSAMPLED})
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ConfigError(f"data.mean and data.std need {self.channels} value(s), one per channel")
-        if min(self.std) <= 0:
-            raise ConfigError(f"data.std={self.std} must be positive")
+        for mean, std in zip(self.mean, self.std, strict=True):
+            check_range("data", "mean", mean, -1e9, 1e9)
+            check_range("data", "std", std, 1e-9, 1e9)
         if self.n_max is not None and self.imbalance is None:
             raise ConfigError("data.n_max needs data.imbalance")
         if self.kind in _BUNDLED and self.root is not None:

@@ -82,6 +82,8 @@ class ArrayImages(LabelledImages):
         self.classes = tuple(classes)
         self.keys = np.arange(len(images), dtype=np.uint64) if keys is None else keys
         _check_targets(self.targets, len(self.images), len(self.classes), "array")
+        if self.keys.shape != self.targets.shape:
+            raise DataError(f"array: {len(self.targets)} labels but {len(self.keys)} keys; the counts disagree")
 
     def pictures(self, indices: Sequence[int] | NDArray[Any]) -> list[Picture]:
         """The pictures at these places, uint8 HWC."""

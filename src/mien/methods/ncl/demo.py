@@ -58,7 +58,10 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
         " and 10 of the rarest. Accuracy on a balanced test set of 2,000 others, in per cent"
         " (ensemble of two experts):</p>"
         + figures.table(table)
-        + "".join(figures.img(data, name) for name, data in pictures.items())
+        + "<h3>Accuracy by class, most frequent first</h3>"
+        + figures.img(pictures["accuracy.png"], "accuracy of each class for both models")
+        + "<h3>Do the experts disagree where they are wrong?</h3>"
+        + figures.img(pictures["disagreement.png"], "disagreement of the experts, right and wrong pictures")
         + "<h3>Test pictures of the rarest classes</h3>"
         + _examples(ours, splits, logits, base_logits, target)
     )
@@ -94,8 +97,7 @@ def _plot_classes(
         ax.bar(at + 0.4 * offset - 0.2, [100 * values[c] for c in order], 0.4, label=name, color=colour)
     ax.set_xticks(at, [f"{classes[c]}\n{counts[c]}" for c in order], fontsize=8)
     ax.set(ylabel="accuracy, %", xlabel="class, with its number of training pictures", ylim=(0, 100))
-    ax.legend(loc="lower left")
-    ax.set_title("Accuracy by class, most frequent first")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     return figures.png(figure)
 
 
@@ -117,8 +119,7 @@ def _plot_disagreement(logits: Tensor, target: Tensor) -> bytes:
     ax.set(
         xscale="log", xlabel="disagreement of the two experts (symmetrised KL)", ylabel="share of pictures"
     )
-    ax.set_title("Experts disagree more where the ensemble is wrong")
-    ax.legend()
+    ax.legend(title="ensemble is", frameon=False)
     return figures.png(figure)
 
 
