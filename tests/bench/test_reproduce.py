@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from mien.bench import store, tables
-from mien.bench.reproduce import reproduce, train_chain
+from mien.bench.reproduce import reproduce, run_facts, train_chain
 from mien.core import io
 from mien.core.catalogue import method
 from mien.core.config import evolve_all
 from mien.core.errors import ConfigError, DataError, MienError
 from mien.core.protocol import Claim, Equal, Evaluation, PairedGain, Row, Stage
-from mien.engine.stages import chain_key, is_finished, locked, stage_key, train_recipe
+from mien.engine.stages import chain_key, is_finished, locked, stage_key, train_recipe, train_stages
+from mien.engine.task import Measured
 from mien.methods.ncl.config import RECIPES
 
 TEST = Evaluation("test")
@@ -212,3 +213,56 @@ def test_commit_of_a_checkout_or_nothing(monkeypatch):
     assert isinstance(store.commit(), str)
     monkeypatch.setenv("PATH", "")
     assert store.commit() == ""
+
+
+class Chained(Toy):
+    """Remembers which earlier stages a build was given; rows may be training-free."""
+
+    def __init__(self):
+        super().__init__()
+        self.given = []
+
+    def load(self, module):
+        if module == "task":
+            real = method("ncl").load("task")
+
+            def build(recipe, uses):
+                self.given.append({slot: path.exists() for slot, path in uses.items()})
+                return real.build(recipe, {})
+
+            return SimpleNamespace(build=build)
+        if module == "evaluate":
+            return SimpleNamespace(
+                evaluate=lambda model, evaluation: Measured({"model": float(model is not None)})
+            )
+        return super().load(module)
+
+
+STUDENT = Stage("student", TWO.recipe, {"teacher": "one"})
+
+
+def test_later_stages_get_the_folders_of_earlier_ones(tmp_path):
+    entry = Chained()
+    train_chain(entry, (ONE, STUDENT), 0, lambda _: None, None)
+    assert entry.given == [{}, {"teacher": True}]
+    train_stages(entry, (ONE, STUDENT), tmp_path / "run", {})
+    assert is_finished(tmp_path / "run")
+    assert is_finished(tmp_path / "run" / "stages" / "one")
+    entry.given.clear()
+    train_stages(entry, (ONE, STUDENT), tmp_path / "again", {"one": tmp_path / "run" / "stages" / "one"})
+    assert entry.given == [{"teacher": True}]
+    with pytest.raises(ConfigError, match="toy has: one"):
+        train_stages(entry, (ONE, STUDENT), tmp_path / "x", {"two": tmp_path})
+
+
+def test_a_row_without_training_is_evaluated(results):
+    free = Row("a", "no training", (), (TEST,))
+    record = None
+    entry = Chained()
+    model, data = train_chain(entry, free.stages, 0, lambda _: None, None)
+    assert model is None
+    assert data == "none"
+    measured = entry.load("evaluate").evaluate(model, TEST)
+    record = store.make_record("toy", free, TEST, 0, 1, data, measured)
+    assert record["metrics"] == {"model": 0.0}
+    assert run_facts(None)["seconds"] == 0.0

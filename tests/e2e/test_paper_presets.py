@@ -7,7 +7,13 @@ import json
 import pytest
 
 from mien.cli.main import main
-from tests.data.fixtures import write_cifar10, write_cifar100, write_imagenet_lt, write_inat2018, write_places_lt
+from tests.data.fixtures import (
+    write_cifar10,
+    write_cifar100,
+    write_imagenet_lt,
+    write_inat2018,
+    write_places_lt,
+)
 
 WRITERS = {
     "cifar100_lt": write_cifar100,

@@ -1,4 +1,4 @@
-"""What every method must do, ours or a plug-in's: build, three steps, save, load, predict, evaluate, and ablate."""
+"""What every method must do, ours or a plug-in's: build, three steps, save, load, predict, evaluate."""
 
 from __future__ import annotations
 

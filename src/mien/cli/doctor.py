@@ -58,7 +58,7 @@ def examine() -> dict[str, Any]:
         **{name: version(name) for name in packages},
         "cores": os.cpu_count(),
         "cuda": torch.cuda.is_available(),
-        "bf16 on this processor": bool(torch.cpu._is_avx512_bf16_supported()),
+        "bf16 on this processor": bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()),
         "home": str(home),
         "free there, GB": round(free / 1e9, 1),
         "results": str(results_dir()),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, make_dataclass
+from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,28 +73,35 @@ def parse_recipe(method: str, argv: Sequence[str], prog: str = "train") -> tuple
 
 
 def _fresh(method: str, argv: list[str]) -> int:
-    from mien.core.catalogue import method as entry_of
-
-    given, argv = console.take(argv, "--from")
+    word, argv = console.take(argv, "--from")
     recipe, where = parse_recipe(method, argv)
-    protocol = entry_of(method).load("protocol")
-    main = next(r for r in protocol.ROWS if r.id == protocol.MAIN)
-    if given:
-        stages = ", ".join(s.id for s in main.stages[:-1]) or "none"
-        raise ConfigError(f"--from {given}: earlier stages of {method} that weights can replace: {stages}")
-    folder = where.output or Path("runs") / f"{method}-{where.preset}-s{where.seed}"
+    given = _given(word)
     from mien.engine.checkpoint import latest
     from mien.engine.stages import is_finished
 
+    folder = where.output or Path("runs") / f"{method}-{where.preset}-s{where.seed}"
     if is_finished(folder) or latest(folder):
         raise ConfigError(
             f"{folder}: holds a run already; go on with --resume {folder} or choose another --output"
         )
-    return _train(method, recipe, folder, where.max_steps)
+    return _train(method, recipe, folder, where.max_steps, given)
+
+
+def _given(word: str | None) -> dict[str, Path]:
+    """``STAGE=WEIGHTS`` (resolved like any weights)."""
+    if word is None:
+        return {}
+    stage, sign, weights = word.partition("=")
+    if not sign:
+        raise ConfigError(f"--from {word}: write --from STAGE=WEIGHTS")
+    from mien.engine.zoo import resolve
+
+    return {stage: resolve(weights)}
 
 
 def _resume(method: str | None, argv: list[str], folder: Path) -> int:
     from mien.core import io
+    from mien.engine.checkpoint import latest
     from mien.engine.folder import read_recipe
     from mien.engine.stages import is_finished
 
@@ -104,27 +112,27 @@ def _resume(method: str | None, argv: list[str], folder: Path) -> int:
     found, recipe = read_recipe(folder / "config.toml")
     if method not in (None, found):
         raise ConfigError(f"{folder}: a run of {found}, not of {method}")
-    last = int(steps) if steps and steps.isdigit() else None
-    if is_finished(folder):
+    if is_finished(folder) and latest(folder) is None:
         run = io.read_json(folder / "run.json")
-        from mien.engine.checkpoint import latest
-
-        if latest(folder) is None:
-            console.show(f"{folder}: finished after {run['steps']} steps; nothing to resume")
-            return 0
-    return _train(found, recipe, folder, last)
+        console.show(f"{folder}: finished after {run['steps']} steps; nothing to resume")
+        return 0
+    return _train(found, recipe, folder, int(steps) if steps and steps.isdigit() else None, {})
 
 
-def _train(method: str, recipe: Recipe, folder: Path, max_steps: int | None) -> int:
+def _train(method: str, recipe: Recipe, folder: Path, max_steps: int | None, given: dict[str, Path]) -> int:
     from mien.core import io
     from mien.core.catalogue import method as entry_of
-    from mien.engine.stages import locked, train_recipe
+    from mien.engine.stages import locked, train_stages
 
-    with console.progress(f"{method} {recipe.name}") as watch:
-        lock = locked(folder) if _is_first() else locked(folder.with_name(f"{folder.name}.{_rank()}"))
-        with lock:
-            scores = train_recipe(entry_of(method), recipe, folder, max_steps=max_steps, watch=watch)
-    if _is_first():
+    entry = entry_of(method)
+    protocol = entry.load("protocol")
+    main = next(r for r in protocol.ROWS if r.id == protocol.MAIN)
+    stages = (*main.stages[:-1], replace(main.stages[-1], recipe=recipe))
+    # With several processes each holds a lock of its own: it guards against a second run, not against them.
+    lock = locked(folder if _rank() == 0 else folder.with_name(f"{folder.name}.{_rank()}"))
+    with console.progress(f"{method} {recipe.name}") as watch, lock:
+        scores = train_stages(entry, stages, folder, given, max_steps=max_steps, watch=watch)
+    if _rank() == 0:
         run = io.read_json(folder / "run.json")
         first = io.read_lines(folder / "log.jsonl")[0]
         text = ", ".join(f"{k} {v:.4f}" for k, v in scores.items())
@@ -136,10 +144,4 @@ def _train(method: str, recipe: Recipe, folder: Path, max_steps: int | None) -> 
 
 
 def _rank() -> int:
-    import os
-
     return int(os.environ.get("RANK", "0"))
-
-
-def _is_first() -> bool:
-    return _rank() == 0

@@ -83,7 +83,7 @@ class ArrayImages(LabelledImages):
         self.keys = np.arange(len(images), dtype=np.uint64) if keys is None else keys
         _check_targets(self.targets, len(self.images), len(self.classes), "array")
         if self.keys.shape != self.targets.shape:
-            raise DataError(f"array: {len(self.targets)} labels but {len(self.keys)} keys; the counts disagree")
+            raise DataError(f"array: {len(self.targets)} labels but {len(self.keys)} keys")
 
     def pictures(self, indices: Sequence[int] | NDArray[Any]) -> list[Picture]:
         """The pictures at these places, uint8 HWC."""

@@ -64,6 +64,44 @@ def train_recipe(
     return trainer.run(max_steps)
 
 
+def train_stages(
+    entry: Entry,
+    stages: Sequence[Stage],
+    folder: Path,
+    given: Mapping[str, Path],
+    *,
+    max_steps: int | None = None,
+    watch: Watcher | None = None,
+) -> dict[str, float]:
+    """Trains a chain: the last stage in ``folder``, earlier ones in ``folder/stages/ID`` unless given.
+
+    Args:
+        entry: the method.
+        stages: the chain; each ``uses`` earlier ids.
+        folder: run folder of the last stage.
+        given: stage id -> folder of weights to use instead of training.
+        max_steps: see `train_recipe`.
+        watch: see `train_recipe`.
+
+    Raises:
+        ConfigError: ``given`` names a stage that is not one of the earlier ones.
+    """
+    earlier = [s.id for s in stages[:-1]]
+    if wrong := sorted(set(given) - set(earlier)):
+        known = ", ".join(earlier) or "none"
+        raise ConfigError(f"--from {wrong[0]}=...: no earlier stage of that name; {entry.name} has: {known}")
+    paths: dict[str, Path] = {}
+    scores: dict[str, float] = {}
+    for stage in stages:
+        own = folder if stage is stages[-1] else folder / "stages" / stage.id
+        paths[stage.id] = given.get(stage.id, own)
+        if stage.id in given or (stage is not stages[-1] and is_finished(own)):
+            continue
+        uses = {slot: paths[used] for slot, used in stage.uses.items()}
+        scores = train_recipe(entry, stage.recipe, own, uses, max_steps=max_steps, watch=watch)
+    return scores
+
+
 def is_finished(folder: Path) -> bool:
     """Whether a run folder holds final weights."""
     return (folder / "weights.safetensors").is_file() and (folder / "run.json").is_file()

@@ -59,7 +59,7 @@ def test_calibration_finds_the_temperature_that_was_put_in():
 
 
 def test_shipped_models_measure_as_their_cards_say():
-    """The card is true: balanced softmax experts beat cross-entropy on rare classes, on 2,000 real pictures."""
+    """The cards are true, and the experts beat cross-entropy on rare classes of real pictures."""
     found = {}
     for name in ("ncl/small", "ncl/ce-small"):
         folder = load_folder(name)

@@ -1,0 +1,70 @@
+"""What README files show works: Python blocks run, command lines parse, links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.cli.main import VERBS, main
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "src/mien/methods").glob("*/README.md"))]
+_FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page, *languages):
+    return [body for language, body in _FENCE.findall(page.read_text()) if language in languages]
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    Image.fromarray(np.full((90, 60, 3), 240, np.uint8)).save(tmp_path / "shoe.jpg")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.parent.name)
+def test_python_blocks_run(page, workplace):
+    for body in blocks(page, "python"):
+        exec(compile(body, str(page), "exec"), {})
+    assert (workplace / "shoe.jpg").exists()
+
+
+def commands():
+    for page in PAGES:
+        for body in blocks(page, "console", "bash"):
+            for line in body.splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["mien"]:
+                    yield pytest.param(words[1:], id=" ".join(words[1:]))
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_command_lines_are_understood(words, workplace, capsys):
+    verb, *rest = words
+    assert verb in VERBS
+    if verb == "predict":
+        assert main(words) == 0
+    elif verb == "train" and "--resume" not in rest:
+        from mien.cli.train import parse_recipe
+
+        recipe, _ = parse_recipe(rest[0], rest[1:])
+        assert recipe.name
+    else:
+        assert main([verb, *[w for w in rest[:1] if not w.startswith("-")], "--help"]) in (0, 2)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.parent.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_numbers_come_from_results(capsys):
+    assert main(["results", "--check"]) in (0, 1)
+    assert "not regenerated" not in capsys.readouterr().err
