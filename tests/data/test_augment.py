@@ -25,7 +25,8 @@ def as_tensor(picture):
 
 
 def global_state():
-    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    array = np.random.get_state()[1].tolist()  # noqa: NPY002, RUF100
+    return random.getstate(), array, torch.get_rng_state().tolist()
 
 
 # ---------------------------------------------------------------- test-time preparation

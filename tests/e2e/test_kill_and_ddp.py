@@ -39,7 +39,7 @@ def run(processes: int, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def kill_after_first_checkpoint(processes: int, folder: Path, *words: str) -> int:
-    """Starts a training and kills the whole group with -9 as soon as a checkpoint past the first is there."""
+    """Starts a training and kills the whole group with -9 once a checkpoint past the first is there."""
     with open(os.devnull, "w") as sink:
         child = subprocess.Popen(command(processes, *words), stdout=sink, stderr=sink, start_new_session=True)
     until = time.monotonic() + 120
@@ -73,3 +73,29 @@ def test_worker_processes_change_nothing(tmp_path):
         run(1, "train", "ncl", "--preset", "debug", "--data.workers", workers, "--output", str(folder))
         hashes.append(sha256(folder / "weights.safetensors"))
     assert hashes[0] == hashes[1]
+
+
+def test_killed_while_writing_a_checkpoint(tmp_path):
+    """-9 between writing the new checkpoint and renaming it: the previous one survives, and the run goes on."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run(1, "train", "ncl", *FLAGS, "--output", str(whole))
+    words = ["train", "ncl", *FLAGS, "--output", str(broken)]
+    code = (
+        "import os, signal, sys\n"
+        "from mien.cli.main import main\n"
+        "from mien.core import io\n"
+        "plain = io.sync_tree\n"
+        "def sync(folder):\n"
+        "    if folder.name.startswith('.step-00000012'):\n"
+        "        (folder / 'model.safetensors').write_bytes(b'half')\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    plain(folder)\n"
+        "io.sync_tree = sync\n"
+        f"main({words!r})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL
+    names = sorted(p.name for p in (broken / "checkpoints").iterdir())
+    assert names == [".step-00000012.part", "step-00000004", "step-00000008"]
+    run(1, "train", "--resume", str(broken))
+    assert sha256(whole / "weights.safetensors") == sha256(broken / "weights.safetensors")

@@ -394,6 +394,15 @@ def test_g_hard_set_is_the_target_and_the_highest_negatives(data):
     assert found.tolist() == [twin_hard_set(z, y, n) for z, y in zip(scores, target, strict=True)]
 
 
+def test_g_ties_among_thousands_of_classes_go_to_the_lowest_index():
+    scores = torch.randint(3, (2, 8142), generator=torch.Generator().manual_seed(0)).float()
+    target = torch.tensor([8141, 5])
+    found = hard_category_mask(scores, target, 4000)
+    assert found.tolist() == [
+        twin_hard_set(z, y, 4000) for z, y in zip(scores.tolist(), target.tolist(), strict=True)
+    ]
+
+
 def test_g_target_is_first_also_when_it_is_the_argmax():
     z = torch.tensor([[0.0, 9.0, 1.0, 2.0], [9.0, 9.0, 9.0, 9.0], [5.0, 5.0, 1.0, 5.0]])
     found = hard_category_mask(z, torch.tensor([1, 3, 2]), 3)
