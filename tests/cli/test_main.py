@@ -148,7 +148,14 @@ def test_cut_short_and_resumed(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [["--loss", "ldam", "--head", "cosine"], ["--optim.kind", "sam"], ["--shared-stages", "1"]]
+    "words",
+    [
+        ["--loss", "ldam", "--head", "cosine"],
+        ["--optim.kind", "sam"],
+        ["--schedule.precision", "bf16"],
+        ["--schedule.accumulate", "2"],
+        ["--shared-stages", "1"],
+    ],
 )
 def test_train_options(capsys, tmp_path, words):
     alone = ["--inter", "False", "--intra", "False", "--n-hard", "0"] if "ldam" in words else []

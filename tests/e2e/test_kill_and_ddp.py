@@ -76,7 +76,7 @@ def test_worker_processes_change_nothing(tmp_path):
 
 
 def test_killed_while_writing_a_checkpoint(tmp_path):
-    """-9 between writing the new checkpoint and renaming it: the previous one survives, and the run goes on."""
+    """-9 between writing the new checkpoint and renaming it: the previous one survives, the run goes on."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run(1, "train", "ncl", *FLAGS, "--output", str(whole))
     words = ["train", "ncl", *FLAGS, "--output", str(broken)]

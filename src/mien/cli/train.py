@@ -128,9 +128,7 @@ def _train(method: str, recipe: Recipe, folder: Path, max_steps: int | None, giv
     protocol = entry.load("protocol")
     main = next(r for r in protocol.ROWS if r.id == protocol.MAIN)
     stages = (*main.stages[:-1], replace(main.stages[-1], recipe=recipe))
-    # With several processes each holds a lock of its own: it guards against a second run, not against them.
-    lock = locked(folder if _rank() == 0 else folder.with_name(f"{folder.name}.{_rank()}"))
-    with console.progress(f"{method} {recipe.name}") as watch, lock:
+    with console.progress(f"{method} {recipe.name}") as watch, locked(folder, _rank()):
         scores = train_stages(entry, stages, folder, given, max_steps=max_steps, watch=watch)
     if _rank() == 0:
         run = io.read_json(folder / "run.json")

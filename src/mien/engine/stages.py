@@ -113,16 +113,21 @@ def shared_folder(method: str, key: str, data: str, seed: int) -> Path:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
+def locked(folder: Path, rank: int = 0, patience: float = 0.0) -> Iterator[None]:
     """One process at a time works in a folder; a lock left by a dead process is taken over.
+
+    Args:
+        folder: made if needed; the lock is a file in it.
+        rank: the processes of one run each hold a lock of their own, against a second run.
+        patience: seconds to wait for another process.
 
     Raises:
         MienError: another live process holds it longer than ``patience`` seconds.
     """
     import fcntl
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder.parent / f".{folder.name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / f".lock{rank or ''}", os.O_RDWR | os.O_CREAT, 0o644)
     until = time.monotonic() + patience
     try:
         while True:

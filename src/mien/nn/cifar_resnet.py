@@ -28,25 +28,46 @@ class _Block(nn.Module):
         return F.relu(x + y)
 
 
-class CifarResNet(nn.Module):
+class StagedNet(nn.Module):
+    """A backbone that is a list of ``stages`` and a global average pool; subclasses fill the two attributes.
+
+    Attributes:
+        stages: applied one after another; an early part of them can be shared between nets.
+        num_features: D.
+    """
+
+    stages: nn.ModuleList
+    num_features: int
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) -> (B, D, H/4, W/4)."""
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        """Global average pool: (B, D, h, w) -> (B, D)."""
+        return x.mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) -> (B, D)."""
+        return self.forward_head(self.forward_features(x))
+
+
+class CifarResNet(StagedNet):
     """ResNet-``6n+2`` with 16, 32, 64 channels; stem stride 1, no max-pool.
 
     Args:
         depth: 8, 20, 32, 44, 56 or 110.
         channels: input channels.
 
-    Attributes:
-        num_features: 64.
-        stages: stem, three residual stages, as a list (an early part of it can be shared).
-
     >>> sum(p.numel() for p in CifarResNet(32).parameters())
     463504
     """
 
-    num_features = 64
-
     def __init__(self, depth: int = 32, channels: int = 3) -> None:
         super().__init__()
+        self.num_features = 64
         if depth < 8 or (depth - 2) % 6:
             raise ConfigError(f"CifarResNet depth={depth}: use 6n+2, for example 8, 20, 32, 44, 56, 110")
         stem = nn.Sequential(nn.Conv2d(channels, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
@@ -63,22 +84,8 @@ class CifarResNet(nn.Module):
             if isinstance(m, nn.Conv2d):
                 nn.init.kaiming_normal_(m.weight)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) -> (B, 64, H/4, W/4)."""
-        for stage in self.stages:
-            x = stage(x)
-        return x
 
-    def forward_head(self, x: Tensor) -> Tensor:
-        """Global average pool: (B, 64, h, w) -> (B, 64)."""
-        return x.mean((2, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) -> (B, 64)."""
-        return self.forward_head(self.forward_features(x))
-
-
-class SmallConvNet(nn.Module):
+class SmallConvNet(StagedNet):
     """Three 3x3 convolutions (strides 2, 2, 1) for 28-pixel pictures on a laptop.
 
     Args:
@@ -94,17 +101,3 @@ class SmallConvNet(nn.Module):
             nn.Sequential(nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU())
             for i, o, stride in zip(sizes, sizes[1:], (2, 2, 1), strict=False)
         )
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) -> (B, 4 width, H/4, W/4)."""
-        for stage in self.stages:
-            x = stage(x)
-        return x
-
-    def forward_head(self, x: Tensor) -> Tensor:
-        """Global average pool."""
-        return x.mean((2, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) -> (B, num_features)."""
-        return self.forward_head(self.forward_features(x))

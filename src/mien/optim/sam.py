@@ -53,13 +53,15 @@ class SAM(Optimizer):
         """One step; returns the loss at the unperturbed point.
 
         Raises:
-            ConfigError: no closure.
+            ConfigError: no closure, or one that leaves no gradient.
         """
         if closure is None:
             raise ConfigError("a two-pass optimiser needs step(closure)")
         with torch.enable_grad():
             loss = closure()
         params = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        if not params:
+            raise ConfigError("no parameter got a gradient; does the closure call backward?")
         saved = [p.detach().clone() for p in params]
         norm = torch.linalg.vector_norm(torch.stack([_grad(p).norm() for p in params]))
         with torch.no_grad():

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mien.core.errors import ConfigError
 from mien.nn.backbones import build_backbone
+from mien.nn.cifar_resnet import StagedNet
 from mien.nn.heads import CosineHead, Normalize
 
 
@@ -102,8 +103,8 @@ class MultiExpertNet(nn.Module):
 
     def export_expert(self, k: int) -> Classifier:
         """Expert ``k`` as a plain classifier (shares the weights)."""
-        if not 0 <= k < len(self.experts):
-            raise ConfigError(f"expert {k} does not exist; there are {len(self.experts)}, counted from 0")
+        if not isinstance(k, int) or not 0 <= k < len(self.experts):
+            raise ConfigError(f"expert {k!r} does not exist; there are {len(self.experts)}, counted from 0")
         return Classifier(self.normalize, self.stem, self.experts[k])
 
 
@@ -118,11 +119,10 @@ def _head(kind: str, features: int, classes: int, scale: float) -> nn.Module:
 
 def _split_stem(net: nn.Module, count: int) -> nn.Sequential:
     """Takes the first ``count`` stages out of a net of `mien.nn.cifar_resnet`; the last net's are kept."""
-    stages = getattr(net, "stages", None)
-    if not isinstance(stages, nn.ModuleList) or not 0 < count < len(stages):
+    if not isinstance(net, StagedNet) or not 0 < count < len(net.stages):
         raise ConfigError(
             f"shared_stages={count} needs smallconv or cifar-resnet and fewer stages than the net has"
         )
-    stem = nn.Sequential(*list(stages)[:count])
-    net.stages = nn.ModuleList(list(stages)[count:])
+    stem = nn.Sequential(*list(net.stages)[:count])
+    net.stages = nn.ModuleList(list(net.stages)[count:])
     return stem
