@@ -31,6 +31,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 wheel: $(STAMP)
+	rm -rf dist
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps -w dist .
 
 # The tests on every other Python found here, and on the oldest torch that is supported.
