@@ -5,9 +5,12 @@ from __future__ import annotations
 import html
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mien.core import figures, io
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _NOT_TERMS = {"event", "step", "epoch", "lr", "images_per_second", "waiting"}
 
@@ -28,7 +31,7 @@ def write_report(
                 [r["step"] for r in train], points, label=term, color=colour, lw=2 if term == "loss" else 1
             )
     axes[0].set(xlabel="step", ylabel="loss terms", yscale="log")
-    axes[0].legend(fontsize=7)
+    _legend_above(axes[0])
     if scores:
         for i, key in enumerate(k for k in scores[0] if k not in _NOT_TERMS):
             axes[1].plot(
@@ -39,7 +42,7 @@ def write_report(
                 color=figures.COLOURS[i % 7],
             )
         axes[1].set(xlabel="step", ylabel="validation")
-        axes[1].legend(fontsize=7)
+        _legend_above(axes[1])
     speed = sum(r["images_per_second"] for r in train) / max(1, len(train))
     waiting = sum(r["waiting"] for r in train) / max(1, len(train))
     facts = [
@@ -58,3 +61,9 @@ def write_report(
         + settings
     )
     return io.write_text(folder / "report.html", figures.page(f"Training of {name}", body))
+
+
+def _legend_above(ax: Axes) -> None:
+    """Outside the curves."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(fontsize=7, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
