@@ -286,3 +286,27 @@ def test_ready_methods_have_every_module():
             loaded = method(name).load(module)
             assert all(hasattr(loaded, n) for n in names), (name, module)
         assert {"small", "paper", "debug"} <= set(method(name).load("config").RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "writer"),
+    [
+        ("idx", "write_idx"),
+        ("cifar10_lt", "write_cifar10"),
+        ("cifar100_lt", "write_cifar100"),
+        ("imagenet_lt", "write_imagenet_lt"),
+        ("places_lt", "write_places_lt"),
+        ("inat2018", "write_inat2018"),
+        ("json", "write_json"),
+        ("folder", "write_folder"),
+    ],
+)
+def test_data_check_knows_every_real_layout(capsys, tmp_path, kind, writer):
+    from tests.data import fixtures
+
+    getattr(fixtures, writer)(tmp_path / "set")
+    main(["data", "check", str(tmp_path / "set"), "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["kind"] == kind
+    assert answer["splits"]["train"]["images"] > 0
+    assert answer["problems"] == []

@@ -140,6 +140,11 @@ def test_best_weights_are_kept(tmp_path):
     assert same(state_of(net), seen[1])
 
 
+def test_best_weights_need_a_validation_split(tmp_path):
+    with pytest.raises(ConfigError, match="needs a validation split"):
+        Trainer(experiment(), recipe(select="best", eval_every=1.0), tmp_path)
+
+
 def test_bf16_runs_and_fp16_needs_a_gpu(tmp_path):
     _, half = train(tmp_path / "a", recipe(precision="bf16"))
     _, full = train(tmp_path / "b", recipe())

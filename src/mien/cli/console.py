@@ -138,14 +138,17 @@ def show_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in rows[0] if rows else ():
         is_number = all(re.match(r"[+-]?[\d.]|-?$", str(row[name])) for row in rows)
         table.add_column(str(name), overflow="fold", justify="right" if is_number else "left")
     for row in rows:
         table.add_row(*(str(v) for v in row.values()))
     # Into a pipe or file there is no terminal width to keep to.
-    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160).print(table)
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+    if title:
+        console.print(title, style="bold")
+    console.print(table)
 
 
 @contextlib.contextmanager

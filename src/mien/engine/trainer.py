@@ -85,6 +85,8 @@ class Trainer:
             optimizer = build_optimizer(optim, task.param_groups(optim.weight_decay))
             self.prepared, wrapped = self.accelerator.prepare(task, optimizer)
             self.optimizers = {"main": wrapped}
+        if self.schedule.select == "best" and self.experiment.validate is None:
+            raise ConfigError("schedule.select='best' needs a validation split, and this data has none")
         self.average = _average(task, self.schedule.ema)
 
     def kept(self) -> nn.Module:

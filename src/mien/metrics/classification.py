@@ -68,7 +68,9 @@ def calibration_error(logits: Tensor, target: Tensor, bins: int = 15) -> float:
 
 
 def fit_temperature(logits: Tensor, target: Tensor) -> float:
-    """The T in [0.05, 20] that minimises the cross-entropy of logits / T (Guo et al. 2017)."""
+    """The T in [0.05, 20] with the least cross-entropy of logits / T (Guo et al. 2017); 1 without samples."""
+    if not len(target):
+        return 1.0
     from scipy.optimize import minimize_scalar
 
     z = logits.double()

@@ -94,6 +94,22 @@ def test_hard_pairs_names_the_confusion_that_is_there():
     assert json.dumps(pairs)
 
 
+def test_a_set_too_small_to_hold_anything_out(tmp_path, caplog):
+    """A folder with one and three pictures of its two classes still trains, predicts and evaluates."""
+    from mien.cli.main import main
+    from tests.data.fixtures import write_picture
+
+    for name, count in (("a", 1), ("b", 3)):
+        for i in range(count):
+            write_picture(tmp_path / "set" / name / f"{i}.png", i)
+    words = ["--preset", "debug", "--data.kind", "folder", "--data.root", str(tmp_path / "set")]
+    assert main(["train", "ncl", *words, "--output", str(tmp_path / "run")]) == 0
+    facts = json.loads((tmp_path / "run" / "facts.json").read_text())
+    assert facts["temperature"]["ensemble"] > 0
+    picture = str(tmp_path / "set" / "a" / "0.png")
+    assert main(["predict", "ncl", picture, "--weights", str(tmp_path / "run")]) == 0
+
+
 def test_trim_and_square():
     picture = np.zeros((20, 30, 1), np.uint8)
     picture[5:9, 10:25] = 200

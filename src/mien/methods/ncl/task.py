@@ -101,6 +101,8 @@ def build(recipe: Recipe, uses: Mapping[str, Path], splits: Splits | None = None
     method, data = configs(recipe)
     splits = splits or read_splits(data)
     counts = splits.train.counts()
+    if not len(splits.val):
+        log.warning("no validation pictures (too few a class): nothing is validated, temperatures stay 1")
     if (counts == 0).any():
         log.warning(
             "%d classes have no training image; their prior counts as one image", int((counts == 0).sum())
@@ -121,7 +123,7 @@ def build(recipe: Recipe, uses: Mapping[str, Path], splits: Splits | None = None
         NclTask(net, method, [int(n) for n in counts]),
         source,
         splits.fingerprint,
-        partial(_validate, splits=splits, data=data),
+        partial(_validate, splits=splits, data=data) if len(splits.val) else None,
         partial(_facts, splits=splits, data=data),
     )
 
@@ -140,6 +142,9 @@ def collect_logits(
     net = net.to(device).eval()
     zoom = eval_zoom(data.augment)
     batches = eval_batches(images, data.size, data.channels, zoom)
+    if not len(images):
+        blank = torch.zeros(1, data.channels, data.size, data.size, device=device)
+        return net(blank).float().cpu()[:, :0], torch.zeros(0, dtype=torch.long)
     rows = [(net(b.image.to(device)).float().cpu(), b.target) for b in batches]
     return torch.cat([z for z, _ in rows], dim=1), torch.cat([t for _, t in rows])
 
