@@ -81,7 +81,7 @@ def test_two_pass_optimiser_equals_a_hand_loop(tmp_path):
     _, ours = train(tmp_path, recipe(OptimConfig(kind="sam", lr=0.05, rho=0.1)), task)
     net = make_net()
     base = torch.optim.SGD(net.parameters(), 0.05, momentum=0.9, nesterov=True)
-    optimizer = SAM(base, rho=0.1)
+    optimizer = SAM(None, base, rho=0.1)
     for _, (batch,) in zip(range(20), Source().stream(0, 0, 1), strict=False):
 
         def closure(batch=batch):

@@ -36,7 +36,7 @@ def small_net(seed=0):
 def test_step_equals_the_algorithm_by_hand_on_a_quadratic():
     """w1 = w - lr A (w + rho g / |g|), g = A w; twice."""
     w = START.clone().requires_grad_()
-    optimizer = SAM(torch.optim.SGD([w], 0.1), rho=0.3)
+    optimizer = SAM(None, torch.optim.SGD([w], 0.1), rho=0.3)
     expected = START.clone()
     for _ in range(2):
         loss = optimizer.step(closure_of(optimizer, lambda: quadratic(w)))
@@ -48,7 +48,7 @@ def test_step_equals_the_algorithm_by_hand_on_a_quadratic():
 
 def test_one_norm_over_all_parameters_and_groups():
     a, b = (torch.tensor([v], dtype=torch.float64, requires_grad=True) for v in (3.0, 4.0))
-    optimizer = SAM(torch.optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.5}], 0.1), rho=1.0)
+    optimizer = SAM(None, torch.optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.5}], 0.1), rho=1.0)
     optimizer.step(closure_of(optimizer, lambda: 0.5 * (a**2 + b**2).sum()))
     # gradient (3, 4), norm 5: perturbed to (3.6, 4.8)
     torch.testing.assert_close(a.detach(), torch.tensor([3 - 0.36], dtype=torch.float64))
@@ -58,7 +58,7 @@ def test_one_norm_over_all_parameters_and_groups():
 def test_second_pass_is_at_the_ascent_point_and_weights_return():
     w = START.clone().requires_grad_()
     seen = []
-    optimizer = SAM(torch.optim.SGD([w], 0.0), rho=0.25)
+    optimizer = SAM(None, torch.optim.SGD([w], 0.0), rho=0.25)
 
     def loss():
         seen.append(w.detach().clone())
@@ -83,7 +83,7 @@ def test_second_pass_is_at_the_ascent_point_and_weights_return():
 def test_no_radius_is_the_base_to_the_bit(make):
     net, x, y = small_net()
     other = copy.deepcopy(net)
-    base, sam = make(other.parameters()), SAM(make(net.parameters()), rho=0.0)
+    base, sam = make(other.parameters()), SAM(net.parameters(), make, rho=0.0)
     for _ in range(5):
         closure_of(base, lambda: nn.functional.cross_entropy(other(x), y))()
         base.step()
@@ -100,7 +100,7 @@ def test_no_radius_is_the_base_to_the_bit(make):
 
 
 def test_step_without_a_closure():
-    optimizer = SAM(torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1))
+    optimizer = SAM(None, torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1))
     with pytest.raises(ConfigError, match="closure"):
         optimizer.step()
 
@@ -108,12 +108,12 @@ def test_step_without_a_closure():
 @pytest.mark.parametrize("rho", [-0.1, float("nan")])
 def test_radius_out_of_range(rho):
     with pytest.raises(ConfigError, match="rho"):
-        SAM(torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1), rho=rho)
+        SAM(None, torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1), rho=rho)
 
 
 def test_parameters_without_gradient_stay():
     used, unused = START.clone().requires_grad_(), START.clone().requires_grad_()
-    optimizer = SAM(torch.optim.SGD([used, unused], 0.1), rho=0.1)
+    optimizer = SAM(None, torch.optim.SGD([used, unused], 0.1), rho=0.1)
     optimizer.step(closure_of(optimizer, lambda: quadratic(used)))
     assert torch.equal(unused.detach(), START)
     assert not torch.equal(used.detach(), START)
@@ -121,7 +121,7 @@ def test_parameters_without_gradient_stay():
 
 def test_zero_gradient_gives_no_nan():
     w = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    optimizer = SAM(torch.optim.SGD([w], 0.1), rho=0.5)
+    optimizer = SAM(None, torch.optim.SGD([w], 0.1), rho=0.5)
     optimizer.step(closure_of(optimizer, lambda: quadratic(w)))
     assert torch.equal(w.detach(), torch.zeros(2, dtype=torch.float64))
 
@@ -132,10 +132,10 @@ def test_state_is_the_bases_and_survives_a_reload():
             optimizer.step(closure_of(optimizer, lambda: nn.functional.cross_entropy(net(x), y)))
 
     net, x, y = small_net()
-    first = SAM(torch.optim.SGD(net.parameters(), 0.1, momentum=0.9), rho=0.1)
+    first = SAM(None, torch.optim.SGD(net.parameters(), 0.1, momentum=0.9), rho=0.1)
     run(first, net, x, y, 2)
     other, state = copy.deepcopy(net), copy.deepcopy(first.state_dict())
-    second = SAM(torch.optim.SGD(other.parameters(), 0.5, momentum=0.9), rho=0.1)
+    second = SAM(None, torch.optim.SGD(other.parameters(), 0.5, momentum=0.9), rho=0.1)
     second.load_state_dict(state)
     assert second.param_groups is second.base.param_groups
     assert second.param_groups[0]["lr"] == 0.1
@@ -147,7 +147,7 @@ def test_state_is_the_bases_and_survives_a_reload():
 
 def test_learning_rate_of_the_groups_is_the_bases():
     w = START.clone().requires_grad_()
-    optimizer = SAM(torch.optim.SGD([w], 0.1))
+    optimizer = SAM(None, torch.optim.SGD([w], 0.1))
     optimizer.param_groups[0]["lr"] = 0.0
     optimizer.step(closure_of(optimizer, lambda: quadratic(w)))
     assert torch.equal(w.detach(), START)

@@ -56,14 +56,14 @@ class DataConfig:
     """What a data floor's config defines (``mien.data.config``); has no fields of its own."""
 
 
-SAM_KINDS = ("sam",)
+SAM_KINDS = ("sam", "asam", "gsam", "sagm")
 
 
 @dataclass(frozen=True)
 class OptimConfig:
     """The optimiser. ``kind`` chooses it; the SAM family wraps a ``base``."""
 
-    kind: Literal["sgd", "adam", "adamw", "sam"] = "sgd"
+    kind: Literal["sgd", "adam", "adamw", "sam", "asam", "gsam", "sagm"] = "sgd"
     """sgd, adam, adamw, or a two-pass optimiser that wraps ``base``."""
     lr: float = 0.1
     """Peak learning rate, reached after warm-up."""
@@ -74,14 +74,33 @@ class OptimConfig:
     base: Literal["sgd", "adam", "adamw"] | None = None
     """Optimiser inside a two-pass one (default sgd)."""
     rho: float | None = None
-    """Radius of the ascent step of a two-pass optimiser (default 0.05)."""
+    """Radius of the ascent step of a two-pass optimiser (default 0.05; asam 0.5)."""
+    alpha: float | None = None
+    """Inner descent step of sagm (default 0.001)."""
+    beta: float | None = None
+    """Weight of the orthogonal part in gsam (default 0.4)."""
+    adaptive: bool | None = None
+    """Elementwise scale-invariant perturbation of sam, gsam, sagm."""
+    average: bool | None = None
+    """sagm: average the two gradients (default, as released) or sum them."""
+    same_rng: bool | None = None
+    """Replay dropout and noise of the first pass in the second (default: draw anew)."""
 
     def __post_init__(self) -> None:
         check_range("optim", "lr", self.lr, 0.0, 1e4)
         check_range("optim", "weight_decay", self.weight_decay, 0.0, 1e4)
         check_range("optim", "momentum", self.momentum, 0.0, 1.0)
         check_range("optim", "rho", self.rho, 0.0, 1e4)
-        refuse_inapplicable(self, self.kind, {"base": SAM_KINDS, "rho": SAM_KINDS})
+        check_range("optim", "alpha", self.alpha, 0.0, 1e4)
+        check_range("optim", "beta", self.beta, 0.0, 1e4)
+        table = dict.fromkeys(("base", "rho", "same_rng"), SAM_KINDS)
+        table |= {
+            "adaptive": ("sam", "gsam", "sagm"),
+            "alpha": ("sagm",),
+            "average": ("sagm",),
+            "beta": ("gsam",),
+        }
+        refuse_inapplicable(self, self.kind, table)
         refuse_inapplicable(self, self.base or self.kind, {"momentum": ("sgd", *SAM_KINDS)})
 
 

@@ -164,7 +164,7 @@ class Trainer:
                     is_last = i == len(batches) - 1
                     sync = contextlib.nullcontext() if is_last else self.accelerator.no_sync(self.prepared)
                     with sync:
-                        seed = self._seed(i)
+                        seed = self._seed(i, 0 if self.recipe.optim.same_rng else len(outs) - 1)
                         torch.manual_seed(seed)
                         out: StepOut = self.prepared(batch, clock, Rng(seed))
                         self.accelerator.backward(out.loss * (len(batch) / total))
@@ -180,8 +180,10 @@ class Trainer:
             optimizer.step()
         return StepOut(*_mean(outs[0]))
 
-    def _seed(self, micro: int) -> int:
-        return derive(self.recipe.seed, "step", self.step, self.accelerator.process_index, micro)
+    def _seed(self, micro: int, again: int = 0) -> int:
+        """Seed of one micro-batch; a second pass draws anew unless the optimiser replays the first."""
+        names = ("step", self.step, self.accelerator.process_index, micro)
+        return derive(self.recipe.seed, *names, *([again] if again else []))
 
     # What a ManualTask gets: this trainer, as its UpdateContext.
     def backward(self, loss: Tensor) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -11,17 +11,21 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mien.core.config import SAM_KINDS, OptimConfig, ScheduleConfig
-from mien.optim.sam import SAM
+from mien.optim.sam import ASAM, GSAM, SAGM, SAM, TwoPassOptimizer
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 
 
 def build_optimizer(config: OptimConfig, params: Params) -> Optimizer:
     """The optimiser of a config; SAM-type ones wrap their base."""
-    if config.kind in SAM_KINDS:
-        base = _base(config.base or "sgd", config, params)
-        return SAM(base, rho=0.05 if config.rho is None else config.rho)
-    return _base(config.kind, config, params)
+    if config.kind not in SAM_KINDS:
+        return _base(config.kind, config, params)
+    names = ("rho", "alpha", "beta", "adaptive", "average", "same_rng")
+    chosen = {n: getattr(config, n) for n in names if getattr(config, n) is not None}
+    return _FAMILY[config.kind](None, _base(config.base or "sgd", config, params), **chosen)
+
+
+_FAMILY: dict[str, Callable[..., TwoPassOptimizer]] = {"sam": SAM, "asam": ASAM, "gsam": GSAM, "sagm": SAGM}
 
 
 def _base(kind: str, config: OptimConfig, params: Params) -> Optimizer:
