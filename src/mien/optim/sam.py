@@ -1,9 +1,10 @@
 """Two-pass optimisers: the gradient is taken again at a perturbed point, and the two are combined.
 
-SAM (Foret et al., ICLR 2021), ASAM (Kwon et al., ICML 2021), GSAM (Zhuang et al., ICLR 2022), SAGM (Wang et al.,
-CVPR 2023, arXiv 2303.10353). One step, for any base optimiser:
+SAM (Foret et al., ICLR 2021), ASAM (Kwon et al., ICML 2021), GSAM (Zhuang et al., ICLR 2022), SAGM (Wang
+et al., CVPR 2023, arXiv 2303.10353). One step, for any base optimiser:
 
-    g = grad L(theta);  e = perturbation(theta, g);  g_p = grad L(theta + e);  base step at theta with combine(g, g_p)
+    g = grad L(theta);  e = perturbation(theta, g);  g_p = grad L(theta + e)
+    base step at theta with combine(g, g_p)
 
 The norm ||.|| runs over all parameters of all groups together; weight decay belongs to the base optimiser.
 """
@@ -37,10 +38,11 @@ class TwoPassOptimizer(Optimizer):
         same_rng: replay torch's random state in the second pass (equal dropout masks).
         model: if given, its batch normalisation keeps the statistics of the first pass only.
 
-    Two forms. ``step(closure)``: the closure clears gradients, computes the loss, calls backward and returns the
-    loss; it is called exactly twice. Or ``first_step()`` after a backward, another forward and backward, then
-    ``second_step()``; with a gradient scaler, unscale before each. Weights are restored from a copy, to the bit,
-    also when the closure raises. Extra memory: one copy of the parameters, and one gradient where `combine` needs it.
+    Two forms. ``step(closure)``: the closure clears gradients, computes the loss, calls backward and returns
+    the loss; it is called exactly twice. Or ``first_step()`` after a backward, another forward and backward,
+    then ``second_step()``; with a gradient scaler, unscale before each. Weights are restored from a copy, to
+    the bit, also when the closure raises. Extra memory: one copy of the parameters, and one gradient where
+    `combine` needs it.
 
     Attributes:
         two_pass: tells a training loop that a closure is needed.
@@ -168,10 +170,10 @@ class TwoPassOptimizer(Optimizer):
         self.param_groups, self.state = self.base.param_groups, self.base.state
 
     def _ascent(self, params: Tensors, grads: Tensors, alpha: float = 0.0) -> Tensors:
-        """s g with s = rho / ||g|| - alpha; adaptive: theta^2 g (rho / || |theta| g || - alpha), elementwise."""
+        """(rho / ||g|| - alpha) g; adaptive: theta^2 g (rho / || |theta| g || - alpha), elementwise."""
         if self.adaptive:
-            scaled = torch._foreach_mul(torch._foreach_abs(params), grads)
-            direction = torch._foreach_mul(torch._foreach_abs(params), scaled)
+            scaled = list(torch._foreach_mul(torch._foreach_abs(params), grads))
+            direction = list(torch._foreach_mul(torch._foreach_abs(params), scaled))
         else:
             scaled, direction = grads, grads
         scale = self.rho / (global_norm(scaled) + _TINY) - alpha
@@ -282,7 +284,8 @@ class SAGM(TwoPassOptimizer):
 def global_norm(tensors: Tensors) -> Tensor:
     """L2 norm over all tensors together, a scalar on the first one's device. O(elements)."""
     norms = torch._foreach_norm(tensors)
-    return torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms]))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms]))
+    return norm
 
 
 def _grad(p: Tensor) -> Tensor:
