@@ -25,7 +25,7 @@ NO_HASH = {"hash": False}
 R = TypeVar("R")
 
 
-def refuse_inapplicable(config: object, kind: str, table: dict[str, tuple[str, ...]]) -> None:
+def refuse_inapplicable(config: object, kind: str, table: Mapping[str, tuple[str, ...]]) -> None:
     """Raises if a field that is set does not apply to this kind.
 
     Args:
@@ -93,7 +93,7 @@ class OptimConfig:
         check_range("optim", "rho", self.rho, 0.0, 1e4)
         check_range("optim", "alpha", self.alpha, 0.0, 1e4)
         check_range("optim", "beta", self.beta, 0.0, 1e4)
-        table = dict.fromkeys(("base", "rho", "same_rng"), SAM_KINDS)
+        table: dict[str, tuple[str, ...]] = dict.fromkeys(("base", "rho", "same_rng"), SAM_KINDS)
         table |= {
             "adaptive": ("sam", "gsam", "sagm"),
             "alpha": ("sagm",),
