@@ -109,7 +109,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "hcm_plain",
         "extra",
-        "NCL++ is more accurate than the same with hard category mining switched off and nothing else changed",
+        "NCL++ is more accurate than with hard category mining switched off and nothing else changed",
         ("nclpp", "hcm_off"),
         "single",
         PairedGain(),
