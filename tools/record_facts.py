@@ -75,7 +75,7 @@ def fashion_facts(answer: dict[str, Any]) -> Iterator[Fact]:
         f" {max(counts):,} to {min(counts)} a class; 10,000 test pictures; one seed):"
         " single, ensemble (many / medium / few)",
         f"{100 * m['single_all']:.1f} %, {100 * m['ensemble_all']:.1f} % ({100 * m['ensemble_many']:.1f} /"
-        f" {100 * m['ensemble_medium']:.1f} / {_percent(m['ensemble_few'])}) in {run['seconds'] / 60:.1f} minutes",
+        f" {100 * m['ensemble_medium']:.1f} / {_percent(m['ensemble_few'])}); {run['seconds'] / 60:.1f} minutes",
     )
 
 
