@@ -318,3 +318,12 @@ print(json.dumps(found))
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert json.loads(out) == {name: [] for name in LIGHT}
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path):
+    value = {"a": float("nan"), "b": [1.0, float("inf")], "c": (-float("inf"), "x")}
+    io.write_json(tmp_path / "a.json", value)
+    assert "NaN" not in (tmp_path / "a.json").read_text()
+    assert io.read_json(tmp_path / "a.json") == {"a": None, "b": [1.0, None], "c": [None, "x"]}
+    io.append_line(tmp_path / "a.jsonl", value)
+    assert io.read_lines(tmp_path / "a.jsonl")[0]["a"] is None

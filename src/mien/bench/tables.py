@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ def metric_rows(table: Table) -> list[dict[str, str]]:
 
 
 def _cell(metric: dict[str, Any] | None, scale: float) -> str:
-    if metric is None:
+    if metric is None or metric["mean"] is None or not math.isfinite(metric["mean"]):
         return "-"
     digits = 1 if scale > 1 else 3
     spread = f" ± {metric['std'] * scale:.{digits}f}" if metric["n"] > 1 else ""

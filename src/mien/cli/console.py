@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
 import os
 import re
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mien.core import io
 from mien.core.config import suggest
 from mien.core.errors import ConfigError
 
@@ -30,7 +31,7 @@ def parse(cls: type[T], argv: Sequence[str], prog: str, default: T | None = None
     """
     import tyro
 
-    noise = io.StringIO()
+    noise = StringIO()
     try:
         with contextlib.redirect_stderr(noise):
             return tyro.cli(  # type: ignore[no-any-return,call-overload]
@@ -114,9 +115,7 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value
+    return io.strict(value)
 
 
 def say(text: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -78,8 +79,18 @@ def write_text(path: str | Path, text: str) -> Path:
     return write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
+def strict(value: Any) -> Any:
+    """Plain values that any JSON reader takes: numbers that are not finite become null."""
+    if isinstance(value, dict):
+        return {k: strict(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_json(path: str | Path, value: object) -> Path:
     """`write_text` of indented JSON; escaped where a name in it is no valid text, so it can be read back."""
+    value = strict(value)
     text = json.dumps(value, indent=1, ensure_ascii=False)
     if any("\ud800" <= c <= "\udfff" for c in text):
         text = json.dumps(value, indent=1)
@@ -126,7 +137,7 @@ def append_line(path: str | Path, record: dict[str, Any]) -> None:
     path = Path(path)
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        data = (json.dumps(record) + "\n").encode("ascii")
+        data = (json.dumps(strict(record)) + "\n").encode("ascii")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             size = os.fstat(descriptor).st_size

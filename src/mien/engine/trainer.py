@@ -7,6 +7,7 @@ bit for bit at the same number of threads and processes.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -107,7 +108,8 @@ class Trainer:
         found = checkpoint.latest(self.folder)
         if found is not None:
             state = checkpoint.load(self.accelerator, found, hash_recipe(self.recipe), self.average)
-            self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+            self.step, self.seconds = state["step"], state["seconds"]
+            self.best = self.best if state["best"] is None else state["best"]
             self.log.rewind(self.step)
         else:
             self.log.start(self.accelerator.num_processes)
@@ -202,7 +204,7 @@ class Trainer:
         clock = Clock(self.step, self.steps, self.steps_per_epoch)
         is_log = self.step % self.schedule.log_every == 0 or self.step == last
         logs = self.log.flush(clock) if is_log else {}
-        if logs and not all(v == v and abs(v) != float("inf") for v in logs.values()):
+        if not all(math.isfinite(v) for v in logs.values()):
             raise MienError(
                 f"{self.folder}: the loss is not finite at step {self.step}; lower --optim.lr or clip"
             )
@@ -224,7 +226,7 @@ class Trainer:
             "key": hash_recipe(self.recipe),
             "processes": self.accelerator.num_processes,
             "seconds": round(self.seconds, 3),
-            "best": self.best,
+            "best": self.best if math.isfinite(self.best) else None,
         }
         checkpoint.save(self.accelerator, self.folder, state, self.average)
 

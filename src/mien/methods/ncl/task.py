@@ -158,7 +158,8 @@ def _validate(
     single = (logits.argmax(-1) == target).double().mean(0).numpy()
     together = (logits.mean(0).argmax(-1) == target).double().numpy()
     groups = grouped_mean(single, target.numpy(), counts)
-    return {"single": groups["all"], "ensemble": float(together.mean()), "few": groups["few"]}
+    scores = {"single": groups["all"], "ensemble": float(together.mean()), "few": groups["few"]}
+    return {k: v for k, v in scores.items() if np.isfinite(v)}
 
 
 def _facts(
