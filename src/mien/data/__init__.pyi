@@ -1,6 +1,11 @@
 from .check import CheckReport as CheckReport
 from .check import check_set as check_set
 from .config import ClassificationData as ClassificationData
+from .domains import Domains as Domains
+from .domains import MultiDomainImageFolder as MultiDomainImageFolder
+from .domains import emoji_dg as emoji_dg
+from .domains import leave_one_domain_out as leave_one_domain_out
+from .domains import split_dataset as split_dataset
 from .labelled import ArrayImages as ArrayImages
 from .labelled import FileImages as FileImages
 from .labelled import LabelledImages as LabelledImages

@@ -43,9 +43,7 @@ class Domains:
             if not len(images):
                 raise DataError(f"domain {name!r} is empty")
             if len(np.unique(images.targets)) < 2:
-                raise DataError(
-                    f"domain {name!r} has pictures of one class only; nothing can be learnt from it"
-                )
+                raise DataError(f"domain {name!r} has pictures of one class only; add the others")
 
     def index(self, name: str) -> int:
         """Place of a domain.

@@ -5,3 +5,4 @@ from .sam import GSAM as GSAM
 from .sam import SAGM as SAGM
 from .sam import SAM as SAM
 from .sam import TwoPassOptimizer as TwoPassOptimizer
+from .swad import SWAD as SWAD
