@@ -37,13 +37,13 @@ class Domains:
             if set(images.classes) != first:
                 only = sorted(first - set(images.classes)), sorted(set(images.classes) - first)
                 raise DataError(
-                    f"domain {name!r} has other classes than {self.names[0]!r}: lacks {only[0]}, adds {only[1]};"
-                    " every domain needs the same class folders"
+                    f"domain {name!r} has other classes than {self.names[0]!r}: lacks {only[0]}, adds {only[1]}"
+                    "; every domain needs the same class folders"
                 )
             if not len(images):
                 raise DataError(f"domain {name!r} is empty")
             if len(np.unique(images.targets)) < 2:
-                raise DataError(f"domain {name!r} has pictures of one class only; add the others")
+                raise DataError(f"domain {name!r} has one class only; add the others")
 
     def index(self, name: str) -> int:
         """Place of a domain.

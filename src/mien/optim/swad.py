@@ -1,7 +1,7 @@
 """Stochastic weight averaging, densely, between two points that the validation loss chooses.
 
-SWAD (Cha et al., NeurIPS 2021): average *all* iterates from the moment the validation loss stops falling until it
-rises again; works on top of any optimiser.
+SWAD (Cha et al., NeurIPS 2021): average *all* iterates from the moment the validation loss stops falling
+until it rises again; works on top of any optimiser.
 """
 
 from __future__ import annotations
