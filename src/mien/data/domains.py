@@ -35,9 +35,9 @@ class Domains:
         first = set(self.sets[0].classes)
         for name, images in zip(self.names, self.sets, strict=True):
             if set(images.classes) != first:
-                only = sorted(first - set(images.classes)), sorted(set(images.classes) - first)
+                lost, new = sorted(first - set(images.classes)), sorted(set(images.classes) - first)
                 raise DataError(
-                    f"domain {name!r} has other classes than {self.names[0]!r}: lacks {only[0]}, adds {only[1]}"
+                    f"domain {name!r} has other classes than {self.names[0]!r}: lacks {lost}, adds {new}"
                     "; every domain needs the same class folders"
                 )
             if not len(images):
