@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mien.bench import store, tables
-from mien.bench.reproduce import reproduce, run_facts, train_chain
+from mien.bench.reproduce import other_data, reproduce, run_facts, train_chain
 from mien.core import io
 from mien.core.catalogue import method
 from mien.core.config import evolve_all
@@ -123,6 +123,16 @@ def test_rows_on_different_data_have_no_verdict(results):
     lines[0]["data"] = "other"
     path.write_text("".join(json.dumps(r) + "\n" for r in lines))
     assert "different data" in store.claims_json(store.load_table(Toy()))[1]["reason"]
+
+
+def test_results_on_other_data_are_stale_and_measured_again(results):
+    reproduce(Toy(), ROWS[:1], (0,), lambda _: None)
+    assert other_data(store.load_table(Toy())) == []
+    path = results / "toy.jsonl"
+    path.write_text(path.read_text().replace(io.read_lines(path)[0]["data"], "ffffffffffff"))
+    assert "measured on other data" in other_data(store.load_table(Toy()))[0]
+    assert reproduce(Toy(), ROWS[:1], (0,), lambda _: None) == 1
+    assert other_data(store.load_table(Toy())) == []
 
 
 def test_missing_rows_are_named(results):

@@ -124,7 +124,7 @@ def test_missing_parts_are_defaults_but_not_the_name():
 def test_unknown_keys_name_their_path_and_suggest():
     assert refused("method.widht", 3) == "config.toml: unknown key 'method.widht'; did you mean 'width'?"
     assert refused("optim.learning_rate_of_it", 3).startswith(
-        "config.toml: unknown key 'optim.learning_rate_of_it'; known: base, kind, lr"
+        "config.toml: unknown key 'optim.learning_rate_of_it'; known: adaptive, alpha"
     )
     assert refused("shedule", {}) == "config.toml: unknown key 'shedule'; did you mean 'schedule'?"
 
@@ -222,7 +222,7 @@ def test_best_weights_need_looks_at_validation():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"kind": "sgd", "rho": 0.1}, r"rho does not apply to kind='sgd', only to \['sam'\]"),
+        ({"kind": "sgd", "rho": 0.1}, r"rho does not apply to kind='sgd', only to \['sam', 'asam'"),
         ({"kind": "adam", "base": "sgd"}, "base does not apply to kind='adam'"),
         ({"kind": "adamw", "momentum": 0.9}, "momentum does not apply to kind='adamw'"),
         ({"kind": "sam", "base": "adam", "momentum": 0.9}, "momentum does not apply"),

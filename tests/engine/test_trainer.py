@@ -140,6 +140,30 @@ def test_best_weights_are_kept(tmp_path):
     assert same(state_of(net), seen[1])
 
 
+@pytest.mark.parametrize("stop", [5, 7])
+def test_best_weights_survive_a_cut(tmp_path, stop):
+    """The look at a cut must not count: the score there would be the best of all."""
+    scores = {1.0: 0.1, 2.0: 0.5}
+
+    def trained(folder, *cuts):
+        def validate(net, device):
+            return {"score": 0.9 if made[-1].step == 7 else scores.get(made[-1].step / 5, 0.2)}
+
+        made = []
+        for cut in (*cuts, None):
+            rec = recipe(select="best", eval_every=1.0, checkpoint_every=50)
+            made.append(Trainer(experiment(validate=validate), rec, folder))
+            made[-1].run(cut)
+        return (folder / "weights.safetensors").read_bytes()
+
+    assert trained(tmp_path / "a") == trained(tmp_path / "b", stop)
+
+
+def test_max_steps_must_be_positive(tmp_path):
+    with pytest.raises(ConfigError, match="at least 1"):
+        train(tmp_path, recipe(), max_steps=0)
+
+
 def test_best_weights_need_a_validation_split(tmp_path):
     with pytest.raises(ConfigError, match="needs a validation split"):
         Trainer(experiment(), recipe(select="best", eval_every=1.0), tmp_path)

@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mien.bench.store import load_table, make_record, results_dir
+from mien.bench.store import Table, load_table, make_record, results_dir
 from mien.core import io
 from mien.core.catalogue import Entry
+from mien.core.config import hash_dict, to_dict
 from mien.core.protocol import Row, Stage
 from mien.engine.folder import ModelFolder, open_folder
 from mien.engine.runlog import machine
 from mien.engine.stages import is_finished, locked, shared_folder, stage_key, train_recipe
+from mien.engine.task import Experiment
 from mien.engine.trainer import Watcher
 
 Say = Callable[[str], None]
@@ -40,8 +42,8 @@ def reproduce(
     protocol, done = entry.load("protocol"), 0
     for seed in seeds:
         for row in rows:
-            table = load_table(entry)
-            wanted = [e for e in row.evals if seed not in table.records[(row.id, e.id)]]
+            table, data = load_table(entry), row_data(entry, row)
+            wanted = [e for e in row.evals if table.records[(row.id, e.id)].get(seed, {}).get("data") != data]
             if not wanted:
                 continue
             model, fingerprint = train_chain(entry, row.stages, seed, say, watch)
@@ -78,6 +80,38 @@ def train_chain(
         folders[stage.id] = folder
         model = open_folder(folder)
     return model, fingerprint
+
+
+def row_data(entry: Entry, row: Row) -> str:
+    """Fingerprint of the data that a row would be measured on now."""
+    if not row.stages:
+        return "none"
+    recipe = row.stages[-1].recipe
+    return _fingerprint(
+        entry.name, hash_dict(to_dict(recipe.data)), lambda: entry.load("task").build(recipe, {})
+    )
+
+
+_KNOWN: dict[tuple[str, str], str] = {}
+
+
+def _fingerprint(method: str, data: str, build: Callable[[], Experiment]) -> str:
+    """Read once a process for each data configuration."""
+    if (method, data) not in _KNOWN:
+        _KNOWN[(method, data)] = build().data_fingerprint
+    return _KNOWN[(method, data)]
+
+
+def other_data(table: Table) -> list[str]:
+    """One line for each row whose results were measured on other data than there are now."""
+    stale = []
+    for row in table.rows:
+        found = {r["data"] for e in row.evals for r in table.records[(row.id, e.id)].values()}
+        if found - {row_data(table.entry, row)}:
+            stale.append(
+                f"{table.entry.name}.{row.id}: measured on other data; run mien reproduce {table.entry.name}"
+            )
+    return stale
 
 
 def run_facts(folder: Path | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from mien.cli import console
 
 @dataclass(frozen=True)
 class Options:
-    """Speed and memory beside a named reference in the same run. mien bench [NAME] [--json]."""
+    """Speed and memory beside a named reference in the same run: mien bench [engine | ncl] [--json]."""
 
 
 def run(argv: Sequence[str]) -> int:

@@ -39,7 +39,7 @@ def parse(cls: type[T], argv: Sequence[str], prog: str, default: T | None = None
                 args=list(argv),
                 default=default,
                 prog=f"mien {prog}",
-                description=description,
+                description=description or cls.__doc__ or "",
                 config=(tyro.conf.FlagConversionOff,),
             )
     except SystemExit as leaving:
@@ -88,6 +88,10 @@ def take_method(argv: Sequence[str], verb: str) -> tuple[str, list[str]]:
     """The first word, which must be a method."""
     from mien.core.catalogue import methods
 
+    if argv and argv[0] in ("-h", "--help"):
+        show(f"usage: mien {verb} METHOD ...; flags of a method: mien {verb} METHOD --help")
+        show(f"METHOD: {', '.join(methods())}")
+        raise SystemExit(0)
     if not argv or argv[0].startswith("-"):
         raise ConfigError(f"which method? mien {verb} METHOD; METHOD is one of {', '.join(methods())}")
     return argv[0], list(argv[1:])

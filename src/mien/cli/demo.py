@@ -15,7 +15,7 @@ from mien.core.errors import ConfigError, MienError
 
 @dataclass(frozen=True)
 class Options:
-    """Shipped models on bundled input, or on yours (--input FILE, may be repeated)."""
+    """Shipped models on bundled input, or on yours: mien demo [METHOD ...] [--input FILE, repeatable]."""
 
     output: Path = Path("out/demo")
     """Folder for index.html, summary.json and the rest."""

@@ -24,11 +24,13 @@ class Options:
 def run(argv: Sequence[str]) -> int:
     """Exports and prints what was measured."""
     from mien.core.catalogue import method as entry_of
+    from mien.core.config import check_range
 
     method, rest = console.take_method(argv, "export")
     int8, rest = console.take_switch(rest, "--int8")
     as_json, rest = console.take_switch(rest, "--json")
     options = console.parse(Options, rest, f"export {method}")
+    check_range("export", "images", options.images, 1)
     entry = entry_of(method)
     module = entry.load("predict")
     from mien.core import io

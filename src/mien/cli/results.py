@@ -51,7 +51,10 @@ def run(argv: Sequence[str]) -> int:
             console.say(f"{path}: regenerated")
     problems = tables.stale_documents(loaded) if switches["--check"] else []
     if switches["--check"]:
+        from mien.bench.reproduce import other_data
+
         problems += [f"{t.entry.name}: missing {m}" for t in loaded for m in t.missing("all")]
+        problems += [line for t in loaded for line in other_data(t)]
     if switches["--strict"]:
         problems += [
             f"{t.entry.name}.{c['id']}: {'does not hold' if c['holds'] is False else 'open'}"

@@ -116,7 +116,9 @@ def _resume(method: str | None, argv: list[str], folder: Path) -> int:
         run = io.read_json(folder / "run.json")
         console.show(f"{folder}: finished after {run['steps']} steps; nothing to resume")
         return 0
-    return _train(found, recipe, folder, int(steps) if steps and steps.isdigit() else None, {})
+    if steps is not None and not steps.isdecimal():
+        raise ConfigError(f"--max-steps {steps}: not a whole number")
+    return _train(found, recipe, folder, int(steps) if steps else None, {})
 
 
 def _train(method: str, recipe: Recipe, folder: Path, max_steps: int | None, given: dict[str, Path]) -> int:

@@ -49,6 +49,13 @@ def sync_tree(folder: Path) -> None:
                 os.close(descriptor)
 
 
+def public(path: Path) -> None:
+    """Gives a file the permissions that a new one would have (temporary ones are private)."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
 def write_bytes(path: str | Path, data: bytes) -> Path:
     """Writes a file whole or not at all: to a temporary file beside it, synced, then renamed over it.
 
@@ -64,9 +71,7 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(name, 0o666 & ~mask)
+            public(Path(name))
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

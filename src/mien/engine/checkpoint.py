@@ -103,6 +103,7 @@ def save_weights(net: nn.Module, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         save_model(net, str(part))
+        io.public(part)
         os.replace(part, path)
     except OSError as error:
         raise MienError(f"{path}: cannot write weights ({error}); free some space") from error

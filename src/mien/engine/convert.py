@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mien.core import io
 from mien.core.errors import WeightsError
 
 
@@ -41,8 +42,12 @@ def convert_torch(source: Path, target: Path) -> tuple[Path, int]:
         raise WeightsError(f"{source}: holds no tensors")
     part = target.with_name(f".{target.name}.part")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, str(part))
+        io.public(part)
         os.replace(part, target)
+    except OSError as error:
+        raise WeightsError(f"{target}: cannot write ({error.strerror or error}); check the path") from None
     finally:
         part.unlink(missing_ok=True)
     return target, len(tensors)

@@ -104,7 +104,8 @@ def train_stages(
 
 def is_finished(folder: Path) -> bool:
     """Whether a run folder holds final weights."""
-    return (folder / "weights.safetensors").is_file() and (folder / "run.json").is_file()
+    weights, run, cut = (folder / name for name in ("weights.safetensors", "run.json", "checkpoints"))
+    return weights.is_file() and run.is_file() and not cut.exists()
 
 
 def shared_folder(method: str, key: str, data: str, seed: int) -> Path:
@@ -126,8 +127,11 @@ def locked(folder: Path, rank: int = 0, patience: float = 0.0) -> Iterator[None]
     """
     import fcntl
 
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / f".lock{rank or ''}", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / f".lock{rank or ''}", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be a run folder ({error.strerror}); choose another") from None
     until = time.monotonic() + patience
     try:
         while True:

@@ -113,6 +113,8 @@ class Trainer:
             self.log.rewind(self.step)
         else:
             self.log.start(self.accelerator.num_processes)
+        if max_steps is not None and max_steps < 1:
+            raise ConfigError(f"--max-steps {max_steps}: at least 1")
         last = min(self.steps, max_steps or self.steps)
         began = time.perf_counter() - self.seconds
         with _deterministic(), self._signals():
@@ -138,7 +140,7 @@ class Trainer:
         batches = [b.to(self.device, channels_last=self.schedule.channels_last) for b in next(stream)]
         waited = time.perf_counter() - asked
         if isinstance(self.task, ManualTask):
-            out = StepOut(*_mean([self._manual(batch, clock) for batch in batches]))
+            out = StepOut(*_mean([self._manual(batch, clock, i) for i, batch in enumerate(batches)]))
         else:
             out = self._automatic(batches, clock)
         if self.average is not None:
@@ -147,8 +149,8 @@ class Trainer:
         images = sum(len(b) for b in batches)
         self.log.collect(out, waited, time.perf_counter() - asked, images, factor * self.recipe.optim.lr)
 
-    def _manual(self, batch: Any, clock: Clock) -> StepOut:
-        torch.manual_seed(self._seed(0))
+    def _manual(self, batch: Any, clock: Clock, micro: int) -> StepOut:
+        torch.manual_seed(self._seed(micro))
         return self.prepared(batch, clock, self)  # type: ignore[no-any-return]
 
     def _automatic(self, batches: list[Any], clock: Clock) -> StepOut:
@@ -204,20 +206,28 @@ class Trainer:
         clock = Clock(self.step, self.steps, self.steps_per_epoch)
         is_log = self.step % self.schedule.log_every == 0 or self.step == last
         logs = self.log.flush(clock) if is_log else {}
-        if not all(math.isfinite(v) for v in logs.values()):
+        if is_log and self._agreed(not all(math.isfinite(v) for v in logs.values())):
             raise MienError(
                 f"{self.folder}: the loss is not finite at step {self.step}; lower --optim.lr or clip"
             )
         if self.watch is not None:
             self.watch(clock, logs)
         every = self.schedule.eval_every * self.steps_per_epoch
-        if every and self.step < last and self.step % max(1, round(every)) == 0:
+        if every and self.step < self.steps and self.step % max(1, round(every)) == 0:
             self._validate()
         interval = self.schedule.checkpoint_every
+        self._stop = self._agreed(self._stop)
         if self._stop or (interval and self.step < last and self.step % interval == 0):
             self.save_checkpoint()
         if self._stop:
             raise MienError(f"stopped at step {self.step}; go on with: mien train --resume {self.folder}")
+
+    def _agreed(self, wish: bool) -> bool:
+        """True on every process if it is on any: a signal may reach them in different steps."""
+        if self.accelerator.num_processes == 1:
+            return wish
+        asked = torch.tensor([float(wish)], device=self.device)
+        return bool(self.accelerator.reduce(asked, "sum").item() > 0)
 
     def save_checkpoint(self) -> None:
         """Writes a checkpoint of this moment."""
@@ -230,13 +240,15 @@ class Trainer:
         }
         checkpoint.save(self.accelerator, self.folder, state, self.average)
 
-    def _validate(self) -> dict[str, float]:
-        """Scores on the validation split; keeps the weights if they are the best so far."""
+    def _validate(self, *, is_look: bool = True) -> dict[str, float]:
+        """Scores on the validation split; a look of the schedule is logged and keeps the best weights."""
         if self.experiment.validate is None:
             return {}
         net = self.kept().eval()
         scores = self.experiment.validate(net, self.device)
         self.task.train()
+        if not is_look:
+            return scores
         self.log.validation(self.step, scores)
         first = next(iter(scores.values()))
         if self.schedule.select == "best" and first > self.best and self.accelerator.is_main_process:
@@ -246,7 +258,8 @@ class Trainer:
 
     def _finish(self) -> dict[str, float]:
         """Validates, writes weights, facts and report, and drops the checkpoints of a finished run."""
-        scores = self._validate()
+        # A run that was cut short goes on later as if it had not been: this is no look of its schedule.
+        scores = self._validate(is_look=self.step >= self.steps)
         if self.accelerator.is_main_process:
             best = self.folder / "best.safetensors"
             if self.schedule.select == "best" and best.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from torch import nn
 
@@ -31,6 +32,8 @@ def build_backbone(name: str, *, channels: int = 3, pretrained: str | None = Non
         near = timm.list_models(f"*{name}*")[:3]
         hint = f"; timm has {', '.join(near)}" if near else ""
         raise ConfigError(f"unknown backbone {name!r}: smallconv-W, cifar-resnet-D or a timm model{hint}")
+    if pretrained and not Path(pretrained).is_file():
+        raise ConfigError(f"pretrained weights {pretrained}: no such file")
     overlay = {"file": pretrained} if pretrained else None
     net: nn.Module = timm.create_model(
         name, num_classes=0, in_chans=channels, pretrained=bool(pretrained), pretrained_cfg_overlay=overlay

@@ -110,6 +110,22 @@ def test_a_set_too_small_to_hold_anything_out(tmp_path, caplog):
     assert main(["predict", "ncl", picture, "--weights", str(tmp_path / "run")]) == 0
 
 
+def test_a_data_set_that_changed_is_refused(tmp_path, capsys):
+    from mien.cli.main import main
+    from tests.data.fixtures import write_picture
+
+    for name in ("a", "b"):
+        for i in range(6):
+            write_picture(tmp_path / "set" / name / f"{i}.png", i)
+    words = ["--preset", "debug", "--data.kind", "folder", "--data.root", str(tmp_path / "set")]
+    run = str(tmp_path / "run")
+    assert main(["train", "ncl", *words, "--output", run]) == 0
+    (tmp_path / "set" / "a").rename(tmp_path / "set" / "z")
+    for verb in ("eval", "inspect", "export"):
+        assert main([verb, "ncl", "--weights", run]) == 1
+        assert "trained on 2 classes" in capsys.readouterr().err
+
+
 def test_trim_and_square():
     picture = np.zeros((20, 30, 1), np.uint8)
     picture[5:9, 10:25] = 200

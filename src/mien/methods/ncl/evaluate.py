@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mien.core.errors import DataError
 from mien.core.protocol import Evaluation
 from mien.core.seeds import derive
 from mien.data.augment import build_augment
 from mien.data.config import ClassificationData
-from mien.data.labelled import LabelledImages
+from mien.data.labelled import LabelledImages, Splits
 from mien.data.readers import read_splits
 from mien.engine.checkpoint import load_weights
 from mien.engine.folder import ModelFolder
@@ -33,13 +36,28 @@ from mien.metrics.classification import (
 def restore(folder: ModelFolder) -> MultiExpertNet:
     """The trained experts of a model folder, in eval mode."""
     method, data = configs(folder.recipe)
-    with torch.device("meta"):
-        net = build_net(method, data, len(folder.facts["classes"]))
-    net = net.to_empty(device="cpu")
-    # Normalisation is not stored: it is part of the recipe.
-    net.normalize = type(net.normalize)(data.mean, data.std)
+    with torch.random.fork_rng(devices=[]):
+        # The file that pretrained backbones came from is not needed again: all weights are in the folder.
+        net = build_net(replace(method, pretrained=None), data, len(folder.facts["classes"]))
     load_weights(net, folder.weights)
     return net.eval()
+
+
+def read_own_splits(folder: ModelFolder) -> Splits:
+    """The data set of a model, which must still have the classes that the model was trained on.
+
+    Raises:
+        DataError: the classes are others, or in another order.
+    """
+    splits = read_splits(configs(folder.recipe)[1])
+    trained, found = list(folder.facts["classes"]), list(splits.train.classes)
+    if trained != found:
+        odd = sorted(set(trained) ^ set(found))[:5] or "the same names in another order"
+        raise DataError(
+            f"{folder.path}: trained on {len(trained)} classes, its data now has {len(found)} others ({odd});"
+            " restore the data set or train again"
+        )
+    return splits
 
 
 def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
@@ -48,7 +66,7 @@ def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
     Options of the evaluation: ``adjust`` = tau of post-hoc logit adjustment z - tau ln n (Menon et al. 2021).
     """
     _, data = configs(folder.recipe)
-    splits = read_splits(data)
+    splits = read_own_splits(folder)
     net, device = restore(folder), default_device()
     images = splits.get(evaluation.split)
     logits, target = collect_logits(net, images, data, device)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mien.data.readers import read_splits
 from mien.engine.folder import ModelFolder
 from mien.engine.predictor import default_device
 from mien.engine.show import Inspection
 from mien.methods.ncl.config import InspectOptions
-from mien.methods.ncl.evaluate import expert_kl, per_class, restore
+from mien.methods.ncl.evaluate import expert_kl, per_class, read_own_splits, restore
 from mien.methods.ncl.loss import hard_category_mask
 from mien.methods.ncl.task import collect_logits, configs
 from mien.metrics.classification import shot_groups
@@ -19,7 +18,7 @@ from mien.metrics.classification import shot_groups
 def inspect(folder: ModelFolder, options: InspectOptions) -> Inspection:
     """Diagnostics of one model on one split."""
     method, data = configs(folder.recipe)
-    splits = read_splits(data)
+    splits = read_own_splits(folder)
     logits, target = collect_logits(restore(folder), splits.get(options.split), data, default_device())
     counts, classes = splits.train.counts(), splits.train.classes
     groups = shot_groups(counts, options.many, options.few)
@@ -36,7 +35,8 @@ def inspect(folder: ModelFolder, options: InspectOptions) -> Inspection:
         }
         for c in range(len(classes))
     ]
-    n_hard = method.n_hard or max(2, int(method.hard_ratio * len(classes)))
+    default = max(2, int(method.hard_ratio * len(classes)))
+    n_hard = default if method.n_hard is None else method.n_hard
     facts = {
         "training_images": int(counts.sum()),
         "imbalance_factor": float(counts.max() / max(1, counts.min())),
@@ -45,7 +45,7 @@ def inspect(folder: ModelFolder, options: InspectOptions) -> Inspection:
         "experts": len(logits),
         "data": splits.note,
     }
-    pairs = hard_pairs(logits[0], target, n_hard, list(classes))[: options.top]
+    pairs = hard_pairs(logits[0], target, n_hard or default, list(classes))[: options.top]
     return Inspection(facts, {"classes": by_class, "hard pairs": pairs})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,12 +15,11 @@ from mien.core.errors import ConfigError
 from mien.core.images import ImageInput, read_image
 from mien.data.augment import eval_zoom, prepare
 from mien.data.labelled import LabelledImages, Picture
-from mien.data.readers import read_splits
 from mien.engine.export import ExportPlan
 from mien.engine.folder import ModelFolder
 from mien.engine.predictor import AbstractPredictor, default_device
 from mien.methods.ncl.config import PredictOptions
-from mien.methods.ncl.evaluate import expert_kl, restore
+from mien.methods.ncl.evaluate import expert_kl, read_own_splits, restore
 from mien.methods.ncl.task import configs
 
 
@@ -122,7 +122,7 @@ class Predictor(AbstractPredictor):
         fitted = self.folder.facts["temperature"]
         if mode == "ensemble":
             return logits.mean(0), float(fitted["ensemble"])
-        if not mode.isdigit() or int(mode) >= len(logits):
+        if not mode.isdecimal() or int(mode) >= len(logits):
             raise ConfigError(
                 f"--mode {mode!r}: use ensemble or the number of an expert, 0..{len(logits) - 1}"
             )
@@ -180,8 +180,8 @@ def export_plan(predictor: Predictor, count: int) -> ExportPlan:
     They are measured on ``count`` test images, spread over the test set, and calibrated on validation images.
     """
     _, data = configs(predictor.folder.recipe)
-    splits = read_splits(data)
-    net: Any = predictor.net.cpu()
+    splits = read_own_splits(predictor.folder)
+    net: Any = copy.deepcopy(predictor.net).cpu()
     graphs: dict[str, nn.Module] = {"ensemble": Ensemble(net)}
     if len(net.experts) > 1:
         graphs |= {f"expert{k}": net.export_expert(k) for k in range(len(net.experts))}
