@@ -83,6 +83,8 @@ def test_version_and_no_words(capsys):
         (["train", "ncl", "--data.kind", "idx"], 2, "--data.root DIR"),
         (["train", "ncl", "--data.kind", "idx", "--data.root", "/nowhere"], 1, "no such folder"),
         (["train", "ncl", "--from", "teacher=ncl/small"], 2, "ncl has: none"),
+        (["train", "ncl", "--loss", "ldam"], 2, "is a baseline"),
+        (["predict", "ncl", "two\nlines.png"], 1, "no such file"),
         (["train", "ncl", "--from", "teacher"], 2, "STAGE=WEIGHTS"),
         (["train", "--resume", "/nowhere"], 1, "no such file"),
         (["eval", "ncl", "--weights", "ncl/smll"], 1, "no weights 'ncl/smll'"),
@@ -150,7 +152,7 @@ def test_cut_short_and_resumed(capsys, tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ["--loss", "ldam", "--head", "cosine"],
+        ["--loss", "ldam", "--head", "cosine", "--scale", "30"],
         ["--optim.kind", "sam"],
         ["--schedule.precision", "bf16"],
         ["--schedule.accumulate", "2"],

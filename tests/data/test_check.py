@@ -89,7 +89,12 @@ def test_the_hundredth_problem_is_not_the_end(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "name", "data", "words"),
     [
-        ("idx", "train-labels-idx1-ubyte.gz", gzip.compress(fixtures.idx_bytes(np.zeros(7))), "but 7 labels"),
+        (
+            "idx",
+            "train-labels-idx1-ubyte.gz",
+            gzip.compress(fixtures.idx_bytes(np.zeros(7)), mtime=0),
+            "but 7 labels",
+        ),
         (
             "cifar10_lt",
             "cifar-10-batches-py/data_batch_1",

@@ -84,6 +84,8 @@ def _usage() -> str:
 
 
 def _say(text: str, stream: object) -> None:
+    # A line feed in a file name must not make two lines of an error.
+    text = text.replace("\n", "\\n") if stream is sys.stderr else text
     line = text.encode("utf-8", "backslashreplace").decode("utf-8", "replace")
     print(line, file=stream)  # type: ignore[call-overload]
 

@@ -48,7 +48,10 @@ def open_folder(path: str | Path) -> ModelFolder:
             f"{path}: no weights yet (an unfinished run?); go on with: mien train --resume {path}"
         )
     method, recipe = read_recipe(path / "config.toml")
-    return ModelFolder(path, method, recipe, io.read_json(path / "facts.json"))
+    facts = io.read_json(path / "facts.json")
+    if not isinstance(facts, dict) or not facts:
+        raise WeightsError(f"{path}/facts.json: holds no facts of a model; restore it or train again")
+    return ModelFolder(path, method, recipe, facts)
 
 
 def read_recipe(path: Path) -> tuple[str, Recipe]:

@@ -129,14 +129,16 @@ def locked(folder: Path, rank: int = 0, patience: float = 0.0) -> Iterator[None]
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / f".lock{rank or ''}", os.O_RDWR | os.O_CREAT, 0o644)
+        lock = folder / f".lock{rank or ''}"
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be a run folder ({error.strerror}); choose another") from None
-    until = time.monotonic() + patience
+    until, is_held = time.monotonic() + patience, False
     try:
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_held = True
                 break
             except BlockingIOError:
                 if time.monotonic() > until:
@@ -144,4 +146,8 @@ def locked(folder: Path, rank: int = 0, patience: float = 0.0) -> Iterator[None]
                 time.sleep(0.2)
         yield
     finally:
+        # A run that failed before it wrote anything leaves no folder behind.
+        if is_held and [p.name for p in folder.iterdir()] == [lock.name]:
+            lock.unlink()
+            folder.rmdir()
         os.close(descriptor)

@@ -91,10 +91,17 @@ def test_settings_out_of_range(path, value):
 def test_baselines_have_no_collaboration(loss):
     with pytest.raises(ConfigError, match="baseline"):
         NclConfig(loss=loss)
-    NclConfig(loss=loss, inter=False, intra=False, n_hard=0)
+    head = {"head": "cosine", "scale": 30.0} if loss == "ldam" else {}
+    NclConfig(loss=loss, inter=False, intra=False, n_hard=0, **head)
     for kept in ({"inter": True}, {"intra": True}, {"n_hard": 3}, {"n_hard": None}):
         with pytest.raises(ConfigError, match="baseline"):
             NclConfig(loss=loss, **({"inter": False, "intra": False, "n_hard": 0} | kept))
+
+
+@pytest.mark.parametrize("wrong", [{"head": "linear", "scale": 30.0}, {"head": "cosine", "scale": 16.0}])
+def test_ldam_needs_cosines_of_its_own_scale(wrong):
+    with pytest.raises(ConfigError, match="ldam_scale"):
+        NclConfig(loss="ldam", inter=False, intra=False, n_hard=0, **wrong)
 
 
 def test_several_changes_only_need_to_be_valid_together():

@@ -69,6 +69,8 @@ class NclConfig(MethodConfig):
             raise ConfigError(
                 f"method.loss={self.loss!r} is a baseline: set inter=False, intra=False, n_hard=0"
             )
+        if self.loss == "ldam" and (self.head != "cosine" or self.scale != self.ldam_scale):
+            raise ConfigError("method.loss='ldam' needs head='cosine' and scale equal to ldam_scale")
 
 
 @dataclass(frozen=True)
