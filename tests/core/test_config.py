@@ -234,9 +234,9 @@ def test_fields_that_do_not_apply_to_the_kind(options, says):
 
 
 def test_fields_that_do_apply():
-    OptimConfig("sam", momentum=0.9, rho=0.1)
-    OptimConfig("sam", base="sgd", momentum=0.9)
-    OptimConfig("sgd", momentum=0.0)
+    assert OptimConfig("sam", momentum=0.9, rho=0.1).rho == 0.1
+    assert OptimConfig("sam", base="sgd", momentum=0.9).momentum == 0.9
+    assert OptimConfig("sgd", momentum=0.0).momentum == 0.0
 
 
 def test_check_range():

@@ -56,8 +56,9 @@ def public(path: Path) -> None:
     path.chmod(0o666 & ~mask)
 
 
-def write_bytes(path: str | Path, data: bytes) -> Path:
-    """Writes a file whole or not at all: to a temporary file beside it, synced, then renamed over it.
+@contextlib.contextmanager
+def new_file(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary file beside ``path`` that replaces it, synced, if the block ends well.
 
     Raises:
         MienError: the disk is full or the folder cannot be written; the former file is then unchanged.
@@ -65,18 +66,24 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
     path = Path(path)
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
+        os.close(descriptor)
+        part = Path(name)
         try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data)
-                stream.flush()
+            yield part
+            with part.open("rb") as stream:
                 os.fsync(stream.fileno())
-            public(Path(name))
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    return path
+            public(part)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, data: bytes) -> Path:
+    """Writes a file whole or not at all (`new_file`)."""
+    with new_file(path) as part:
+        part.write_bytes(data)
+    return Path(path)
 
 
 def write_text(path: str | Path, text: str) -> Path:

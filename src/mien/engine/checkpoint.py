@@ -99,16 +99,8 @@ def save_weights(net: nn.Module, path: Path) -> None:
     """Weights and buffers of a net as safetensors, whole or not at all (tied tensors stored once)."""
     from safetensors.torch import save_model
 
-    part = path.with_name(f".{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with io.new_file(path) as part:
         save_model(net, str(part))
-        io.public(part)
-        os.replace(part, path)
-    except OSError as error:
-        raise MienError(f"{path}: cannot write weights ({error}); free some space") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def load_weights(net: nn.Module, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,16 +39,8 @@ def convert_torch(source: Path, target: Path) -> tuple[Path, int]:
     tensors = {k: v.detach().clone().contiguous() for k, v in _flatten(loaded).items()}
     if not tensors:
         raise WeightsError(f"{source}: holds no tensors")
-    part = target.with_name(f".{target.name}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with io.new_file(target) as part:
         save_file(tensors, str(part))
-        io.public(part)
-        os.replace(part, target)
-    except OSError as error:
-        raise WeightsError(f"{target}: cannot write ({error.strerror or error}); check the path") from None
-    finally:
-        part.unlink(missing_ok=True)
     return target, len(tensors)
 
 

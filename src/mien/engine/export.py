@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mien.core import io
 from mien.core.errors import MienError, require
 
 OPSET = 18
@@ -79,14 +80,12 @@ def export_graph(net: nn.Module, example: Tensor, path: Path) -> Path:
             )
             if program is None:
                 raise MienError(f"{path}: the exporter returned nothing")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.part")
-            program.save(str(part), external_data=False)
+            with io.new_file(path) as part:
+                program.save(str(part), external_data=False)
     except MienError:
         raise
     except Exception as error:
         raise MienError(f"{path}: cannot export ({str(error).strip().splitlines()[-1][:200]})") from error
-    part.replace(path)
     return path
 
 
