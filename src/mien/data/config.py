@@ -63,34 +63,106 @@ class ClassificationData(DataConfig):
         check_range("data", "val_per_class", self.val_per_class, 0)
         check_range("data", "workers", self.workers, 0, 256)
         refuse_inapplicable(self, self.kind, {"imbalance": _SUBSAMPLED, "n_max": _SUBSAMPLED})
-        if len(self.mean) != self.channels or len(self.std) != self.channels:
-            raise ConfigError(f"data.mean and data.std need {self.channels} value(s), one per channel")
-        for mean, std in zip(self.mean, self.std, strict=True):
-            check_range("data", "mean", mean, -1e9, 1e9)
-            check_range("data", "std", std, 1e-9, 1e9)
+        _check_normalisation(self.mean, self.std, self.channels)
         if self.n_max is not None and self.imbalance is None:
             raise ConfigError("data.n_max needs data.imbalance")
         if self.kind in _BUNDLED and self.root is not None:
             raise ConfigError(f"data.root does not apply to the bundled set {self.kind!r}")
 
     def require_root(self, *, may_be_file: bool = False) -> Path:
-        """The folder of the user's copy.
+        """See `require_root`."""
+        return require_root(self.kind, self.root, may_be_file=may_be_file)
 
-        Args:
-            may_be_file: a single file will do as well.
 
-        Raises:
-            ConfigError: none was given.
-            DataError: it does not exist, or is a file.
-        """
-        if self.root is None:
-            raise ConfigError(
-                f"data.kind={self.kind!r} reads your copy: give its folder with --data.root DIR"
-            )
-        path = Path(self.root).expanduser()
-        if not path.is_dir() and not (may_be_file and path.is_file()):
-            what = "a file, not a folder" if path.is_file() else "no such folder"
-            raise DataError(
-                f"data.root={self.root}: {what}; give the folder that holds your copy of {self.kind!r}"
-            )
-        return path
+DomainKind = Literal[
+    "emoji_dg",
+    "digits_dg",
+    "rotated_fashion",
+    "rotated_mnist",
+    "colored_mnist",
+    "pacs",
+    "vlcs",
+    "office_home",
+    "terra_incognita",
+    "domain_net",
+    "domains",
+    "debug",
+]
+_DOMAINS_AT_HAND = ("emoji_dg", "digits_dg", "rotated_fashion", "debug")
+
+
+@dataclass(frozen=True)
+class DomainData(DataConfig):
+    """The same classes in several domains; some domains are held out of training (DomainBed's protocol)."""
+
+    kind: DomainKind = "emoji_dg"
+    """emoji_dg, digits_dg, rotated_fashion and debug need no files; the others read ``root``."""
+    root: str | None = field(default=None, metadata=NO_HASH)
+    """Folder of the user's copy."""
+    held_out: tuple[str, ...] = ("noto",)
+    """Domains that are not trained on: one for testing; two for leave-one-domain-out selection; none to train
+    on all."""
+    trial_seed: int = 0
+    """DomainBed's trial seed: how each domain is cut into inner and outer pictures."""
+    holdout: float = 0.2
+    """Share of each domain that is its outer part."""
+    concepts: Literal["all", "unseen"] = "all"
+    """emoji_dg: unseen = also hold 30 % of the glyphs out of training, and test on them only."""
+    size: int = 32
+    """Side of the square input, in pixels."""
+    channels: Literal[1, 3] = 3
+    """Grey or RGB input."""
+    augment: Literal["none", "affine", "domainbed"] = "none"
+    """Training augmentation."""
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    """Normalisation mean, one value per channel."""
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    """Normalisation standard deviation, one value per channel."""
+    workers: int = field(default=0, metadata=NO_HASH)
+    """Processes that read and augment; 0 = in the training process."""
+
+    def __post_init__(self) -> None:
+        check_range("data", "size", self.size, 8, 4096)
+        check_range("data", "holdout", self.holdout, 0.0, 0.9)
+        check_range("data", "workers", self.workers, 0, 256)
+        check_range("data", "trial_seed", self.trial_seed, 0)
+        if len(set(self.held_out)) != len(self.held_out) or len(self.held_out) > 2:
+            raise ConfigError(f"data.held_out={list(self.held_out)}: none, one or two different domains")
+        if self.concepts != "all" and self.kind != "emoji_dg":
+            raise ConfigError(f"data.concepts={self.concepts!r} applies to emoji_dg only")
+        _check_normalisation(self.mean, self.std, self.channels)
+        if self.kind in _DOMAINS_AT_HAND and self.root is not None:
+            raise ConfigError(f"data.root does not apply to {self.kind!r}, which needs no files")
+
+    def require_root(self) -> Path:
+        """See `require_root`."""
+        return require_root(self.kind, self.root)
+
+
+def _check_normalisation(means: tuple[float, ...], stds: tuple[float, ...], channels: int) -> None:
+    if len(means) != channels or len(stds) != channels:
+        raise ConfigError(f"data.mean and data.std need {channels} value(s), one per channel")
+    for mean, std in zip(means, stds, strict=True):
+        check_range("data", "mean", mean, -1e9, 1e9)
+        check_range("data", "std", std, 1e-9, 1e9)
+
+
+def require_root(kind: str, root: str | None, *, may_be_file: bool = False) -> Path:
+    """The folder of the user's copy.
+
+    Args:
+        kind: of set, for the message.
+        root: what the user gave.
+        may_be_file: a single file will do as well.
+
+    Raises:
+        ConfigError: none was given.
+        DataError: it does not exist, or is a file.
+    """
+    if root is None:
+        raise ConfigError(f"data.kind={kind!r} reads your copy: give its folder with --data.root DIR")
+    path = Path(root).expanduser()
+    if not path.is_dir() and not (may_be_file and path.is_file()):
+        what = "a file, not a folder" if path.is_file() else "no such folder"
+        raise DataError(f"data.root={root}: {what}; give the folder that holds your copy of {kind!r}")
+    return path
