@@ -46,7 +46,7 @@ def test_full_disk_leaves_the_previous_checkpoint_whole(tmp_path, monkeypatch, p
     again.run()
     whole = Trainer(experiment(), recipe(), tmp_path / "whole")
     whole.run()
-    assert same(state_of(again.kept()), state_of(whole.kept()))
+    assert same(state_of(again.keeper.net()), state_of(whole.keeper.net()))
 
 
 def test_a_torn_checkpoint_is_not_seen_and_a_damaged_one_is_named(tmp_path):

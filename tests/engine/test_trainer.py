@@ -21,7 +21,7 @@ def train(folder, rec, task=None, source=None, max_steps=None, **more):
     task = task or Fit()
     trainer = Trainer(experiment(task, source, **more), rec, folder)
     trainer.run(max_steps)
-    return trainer, state_of(trainer.kept())
+    return trainer, state_of(trainer.keeper.net())
 
 
 def test_twenty_steps_equal_a_plain_loop_bit_for_bit(tmp_path):

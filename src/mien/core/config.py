@@ -130,6 +130,9 @@ class ScheduleConfig:
     """Largest gradient norm, if any."""
     ema: float | None = None
     """Decay of an exponential moving average of the weights; the average is what is kept."""
+    swad: float | None = None
+    """Also keep SWAD's dense average of the weights, with this tolerance r (0.3; 0.2 on VLCS); needs
+    ``eval_every`` and a validation loss."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Autocast precision; fp16 needs a GPU."""
     channels_last: bool = False
@@ -164,6 +167,9 @@ class ScheduleConfig:
             )
         if self.select == "best" and not self.eval_every:
             raise ConfigError("schedule.select='best' needs schedule.eval_every > 0")
+        check_range("schedule", "swad", self.swad, 0.0, 1e9)
+        if self.swad is not None and not self.eval_every:
+            raise ConfigError("schedule.swad needs schedule.eval_every > 0")
 
 
 @dataclass(frozen=True)
@@ -362,6 +368,8 @@ def hash_recipe(recipe: Recipe) -> str:
     """12 hex digits that name what is computed: not the recipe's name, seed or NO_HASH fields."""
     values = to_dict(recipe, hashed=True)
     values.pop("name"), values.pop("seed")
-    if recipe.schedule.select == "best":  # then the looks decide which weights there are to choose from
+    if (
+        recipe.schedule.select == "best" or recipe.schedule.swad is not None
+    ):  # then the looks decide which weights there are to choose from
         values["schedule"]["eval_every"] = recipe.schedule.eval_every
     return hash_dict({"method_type": type(recipe.method).__name__, **values})

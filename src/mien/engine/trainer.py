@@ -25,6 +25,7 @@ from mien.core.config import SAM_KINDS, Recipe, hash_recipe
 from mien.core.errors import ConfigError, MienError
 from mien.core.seeds import derive
 from mien.engine import checkpoint
+from mien.engine.kept import Keeper
 from mien.engine.runlog import RunLog
 from mien.engine.task import Clock, Experiment, ManualTask, Rng, StepOut, Task
 from mien.optim.build import build_optimizer, lr_factor, set_lr
@@ -60,7 +61,7 @@ class Trainer:
         self.steps_per_epoch = experiment.source.steps_per_epoch(world)
         self.steps = self.schedule.steps or max(1, round(self.schedule.epochs * self.steps_per_epoch))
         self.log = RunLog(folder, active=self.accelerator.is_main_process)
-        self.step, self.seconds, self.best = 0, 0.0, -float("inf")
+        self.step, self.seconds = 0, 0.0
         self._stop = False
         self._place()
 
@@ -88,12 +89,9 @@ class Trainer:
             self.optimizers = {"main": wrapped}
         if self.schedule.select == "best" and self.experiment.validate is None:
             raise ConfigError("schedule.select='best' needs a validation split, and this data has none")
-        self.average = _average(task, self.schedule.ema)
-
-    def kept(self) -> nn.Module:
-        """The net whose weights are kept: the moving average if there is one."""
-        task = self.task if self.average is None else self.average.module
-        return task.exported()  # type: ignore[no-any-return,union-attr,operator]
+        if self.schedule.swad is not None and self.experiment.validate is None:
+            raise ConfigError("schedule.swad needs a validation split, and this data has none")
+        self.keeper = Keeper(task, self.schedule, self.folder, self.accelerator)
 
     def run(self, max_steps: int | None = None) -> dict[str, float]:
         """Trains from the newest checkpoint of the folder to the end, or at most to step ``max_steps``.
@@ -107,9 +105,9 @@ class Trainer:
         """
         found = checkpoint.latest(self.folder)
         if found is not None:
-            state = checkpoint.load(self.accelerator, found, hash_recipe(self.recipe), self.average)
+            state = checkpoint.load(self.accelerator, found, hash_recipe(self.recipe), self.keeper.average)
             self.step, self.seconds = state["step"], state["seconds"]
-            self.best = self.best if state["best"] is None else state["best"]
+            self.keeper.best = self.keeper.best if state["best"] is None else state["best"]
             self.log.rewind(self.step)
         else:
             self.log.start(self.accelerator.num_processes)
@@ -143,8 +141,7 @@ class Trainer:
             out = StepOut(*_mean([self._manual(batch, clock, i) for i, batch in enumerate(batches)]))
         else:
             out = self._automatic(batches, clock)
-        if self.average is not None:
-            self.average.update_parameters(self.task)
+        self.keeper.after_step()
         self.step += 1
         images = sum(len(b) for b in batches)
         self.log.collect(out, waited, time.perf_counter() - asked, images, factor * self.recipe.optim.lr)
@@ -236,24 +233,21 @@ class Trainer:
             "key": hash_recipe(self.recipe),
             "processes": self.accelerator.num_processes,
             "seconds": round(self.seconds, 3),
-            "best": self.best if math.isfinite(self.best) else None,
+            "best": self.keeper.state,
         }
-        checkpoint.save(self.accelerator, self.folder, state, self.average)
+        checkpoint.save(self.accelerator, self.folder, state, self.keeper.average)
 
     def _validate(self, *, is_look: bool = True) -> dict[str, float]:
         """Scores on the validation split; a look of the schedule is logged and keeps the best weights."""
         if self.experiment.validate is None:
             return {}
-        net = self.kept().eval()
+        net = self.keeper.net().eval()
         scores = self.experiment.validate(net, self.device)
         self.task.train()
         if not is_look:
             return scores
         self.log.validation(self.step, scores)
-        first = next(iter(scores.values()))
-        if self.schedule.select == "best" and first > self.best and self.accelerator.is_main_process:
-            checkpoint.save_weights(net, self.folder / "best.safetensors")
-        self.best = max(self.best, first)
+        self.keeper.look(scores)
         return scores
 
     def _finish(self) -> dict[str, float]:
@@ -261,22 +255,15 @@ class Trainer:
         # A run that was cut short goes on later as if it had not been: this is no look of its schedule.
         scores = self._validate(is_look=self.step >= self.steps)
         if self.accelerator.is_main_process:
-            best = self.folder / "best.safetensors"
-            if self.schedule.select == "best" and best.exists():
-                shutil.copyfile(best, self.folder / ".weights.part")
-                os.replace(self.folder / ".weights.part", self.folder / "weights.safetensors")
-            else:
-                checkpoint.save_weights(self.kept(), self.folder / "weights.safetensors")
-            self._write_facts()
+            kept = self.keeper.write()
+            make = self.experiment.facts
+            facts = make(self.keeper.net().eval(), self.device) if make else {}
+            io.write_json(self.folder / "facts.json", {**facts, **kept})
             self.log.finish(self.recipe, self.seconds, self.step, scores)
             if self.step >= self.steps:
                 shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         self.accelerator.wait_for_everyone()
         return scores
-
-    def _write_facts(self) -> None:
-        make = self.experiment.facts
-        io.write_json(self.folder / "facts.json", make(self.kept().eval(), self.device) if make else {})
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -311,14 +298,6 @@ def make_accelerator(precision: str) -> Accelerator:
     # One process may train several stages of different precision; accelerate keeps the first one's otherwise.
     AcceleratorState._reset_state()
     return Accelerator(mixed_precision={"fp32": "no"}.get(precision, precision), cpu=on_cpu)
-
-
-def _average(task: nn.Module, decay: float | None) -> Any:
-    if decay is None:
-        return None
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-    return AveragedModel(task, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
 def _mean(outs: list[StepOut]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -117,15 +117,19 @@ class SWAD:
             out.append((total / count).to(p.dtype))
         return out
 
-    @torch.no_grad()
     def load_average(self) -> bool:
         """Writes the average into the parameters; False (and nothing written) if there is none."""
-        found = self.average()
-        if found is None:
-            return False
-        for p, mean in zip(self.parameters, found, strict=True):
-            p.copy_(mean)
-        return True
+        return self._write(self.average())
+
+    def load_last_segment(self) -> bool:
+        """Writes the mean of the last closed segment: what the released code falls back to."""
+        return self._write(self._recent[-1].mean if self._recent else None)
+
+    @torch.no_grad()
+    def _write(self, values: list[Tensor] | None) -> bool:
+        for p, value in zip(self.parameters, values or (), strict=values is not None):
+            p.copy_(value)
+        return values is not None
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resume needs, as plain values and tensors."""
