@@ -25,8 +25,8 @@ test-all: $(STAMP)
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=xml
 
 lint: $(STAMP)
-	$(BIN)/ruff check src tests tools
-	$(BIN)/ruff format --check src tests tools
+	$(BIN)/ruff check src tests tools examples
+	$(BIN)/ruff format --check src tests tools examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -46,8 +46,7 @@ def ship(name: str, preset: str) -> None:
     """One set of weights."""
     entry = method(name.split("/")[0])
     recipe = entry.load("config").RECIPES[preset]()
-    folder, _ = train_chain(entry, (Stage(preset, recipe),), 0, print, None)
-    assert folder is not None
+    (folder,), _ = train_chain(entry, (Stage(preset, recipe),), 0, print, None)
     measured = entry.load("evaluate").evaluate(folder, Evaluation("test"))
     target = zoo_root() / name
     with io.new_folder(target) as part:

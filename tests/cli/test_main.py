@@ -92,7 +92,7 @@ def test_version_and_no_words(capsys):
         (["predict", "ncl"], 2, "no input"),
         (["bench", "engin"], 2, "did you mean 'engine'"),
         (["bench", "gkd"], 2, "belongs to gkd"),
-        (["sweep", "ncl"], 2, "domain-generalisation"),
+        (["sweep", "ncl"], 2, "declares no search space"),
         (["studio"], 2, "web page"),
         (["challenge", "init"], 2, "cqil"),
         (["reproduce", "compose"], 2, "compose"),

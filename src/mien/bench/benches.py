@@ -11,9 +11,9 @@ from mien.core.errors import ConfigError
 BENCHES = {
     "engine": ("mien.bench.engine_step", "step and waiting for data"),
     "ncl": ("mien.bench.ncl_loss", "NCL++ loss over cross-entropy"),
+    "sagm": ("mien.bench.sagm_step", "SAM, GSAM and SAGM steps over a plain one"),
 }
 LATER = {
-    "sagm": "sagm",
     "render": "synthetic people",
     "people": "synthetic people",
     "gkd": "gkd",

@@ -7,15 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mien.bench.benches import run_bench
 from mien.bench.store import Table, load_table, make_record, results_dir
 from mien.core import io
 from mien.core.catalogue import Entry
 from mien.core.config import hash_dict, to_dict
-from mien.core.protocol import Row, Stage
+from mien.core.protocol import Evaluation, Row, Stage
 from mien.engine.folder import ModelFolder, open_folder
 from mien.engine.runlog import machine
 from mien.engine.stages import is_finished, locked, shared_folder, stage_key, train_recipe
-from mien.engine.task import Experiment
+from mien.engine.task import Experiment, Measured
 from mien.engine.trainer import Watcher
 
 Say = Callable[[str], None]
@@ -46,26 +47,37 @@ def reproduce(
             wanted = [e for e in row.evals if table.records[(row.id, e.id)].get(seed, {}).get("data") != data]
             if not wanted:
                 continue
-            model, fingerprint = train_chain(entry, row.stages, seed, say, watch)
+            models, fingerprint = train_chain(entry, row.stages, seed, say, watch)
             for evaluation in wanted:
-                measured = entry.load("evaluate").evaluate(model, evaluation)
+                measured = measure(entry, row, models, evaluation)
                 record = make_record(
                     entry.name, row, evaluation, seed, protocol.PROTOCOL_VERSION, fingerprint, measured
                 )
-                record |= run_facts(model.path if model else None)
+                record |= run_facts(models if row.models == "all" else models[-1:])
                 io.append_line(results_dir() / f"{entry.name}.jsonl", record)
                 done += 1
                 say(f"{row.id} seed {seed} {evaluation.id}: {_brief(record['metrics'])}")
     return done
 
 
+def measure(entry: Entry, row: Row, models: Sequence[ModelFolder], evaluation: Evaluation) -> Measured:
+    """One evaluation of a row: of its last model, of all of them, or the ratios of a bench."""
+    if evaluation.split == "bench":
+        ratios = run_bench(str(evaluation.options["name"]))["ratios"]
+        return Measured(ratios)
+    module = entry.load("evaluate")
+    if row.models == "all":
+        return module.evaluate_many(models, evaluation)  # type: ignore[no-any-return]
+    return module.evaluate(models[-1], evaluation)  # type: ignore[no-any-return]
+
+
 def train_chain(
     entry: Entry, stages: Sequence[Stage], seed: int, say: Say, watch: Watcher | None
-) -> tuple[ModelFolder | None, str]:
-    """Trains the missing stages of a chain; returns the last one's model and its data fingerprint."""
+) -> tuple[list[ModelFolder], str]:
+    """Trains the missing stages of a chain; returns their models and the last one's data fingerprint."""
     keys: dict[str, str] = {}
     folders: dict[str, Path] = {}
-    fingerprint, model = "none", None
+    fingerprint, models = "none", []
     for stage in stages:
         keys[stage.id] = stage_key(stage, keys)
         recipe = replace(stage.recipe, seed=seed)
@@ -78,8 +90,8 @@ def train_chain(
                 say(f"training {stage.id} seed {seed} in {folder}")
                 train_recipe(entry, recipe, folder, uses, watch=watch, experiment=experiment)
         folders[stage.id] = folder
-        model = open_folder(folder)
-    return model, fingerprint
+        models.append(open_folder(folder))
+    return models, fingerprint
 
 
 def row_data(entry: Entry, row: Row) -> str:
@@ -114,12 +126,13 @@ def other_data(table: Table) -> list[str]:
     return stale
 
 
-def run_facts(folder: Path | None) -> dict[str, Any]:
-    """Training time and machine of a run folder."""
-    if folder is None:
+def run_facts(models: Sequence[ModelFolder]) -> dict[str, Any]:
+    """Training time (of all together), steps and machine of run folders."""
+    if not models:
         return {"seconds": 0.0, "machine": machine()}
-    run = io.read_json(folder / "run.json")
-    return {"seconds": run["seconds"], "steps": run["steps"], "machine": run["machine"]}
+    runs = [io.read_json(m.path / "run.json") for m in models]
+    seconds = round(sum(r["seconds"] for r in runs), 2)
+    return {"seconds": seconds, "steps": runs[-1]["steps"], "machine": runs[-1]["machine"]}
 
 
 def _brief(metrics: dict[str, float]) -> str:

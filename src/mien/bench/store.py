@@ -16,7 +16,7 @@ from mien.core.catalogue import Entry
 from mien.core.config import hash_dict, to_dict
 from mien.core.protocol import Claim, Evaluation, Row, Values
 from mien.core.stats import Verdict, judge, pack_units, summary, unpack_units
-from mien.engine.stages import chain_key
+from mien.engine.stages import row_key
 from mien.engine.task import Measured
 
 
@@ -30,7 +30,7 @@ def results_dir() -> Path:
 
 def result_key(row: Row, evaluation: Evaluation, protocol_version: int) -> str:
     """What a measurement depends on besides data and seed; change any of it and old lines no longer count."""
-    return hash_dict([chain_key(row.stages), to_dict(evaluation), protocol_version])
+    return hash_dict([row_key(row), to_dict(evaluation), protocol_version])
 
 
 def make_record(

@@ -26,7 +26,7 @@ VERBS = {
     "convert": ("convert", "other people's weights to safetensors, nothing executed"),
     "bench": ("bench", "speed and memory beside a named reference in the same run"),
     "data": ("data", "list, check and make data sets"),
-    "sweep": ("later", "equal-budget random search"),
+    "sweep": ("sweep", "equal-budget random search on this machine or a Ray cluster"),
     "challenge": ("later", "run a face anti-spoofing challenge"),
     "studio": ("later", "the web page"),
     "doctor": ("doctor", "versions, devices, threads, paths, what is missing"),

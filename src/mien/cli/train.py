@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, TypeVar
 
 from mien.cli import console
 from mien.core.config import OptimConfig, Recipe, ScheduleConfig
@@ -48,8 +48,25 @@ def base_recipe(method: str, argv: Sequence[str]) -> tuple[Recipe, str]:
     return recipes[special if special in recipes else preset](), preset
 
 
+class Flags(Protocol):
+    """What every verb that starts from a recipe has among its own flags."""
+
+    @property
+    def seed(self) -> int:
+        """Run seed."""
+        ...
+
+
+F = TypeVar("F", bound=Flags)
+
+
 def parse_recipe(method: str, argv: Sequence[str], prog: str = "train") -> tuple[Recipe, Where]:
     """The recipe after all flags: the method's own, ``--data.*``, ``--optim.*``, ``--schedule.*``."""
+    return parse_flags(method, argv, prog, Where())
+
+
+def parse_flags(method: str, argv: Sequence[str], prog: str, where: F) -> tuple[Recipe, F]:
+    """`parse_recipe` for a verb with flags of its own: ``where`` is a dataclass of their defaults."""
     import tyro
 
     base, _ = base_recipe(method, argv)
@@ -58,7 +75,7 @@ def parse_recipe(method: str, argv: Sequence[str], prog: str = "train") -> tuple
     cls: Any = make_dataclass(
         "Train",
         [
-            ("where", Annotated[Where, flat]),
+            ("where", Annotated[type(where), flat]),
             ("method", Annotated[type(base.method), flat]),
             ("data", type(base.data)),
             ("optim", OptimConfig),
@@ -66,8 +83,8 @@ def parse_recipe(method: str, argv: Sequence[str], prog: str = "train") -> tuple
         ],
         frozen=True,
     )
-    default = cls(Where(), base.method, base.data, base.optim, base.schedule)
-    got = console.parse(cls, argv, f"{prog} {method}", default, f"Train {method}.")
+    default = cls(where, base.method, base.data, base.optim, base.schedule)
+    got = console.parse(cls, argv, f"{prog} {method}", default, f"{prog.capitalize()} {method}.")
     parts = {f.name: getattr(got, f.name) for f in fields(got) if f.name != "where"}
     return Recipe(name=base.name, seed=got.where.seed, **parts), got.where
 
@@ -75,7 +92,7 @@ def parse_recipe(method: str, argv: Sequence[str], prog: str = "train") -> tuple
 def _fresh(method: str, argv: list[str]) -> int:
     word, argv = console.take(argv, "--from")
     recipe, where = parse_recipe(method, argv)
-    given = _given(word)
+    given = given_stages(word)
     from mien.engine.checkpoint import latest
     from mien.engine.stages import is_finished
 
@@ -87,7 +104,7 @@ def _fresh(method: str, argv: list[str]) -> int:
     return _train(method, recipe, folder, where.max_steps, given)
 
 
-def _given(word: str | None) -> dict[str, Path]:
+def given_stages(word: str | None) -> dict[str, Path]:
     """``STAGE=WEIGHTS`` (resolved like any weights)."""
     if word is None:
         return {}
@@ -124,12 +141,13 @@ def _resume(method: str | None, argv: list[str], folder: Path) -> int:
 def _train(method: str, recipe: Recipe, folder: Path, max_steps: int | None, given: dict[str, Path]) -> int:
     from mien.core import io
     from mien.core.catalogue import method as entry_of
-    from mien.engine.stages import locked, train_stages
+    from mien.engine.stages import locked, needed, train_stages
 
     entry = entry_of(method)
     protocol = entry.load("protocol")
     main = next(r for r in protocol.ROWS if r.id == protocol.MAIN)
-    stages = (*main.stages[:-1], replace(main.stages[-1], recipe=recipe))
+    chain = needed(main.stages)
+    stages = (*chain[:-1], replace(chain[-1], recipe=recipe))
     with console.progress(f"{method} {recipe.name}") as watch, locked(folder, _rank()):
         scores = train_stages(entry, stages, folder, given, max_steps=max_steps, watch=watch)
     if _rank() == 0:

@@ -85,6 +85,9 @@ class OptimConfig:
     """sagm: average the two gradients (default, as released) or sum them."""
     same_rng: bool | None = None
     """Replay dropout and noise of the first pass in the second (default: draw anew)."""
+    perturbation: Literal["global", "local"] | None = None
+    """On several processes: perturb along the gradient averaged over all (default; equals one process), or
+    each along its own as in the released code (results then depend on the number of processes)."""
 
     def __post_init__(self) -> None:
         check_range("optim", "lr", self.lr, 0.0, 1e4)
@@ -93,7 +96,9 @@ class OptimConfig:
         check_range("optim", "rho", self.rho, 0.0, 1e4)
         check_range("optim", "alpha", self.alpha, 0.0, 1e4)
         check_range("optim", "beta", self.beta, 0.0, 1e4)
-        table: dict[str, tuple[str, ...]] = dict.fromkeys(("base", "rho", "same_rng"), SAM_KINDS)
+        table: dict[str, tuple[str, ...]] = dict.fromkeys(
+            ("base", "rho", "same_rng", "perturbation"), SAM_KINDS
+        )
         table |= {
             "adaptive": ("sam", "gsam", "sagm"),
             "alpha": ("sagm",),
@@ -141,6 +146,8 @@ class ScheduleConfig:
     """Synchronise batch normalisation between GPU processes."""
     eval_every: float = field(default=0.0, metadata=NO_HASH)
     """Epochs between looks at the validation split; 0 = only at the end."""
+    eval_steps: int | None = field(default=None, metadata=NO_HASH)
+    """Steps between looks, instead of ``eval_every``."""
     select: Literal["last", "best"] = "last"
     """Which weights are kept: the last, or the best on the validation split (needs ``eval_every``)."""
     checkpoint_every: int = field(default=200, metadata=NO_HASH)
@@ -165,11 +172,13 @@ class ScheduleConfig:
             raise ConfigError(
                 f"schedule.batch={self.batch} is not a multiple of accumulate={self.accumulate}"
             )
-        if self.select == "best" and not self.eval_every:
-            raise ConfigError("schedule.select='best' needs schedule.eval_every > 0")
+        check_range("schedule", "eval_steps", self.eval_steps, 1)
+        has_looks = bool(self.eval_every or self.eval_steps)
+        if self.select == "best" and not has_looks:
+            raise ConfigError("schedule.select='best' needs schedule.eval_every or eval_steps > 0")
         check_range("schedule", "swad", self.swad, 0.0, 1e9)
-        if self.swad is not None and not self.eval_every:
-            raise ConfigError("schedule.swad needs schedule.eval_every > 0")
+        if self.swad is not None and not has_looks:
+            raise ConfigError("schedule.swad needs schedule.eval_every or eval_steps > 0")
 
 
 @dataclass(frozen=True)
@@ -372,4 +381,5 @@ def hash_recipe(recipe: Recipe) -> str:
         recipe.schedule.select == "best" or recipe.schedule.swad is not None
     ):  # then the looks decide which weights there are to choose from
         values["schedule"]["eval_every"] = recipe.schedule.eval_every
+        values["schedule"] |= {"eval_steps": s} if (s := recipe.schedule.eval_steps) else {}
     return hash_dict({"method_type": type(recipe.method).__name__, **values})

@@ -44,13 +44,18 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table; ``stages=()`` is training-free; the last stage's model is evaluated."""
+    """One line of a table; ``stages=()`` is training-free.
+
+    ``models``: an evaluation sees the last stage's model, or all stages' (``evaluate_many`` of the method), as
+    when one line is the mean over several held-out domains.
+    """
 
     id: str
     label: str
     stages: tuple[Stage, ...]
     evals: tuple[Evaluation, ...]
     group: Literal["claims", "all"] = "claims"
+    models: Literal["last", "all"] = "last"
 
 
 class Rule(Protocol):
@@ -94,6 +99,37 @@ class Ratio:
     def side(self, statistic: float) -> bool:
         """At or below the bound."""
         return statistic <= self.at_most
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """mean(first) / mean(second) <= its bound, and third / fourth, and so on, all at once."""
+
+    at_most: tuple[float, ...]
+
+    def statistic(self, values: tuple[Values, ...]) -> float:
+        """The largest ratio in units of its bound."""
+        pairs = zip(values[::2], values[1::2], self.at_most, strict=True)
+        return max(Ratio(1.0).statistic((a, b)) / bound for a, b, bound in pairs)
+
+    def side(self, statistic: float) -> bool:
+        """None is above its bound."""
+        return statistic <= 1.0
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """Every run's value <= ``value``: a measurement of speed, so its interval is the range of the runs."""
+
+    value: float
+
+    def statistic(self, values: tuple[Values, ...]) -> float:
+        """The median over runs."""
+        return float(np.median(values[0]))
+
+    def side(self, statistic: float) -> bool:
+        """At or below the bound."""
+        return statistic <= self.value
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.errors import DataError
-from mien.core.protocol import Equal, Rule, Values, Within
+from mien.core.protocol import AtMost, Equal, Rule, Values, Within
 
 DRAWS = 2000
 
@@ -77,6 +77,8 @@ def judge(rule: Rule, values: tuple[Values, ...]) -> Verdict:
         return Verdict(rule.side(value), value, (value, value), seeds)
     each = [rule.statistic(tuple(v[s : s + 1] for v in values)) for s in range(seeds)]
     interval = bootstrap_interval(rule, values) if units > 1 else t_interval(np.array(each))
+    if isinstance(rule, AtMost):
+        interval = (min(each), max(each))
     if math.isnan(interval[0]) or math.isnan(interval[1]):
         return Verdict(None, value, None, seeds, "the interval is not finite")
     ends = [rule.side(end) for end in interval]

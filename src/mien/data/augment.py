@@ -54,6 +54,17 @@ def _fit(picture: Picture, size: int, channels: int, zoom: float) -> Tensor:
     return _channels(x[:, top : top + size, left : left + size].float() / 255, channels)
 
 
+def stretch(pictures: Sequence[Picture], size: int, channels: int) -> Tensor:
+    """Test-time pictures without a crop, as DomainBed: both sides to ``size``; (B, C, size, size) in [0, 1]."""
+    rows = []
+    for picture in pictures:
+        x = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+        if x.shape[1:] != (size, size):
+            x = F.interpolate(x[None].float(), (size, size), mode="bilinear", antialias=True)[0]
+        rows.append(_channels(x.float() / 255, channels))
+    return torch.stack(rows)
+
+
 def _channels(x: Tensor, channels: int) -> Tensor:
     if x.shape[0] == channels:
         return x
@@ -193,7 +204,28 @@ def _imagenet(size: int) -> Callable[[Tensor], Tensor]:
     return lambda x: steps(x)
 
 
-_TRANSFORMS: dict[str, Callable[[int], Callable[[Tensor], Tensor]]] = {"cifar": _cifar, "imagenet": _imagenet}
+@cache
+def _domainbed(size: int) -> Callable[[Tensor], Tensor]:
+    """DomainBed: random-resized crop from 70 % of the area, flip, colour jitter, grey with 10 %."""
+    from torchvision.transforms import v2
+
+    steps: Callable[[Tensor], Tensor] = v2.Compose(
+        [
+            v2.RandomResizedCrop(size, scale=(0.7, 1.0), antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.ColorJitter(0.3, 0.3, 0.3, 0.3),
+            v2.RandomGrayscale(0.1),
+            v2.ToDtype(torch.float32, scale=True),
+        ]
+    )
+    return steps
+
+
+_TRANSFORMS: dict[str, Callable[[int], Callable[[Tensor], Tensor]]] = {
+    "cifar": _cifar,
+    "imagenet": _imagenet,
+    "domainbed": _domainbed,
+}
 
 
 @dataclass(frozen=True)
@@ -211,7 +243,7 @@ class NoAugment:
 
 
 def build_augment(kind: str, size: int, channels: int) -> Augment:
-    """The augmentation of a config: none, affine, cifar, imagenet."""
+    """The augmentation of a config: none, affine, cifar, imagenet, domainbed."""
     if kind == "none":
         return NoAugment(size, channels)
     if kind == "affine":

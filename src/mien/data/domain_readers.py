@@ -8,8 +8,11 @@ import numpy as np
 
 from mien.core.seeds import derive
 from mien.data.config import DomainData
+from mien.data.digits import digits_dg
+from mien.data.domain_sets import domain_net, office_home, pacs, terra_incognita, vlcs
 from mien.data.domains import Domains, MultiDomainImageFolder, emoji_dg
 from mien.data.labelled import ArrayImages
+from mien.data.rotated import colored_mnist, rotated_fashion, rotated_mnist
 
 
 def debug_domains(config: DomainData) -> Domains:
@@ -35,7 +38,16 @@ def debug_domains(config: DomainData) -> Domains:
 
 READERS: dict[str, Callable[[DomainData], Domains]] = {
     "emoji_dg": lambda _: emoji_dg(),
+    "digits_dg": lambda _: digits_dg(),
+    "rotated_fashion": lambda _: rotated_fashion(),
     "debug": debug_domains,
+    "rotated_mnist": lambda config: rotated_mnist(config.require_root()),
+    "colored_mnist": lambda config: colored_mnist(config.require_root()),
+    "pacs": lambda config: pacs(config.require_root()),
+    "vlcs": lambda config: vlcs(config.require_root()),
+    "office_home": lambda config: office_home(config.require_root()),
+    "terra_incognita": lambda config: terra_incognita(config.require_root()),
+    "domain_net": lambda config: domain_net(config.require_root()),
     "domains": lambda config: MultiDomainImageFolder(config.require_root()),
 }
 

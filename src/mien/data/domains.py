@@ -6,6 +6,8 @@ Source of the split rule and of the layouts: DomainBed (Gulrajani & Lopez-Paz, I
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,7 +24,14 @@ from mien.data.labelled import ArrayImages, FileImages, LabelledImages
 
 @dataclass(frozen=True)
 class Domains:
-    """One labelled set for each domain, all with the same classes, in DomainBed's order (sorted by name)."""
+    """One labelled set for each domain, all with the same classes in the same order.
+
+    The order of domains is DomainBed's: by name (ColoredMNIST's as published). ``real`` is False for made
+    pictures; ``note`` says what a reader should know.
+
+    Raises:
+        DataError: fewer than two domains, different classes, or a domain that is empty or of one class.
+    """
 
     names: tuple[str, ...]
     sets: tuple[LabelledImages, ...]
@@ -32,18 +41,13 @@ class Domains:
     def __post_init__(self) -> None:
         if len(self.names) < 2:
             raise DataError(f"domain generalisation needs at least two domains, got {list(self.names)}")
-        first = set(self.sets[0].classes)
+        _check_classes(self.names, self.sets)
         for name, images in zip(self.names, self.sets, strict=True):
-            if set(images.classes) != first:
-                lost, new = sorted(first - set(images.classes)), sorted(set(images.classes) - first)
-                raise DataError(
-                    f"domain {name!r} has other classes than {self.names[0]!r}: lacks {lost}, adds {new}"
-                    "; every domain needs the same class folders"
-                )
             if not len(images):
-                raise DataError(f"domain {name!r} is empty")
+                raise DataError(f"domain {name!r} is empty; add its pictures or leave the domain out")
             if len(np.unique(images.targets)) < 2:
-                raise DataError(f"domain {name!r} has one class only; add the others")
+                only = images.classes[int(images.targets[0])]
+                raise DataError(f"domain {name!r} has one class only, {only!r}; add the others")
 
     def index(self, name: str) -> int:
         """Place of a domain.
@@ -60,6 +64,37 @@ class Domains:
         """Hash of all domains."""
         joined = ":".join(f"{n}={s.fingerprint}" for n, s in zip(self.names, self.sets, strict=True))
         return hashlib.sha256(joined.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def shown(names: Sequence[str], most: int = 5) -> str:
+    """The first few names of a list, for a message.
+
+    >>> shown(["a", "b", "c"], 2)
+    "['a', 'b', ... 1 more]"
+    """
+    more = f", ... {len(names) - most} more" if len(names) > most else ""
+    return f"[{', '.join(map(repr, names[:most]))}{more}]"
+
+
+def _check_classes(names: Sequence[str], sets: Sequence[LabelledImages]) -> None:
+    union = {c for images in sets for c in images.classes}
+    lacking = [
+        f"{name!r} lacks {shown(sorted(lost))}"
+        for name, images in zip(names, sets, strict=True)
+        if (lost := union - set(images.classes))
+    ]
+    if lacking:
+        more = f"; and {len(lacking) - 5} more domains" if len(lacking) > 5 else ""
+        raise DataError(
+            f"the domains have different classes: {'; '.join(lacking[:5])}{more}"
+            "; every domain needs the same class folders"
+        )
+    for name, images in zip(names, sets, strict=True):
+        if images.classes != sets[0].classes:
+            raise DataError(
+                f"domain {name!r} has its classes in another order than {names[0]!r}"
+                "; the place of a class is its label, so use one order"
+            )
 
 
 @dataclass(frozen=True)
@@ -114,33 +149,80 @@ def leave_one_domain_out(
 
 
 class MultiDomainImageFolder(Domains):
-    """Any ``root/<domain>/<class>/<picture>`` tree; sorted by name, hidden files left out."""
+    """Any ``root/<domain>/<class>/<picture>`` tree; domains, classes and pictures sorted by name.
 
-    def __init__(self, root: str | Path) -> None:
+    Pictures deeper below a class folder are read as well, as in torchvision, so DomainBed's splits are the
+    same. Hidden files and ``__MACOSX`` are ignored, other files that are no pictures counted in the note.
+
+    Args:
+        root: the folder of the domains.
+        names: which folders are domains; default all.
+
+    Raises:
+        DataError: as `Domains`, or a folder that cannot be listed.
+    """
+
+    def __init__(self, root: str | Path, *, names: Sequence[str] | None = None) -> None:
         path = Path(root).expanduser()
         if not path.is_dir():
             raise DataError(f"{path}: no such folder; it should hold one folder for each domain")
-        names = _folders(path)
-        classes = {name: _folders(path / name) for name in names}
+        chosen = subfolders(path) if names is None else list(names)
+        classes = {name: subfolders(path / name) for name in chosen}
         union = sorted({c for found in classes.values() for c in found})
-        sets = tuple(_one_domain(path, name, classes[name] or union) for name in names)
-        super().__init__(tuple(names), sets, note=f"{len(names)} domains below {path.name}")
+        read = [_one_domain(path, name, classes[name] or union) for name in chosen]
+        note = f"{len(chosen)} domains below {path.name}"
+        if others := sum(count for _, count in read):
+            note += f"; {others} files are no pictures and were left out"
+        try:
+            super().__init__(tuple(chosen), tuple(images for images, _ in read), note=note)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
 
 
-def _folders(path: Path) -> list[str]:
-    return sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+def subfolders(path: Path) -> list[str]:
+    """Names of the folders in a folder, sorted, without hidden ones and ``__MACOSX``."""
+    try:
+        with os.scandir(path) as found:
+            names = [e.name for e in found if e.is_dir()]
+    except OSError as error:
+        raise DataError(f"{path}: cannot list the folder ({error.strerror}); check its permissions") from None
+    return sorted(n for n in names if not n.startswith(".") and n != "__MACOSX")
 
 
-def _one_domain(root: Path, domain: str, classes: list[str]) -> FileImages:
-    names, targets = [], []
-    for label, name in enumerate(classes):
-        folder = root / domain / name
-        files = sorted(
-            p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
-        )
-        names += [f"{domain}/{name}/{p.name}" for p in files]
-        targets += [label] * len(files)
-    return FileImages(root, names, np.array(targets, np.int64), classes)
+def _one_domain(root: Path, domain: str, classes: list[str]) -> tuple[FileImages, int]:
+    """The pictures of one domain, and how many other files lie between them."""
+    names: list[str] = []
+    counts, others = [], 0
+    for name in classes:
+        before = len(names)
+        for folder, pictures, strangers in _walked(root / domain / name):
+            below = folder.relative_to(root).as_posix()
+            names += [f"{below}/{picture}" for picture in pictures]
+            others += strangers
+        counts.append(len(names) - before)
+    return FileImages(root, names, np.repeat(np.arange(len(classes)), counts), classes), others
+
+
+def _walked(top: Path) -> list[tuple[Path, list[str], int]]:
+    """(folder, its pictures sorted, how many other files) of all folders from ``top`` down, sorted."""
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise DataError(f"{error.filename}: cannot list the folder ({error.strerror})") from None
+
+    found = []
+    seen: set[tuple[int, int]] = set()
+    for here, below, files in os.walk(top, followlinks=True, onerror=refuse):
+        status = os.stat(here)
+        if (status.st_dev, status.st_ino) in seen:  # a link back up, or a second link to the same folder
+            below.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        below[:] = sorted(n for n in below if not n.startswith("."))
+        visible = [n for n in files if not n.startswith(".")]
+        pictures = sorted(n for n in visible if n.lower().endswith(SUFFIXES))
+        found.append((here, pictures, len(visible) - len(pictures)))
+    return [(Path(here), pictures, others) for here, pictures, others in sorted(found)]
 
 
 def emoji_dg() -> Domains:

@@ -175,3 +175,8 @@ class Splits:
         if name not in ("train", "val", "test"):
             raise DataError(f"no split {name!r}; there are train, val, test")
         return getattr(self, name)  # type: ignore[no-any-return]
+
+
+def spread(total: int, count: int) -> NDArray[np.int64]:
+    """At most ``count`` places, evenly over 0..total-1."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64))

@@ -12,7 +12,7 @@ from mien.core import io
 from mien.core.catalogue import Entry
 from mien.core.config import Recipe, hash_dict, hash_recipe, save_recipe
 from mien.core.errors import ConfigError, MienError
-from mien.core.protocol import Stage
+from mien.core.protocol import Row, Stage
 from mien.engine.folder import read_recipe
 from mien.engine.task import Experiment
 from mien.engine.trainer import Trainer, Watcher
@@ -24,6 +24,24 @@ def chain_key(stages: Sequence[Stage]) -> str:
     for stage in stages:
         keys[stage.id] = stage_key(stage, keys)
     return keys[stages[-1].id] if stages else "none"
+
+
+def row_key(row: Row) -> str:
+    """Hash of everything that a row's evaluations see."""
+    if row.models == "last":
+        return chain_key(row.stages)
+    keys: dict[str, str] = {}
+    for stage in row.stages:
+        keys[stage.id] = stage_key(stage, keys)
+    return hash_dict(list(keys.values()))
+
+
+def needed(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """The last stage and those that it uses, directly or not."""
+    wanted = {stages[-1].id}
+    for stage in reversed(stages):
+        wanted |= set(stage.uses.values()) if stage.id in wanted else set()
+    return tuple(s for s in stages if s.id in wanted)
 
 
 def stage_key(stage: Stage, keys: Mapping[str, str]) -> str:

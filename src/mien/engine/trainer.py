@@ -29,7 +29,7 @@ from mien.engine.kept import Keeper
 from mien.engine.runlog import RunLog
 from mien.engine.task import Clock, Experiment, ManualTask, Rng, StepOut, Task
 from mien.optim.build import build_optimizer, lr_factor, set_lr
-from mien.optim.sam import frozen_batch_statistics
+from mien.optim.sam import TwoPassOptimizer, frozen_batch_statistics
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -85,6 +85,8 @@ class Trainer:
             if optim.kind in SAM_KINDS and self.schedule.precision == "fp16":
                 raise ConfigError(f"optim.kind={optim.kind!r} works in fp32 and bf16; set schedule.precision")
             optimizer = build_optimizer(optim, task.param_groups(optim.weight_decay))
+            if isinstance(optimizer, TwoPassOptimizer) and optim.perturbation == "local":
+                optimizer.reduce = self._average
             self.prepared, wrapped = self.accelerator.prepare(task, optimizer)
             self.optimizers = {"main": wrapped}
         if self.schedule.select == "best" and self.experiment.validate is None:
@@ -154,6 +156,8 @@ class Trainer:
         """One optimiser step; a two-pass optimiser calls the closure again at its perturbed point."""
         optimizer = self.optimizers["main"]
         total = sum(len(b) for b in batches)
+        # Then each process perturbs along its own gradient; `_average` synchronises the combined one only.
+        is_local = self.recipe.optim.perturbation == "local"
         outs: list[list[StepOut]] = []
 
         def closure() -> Tensor:
@@ -162,8 +166,8 @@ class Trainer:
             outs.append([])
             with again:
                 for i, batch in enumerate(batches):
-                    is_last = i == len(batches) - 1
-                    sync = contextlib.nullcontext() if is_last else self.accelerator.no_sync(self.prepared)
+                    syncs = i == len(batches) - 1 and not is_local
+                    sync = contextlib.nullcontext() if syncs else self.accelerator.no_sync(self.prepared)
                     with sync:
                         seed = self._seed(i, 0 if self.recipe.optim.same_rng else len(outs) - 1)
                         torch.manual_seed(seed)
@@ -180,6 +184,13 @@ class Trainer:
             closure()
             optimizer.step()
         return StepOut(*_mean(outs[0]))
+
+    def _average(self, grads: list[Tensor]) -> None:
+        """Averages gradients over the processes, in place and in one message."""
+        if self.accelerator.num_processes > 1:
+            flat = self.accelerator.reduce(torch.cat([g.reshape(-1) for g in grads]), "mean")
+            for g, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+                g.copy_(part.view_as(g))
 
     def _seed(self, micro: int, again: int = 0) -> int:
         """Seed of one micro-batch; a second pass draws anew unless the optimiser replays the first."""
@@ -209,7 +220,7 @@ class Trainer:
             )
         if self.watch is not None:
             self.watch(clock, logs)
-        every = self.schedule.eval_every * self.steps_per_epoch
+        every = self.schedule.eval_steps or self.schedule.eval_every * self.steps_per_epoch
         if every and self.step < self.steps and self.step % max(1, round(every)) == 0:
             self._validate()
         interval = self.schedule.checkpoint_every

@@ -9,13 +9,15 @@ from torch import nn
 
 from mien.core.errors import ConfigError
 from mien.nn.cifar_resnet import CifarResNet, SmallConvNet
+from mien.nn.groupconv import GroupConvNet
 
 
 def build_backbone(name: str, *, channels: int = 3, pretrained: str | None = None) -> nn.Module:
     """A net (B, channels, H, W) -> (B, num_features).
 
     Args:
-        name: ``smallconv-W`` (W = width), ``cifar-resnet-D`` (D = 8, 20, 32 ...), or any timm model name.
+        name: ``smallconv-W`` or ``groupconv-W`` (W = width), ``cifar-resnet-D`` (D = 8, 20, 32 ...), or any timm
+            model name.
         channels: input channels.
         pretrained: path of timm weights (safetensors) for a timm model; never downloaded.
 
@@ -24,6 +26,8 @@ def build_backbone(name: str, *, channels: int = 3, pretrained: str | None = Non
     """
     if match := re.fullmatch(r"smallconv-(\d+)", name):
         return SmallConvNet(int(match[1]), channels)
+    if match := re.fullmatch(r"groupconv-(\d+)", name):
+        return GroupConvNet(int(match[1]), channels)
     if match := re.fullmatch(r"cifar-resnet-(\d+)", name):
         return CifarResNet(int(match[1]), channels)
     import timm
@@ -31,7 +35,9 @@ def build_backbone(name: str, *, channels: int = 3, pretrained: str | None = Non
     if not timm.is_model(name):
         near = timm.list_models(f"*{name}*")[:3]
         hint = f"; timm has {', '.join(near)}" if near else ""
-        raise ConfigError(f"unknown backbone {name!r}: smallconv-W, cifar-resnet-D or a timm model{hint}")
+        raise ConfigError(
+            f"unknown backbone {name!r}: smallconv-W, groupconv-W, cifar-resnet-D or a timm model{hint}"
+        )
     if pretrained and not Path(pretrained).is_file():
         raise ConfigError(f"pretrained weights {pretrained}: no such file")
     overlay = {"file": pretrained} if pretrained else None

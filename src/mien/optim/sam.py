@@ -3,8 +3,10 @@
 SAM (Foret et al., ICLR 2021), ASAM (Kwon et al., ICML 2021), GSAM (Zhuang et al., ICLR 2022), SAGM (Wang
 et al., CVPR 2023, arXiv 2303.10353). One step, for any base optimiser:
 
-    g = grad L(theta);  e = perturbation(theta, g);  g_p = grad L(theta + e)
+    g = grad L(theta);  e = (rho / ||g|| - alpha) g;  g_p = grad L(theta + e)
     base step at theta with combine(g, g_p)
+
+alpha is 0 but in SAGM. Adaptive: e = theta^2 g (rho / || |theta| g || - alpha), elementwise.
 
 The norm ||.|| runs over all parameters of all groups together; weight decay belongs to the base optimiser.
 """
@@ -25,10 +27,11 @@ from mien.core.errors import ConfigError, MienError
 Tensors: TypeAlias = list[Tensor]
 Base: TypeAlias = Optimizer | Callable[[Any], Optimizer]
 _TINY = 1e-12
+_IN_CACHE = 2**16
 
 
 class TwoPassOptimizer(Optimizer):
-    """What the family shares; subclasses say how to perturb and how to combine.
+    """What the family shares; subclasses say how to combine the two gradients.
 
     Args:
         params: parameters or groups, as for any optimiser; None = those of a ready-made base.
@@ -39,18 +42,36 @@ class TwoPassOptimizer(Optimizer):
         model: if given, its batch normalisation keeps the statistics of the first pass only.
 
     Two forms. ``step(closure)``: the closure clears gradients, computes the loss, calls backward and returns
-    the loss; it is called exactly twice. Or ``first_step()`` after a backward, another forward and backward,
-    then ``second_step()``; with a gradient scaler, unscale before each. Weights are restored from a copy, to
-    the bit, also when the closure raises. Extra memory: one copy of the parameters, and one gradient where
-    `combine` needs it.
+    the loss; it is called exactly twice. It may accumulate over micro-batches and clip the gradient. Or
+    ``first_step()`` after a backward, another forward and backward, then ``second_step()``. Weights are
+    restored from a copy, to the bit, also when the closure raises. Extra memory: one copy of the parameters
+    and, where `combine` needs it, one gradient; both stay allocated between steps.
+
+    With a `torch.amp.GradScaler` (which knows no closures) the gradients must be unscaled before each half,
+    for alpha's sake; ``step()`` is then the second half. An overflow in either pass skips the step:
+
+        scaler.scale(loss(model(x), y)).backward()
+        scaler.unscale_(optimizer)
+        optimizer.first_step(zero_grad=True)
+        scaler.update()  # opens the scaler for a second unscaling; its growth_interval counts passes
+        scaler.scale(loss(model(x), y)).backward()
+        scaler.step(optimizer)  # unscales; after an overflow it does not call the optimiser
+        optimizer.restore()  # then this puts the weights back; else it does nothing
+        scaler.update()
+        optimizer.zero_grad()
 
     Attributes:
         two_pass: tells a training loop that a closure is needed.
         negative_steps: how often the "ascent" pointed downhill (SAGM with ||g|| > rho / alpha).
+        reduce: if set, called with the combined gradients just before the base optimiser steps, to change
+            them in place. Averages them over processes where the passes ran without synchronisation, so that
+            each process perturbs along its own gradient.
     """
 
     two_pass = True
     keeps_gradient = True
+    alpha = 0.0
+    reduce: Callable[[Tensors], None] | None = None
 
     def __init__(
         self,
@@ -73,16 +94,14 @@ class TwoPassOptimizer(Optimizer):
         self.rho, self.adaptive, self.same_rng, self.model = rho, adaptive, same_rng, model
         self.negative_steps = 0
         self._saved: tuple[Tensors, Tensors, Tensors] | None = None
+        self._weights: dict[Tensor, Tensor] = {}
+        self._gradients: dict[Tensor, Tensor] = {}
         super().__init__(self.base.param_groups, {})
         self.param_groups, self.state = self.base.param_groups, self.base.state
 
     @abstractmethod
-    def perturbation(self, params: Tensors, grads: Tensors) -> Tensors:
-        """e(theta, g), one tensor a parameter."""
-
-    @abstractmethod
     def combine(self, grads: Tensors, perturbed: Tensors) -> Tensors:
-        """The gradient that the base optimiser steps with; may overwrite ``perturbed``."""
+        """The gradient that the base optimiser steps with; may overwrite both arguments."""
 
     @torch.no_grad()
     def first_step(self, *, zero_grad: bool = False) -> None:
@@ -92,15 +111,26 @@ class TwoPassOptimizer(Optimizer):
             zero_grad: also clear the gradients.
 
         Raises:
-            ConfigError: no parameter has a gradient.
+            ConfigError: no parameter has a gradient, or the weights are perturbed already.
         """
+        if self._saved is not None:
+            raise ConfigError("first_step() twice; call second_step(), or restore() to give the step up")
         params = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         if not params:
             raise ConfigError("no parameter got a gradient; does the closure call backward?")
         grads = [_grad(p) for p in params]
-        kept = [g.clone() for g in grads] if self.keeps_gradient else []
-        self._saved = (params, [p.clone() for p in params], kept)
-        torch._foreach_add_(params, self.perturbation(params, grads))
+        scale = self._scale(params, grads)
+        moved, weights, kept = self._saved = [], [], []
+        try:
+            for ps, gs in _blocks(params, grads):
+                weights += _copied(self._weights, ps, ps)
+                moved += ps
+                if self.keeps_gradient:
+                    kept += _copied(self._gradients, ps, gs)
+                self._perturb(ps, gs, weights[-len(ps) :], scale)
+        except BaseException:
+            self.restore()
+            raise
         if zero_grad:
             self.zero_grad()
 
@@ -123,24 +153,29 @@ class TwoPassOptimizer(Optimizer):
             raise ConfigError("second_step() without first_step()")
         params, _, kept = self._saved
         self.restore()
-        for p, d in zip(params, self.combine(kept, [_grad(p) for p in params]), strict=True):
+        combined = self.combine(kept, [_grad(p) for p in params])
+        for p, d in zip(params, combined, strict=True):
             p.grad = d
+        if self.reduce is not None:
+            self.reduce(combined)
         self.base.step()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """One step; returns the loss at the unperturbed point.
+        """One step; returns the loss at the unperturbed point. Without a closure: `second_step`.
 
         Raises:
-            ConfigError: no closure, or one that leaves no gradient.
+            ConfigError: neither a closure nor a `first_step` before, or a closure that leaves no gradient.
             MienError: the loss at the perturbed point is not finite; the weights are restored.
         """
         if closure is None:
-            raise ConfigError("a two-pass optimiser needs step(closure)")
+            if self._saved is None:
+                raise ConfigError("a two-pass optimiser needs step(closure), or first_step() before step()")
+            return self.second_step()
         state = _rng_state() if self.same_rng else None
         with torch.enable_grad():
             loss = closure()
-        self.first_step()
         try:
+            self.first_step()
             if state is not None:
                 _set_rng_state(state)
             quiet = frozen_batch_statistics(self.model) if self.model else contextlib.nullcontext()
@@ -169,27 +204,29 @@ class TwoPassOptimizer(Optimizer):
         self.base.load_state_dict({k: v for k, v in state_dict.items() if k != "negative_steps"})
         self.param_groups, self.state = self.base.param_groups, self.base.state
 
-    def _ascent(self, params: Tensors, grads: Tensors, alpha: float = 0.0) -> Tensors:
-        """(rho / ||g|| - alpha) g; adaptive: theta^2 g (rho / || |theta| g || - alpha), elementwise."""
-        if self.adaptive:
-            scaled = list(torch._foreach_mul(torch._foreach_abs(params), grads))
-            direction = list(torch._foreach_mul(torch._foreach_abs(params), scaled))
-        else:
-            scaled, direction = grads, grads
-        scale = self.rho / (global_norm(scaled) + _TINY) - alpha
-        if alpha:
+    def _scale(self, params: Tensors, grads: Tensors) -> Tensor:
+        """The factor rho / ||g|| - alpha; adaptive: || |theta| g || in place of ||g||."""
+        seen = list(torch._foreach_mul(torch._foreach_abs(params), grads)) if self.adaptive else grads
+        scale = self.rho / (global_norm(seen) + _TINY) - self.alpha
+        if self.alpha:
             self.negative_steps += int(scale < 0)
-        return [d * scale.to(d.device) for d in direction]
+        return scale
+
+    def _perturb(self, params: Tensors, grads: Tensors, weights: Tensors, scale: Tensor) -> None:
+        """Makes e where the weights are, then adds the saved weights: e needs no memory of its own."""
+        torch._foreach_copy_(params, grads)
+        if self.adaptive:
+            size = torch._foreach_abs(weights)
+            torch._foreach_mul_(params, size)
+            torch._foreach_mul_(params, size)
+        _mul(params, scale)
+        torch._foreach_add_(params, weights)
 
 
 class SAM(TwoPassOptimizer):
     """e = rho g / ||g||; steps with grad L(theta + e)."""
 
     keeps_gradient = False
-
-    def perturbation(self, params: Tensors, grads: Tensors) -> Tensors:
-        """The first-order worst case in a ball of radius rho."""
-        return self._ascent(params, grads)
 
     def combine(self, grads: Tensors, perturbed: Tensors) -> Tensors:
         """The perturbed gradient alone."""
@@ -227,17 +264,22 @@ class GSAM(TwoPassOptimizer):
         super().__init__(params, base_optimizer, rho, **options)
         self.beta = beta
 
-    def perturbation(self, params: Tensors, grads: Tensors) -> Tensors:
-        """SAM's."""
-        return self._ascent(params, grads)
-
     def combine(self, grads: Tensors, perturbed: Tensors) -> Tensors:
         """(1 + beta <g, g_s> / ||g_s||^2) g_s - beta g."""
         if not self.beta:
             return perturbed
-        inner = torch.stack([(a * b).sum() for a, b in zip(grads, perturbed, strict=True)]).sum()
-        share = self.beta * inner / (global_norm(perturbed) ** 2 + _TINY)
-        return [b * (1 + share) - self.beta * a for a, b in zip(grads, perturbed, strict=True)]
+        here = perturbed[0].device
+        inner: Tensors = []
+        norms: Tensors = []
+        for a, b in _blocks(grads, perturbed):
+            inner += [(x * y).sum().to(here) for x, y in zip(a, b, strict=True)]
+            norms += torch._foreach_norm(b)
+        share = self.beta * torch.stack(inner).sum() / (_norm(norms) ** 2 + _TINY)
+        for a, b in _blocks(grads, perturbed):
+            _mul(b, 1 + share)
+            torch._foreach_mul_(a, self.beta)
+            torch._foreach_sub_(b, a)
+        return perturbed
 
 
 class SAGM(TwoPassOptimizer):
@@ -269,21 +311,21 @@ class SAGM(TwoPassOptimizer):
             raise ConfigError(f"SAGM alpha={alpha} must be >= 0")
         self.alpha, self.average = alpha, average
 
-    def perturbation(self, params: Tensors, grads: Tensors) -> Tensors:
-        """(rho / ||g|| - alpha) g."""
-        return self._ascent(params, grads, self.alpha)
-
     def combine(self, grads: Tensors, perturbed: Tensors) -> Tensors:
         """Eq. (2)."""
-        torch._foreach_add_(perturbed, grads)
-        if self.average:
-            torch._foreach_mul_(perturbed, 0.5)
+        for a, b in _blocks(grads, perturbed):
+            torch._foreach_add_(b, a)
+            if self.average:
+                torch._foreach_mul_(b, 0.5)
         return perturbed
 
 
 def global_norm(tensors: Tensors) -> Tensor:
     """L2 norm over all tensors together, a scalar on the first one's device. O(elements)."""
-    norms = torch._foreach_norm(tensors)
+    return _norm(list(torch._foreach_norm(tensors)))
+
+
+def _norm(norms: Tensors) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms]))
     return norm
 
@@ -292,6 +334,40 @@ def _grad(p: Tensor) -> Tensor:
     if p.grad is None:
         raise ConfigError("a parameter lost its gradient between the passes of a two-pass optimiser")
     return p.grad
+
+
+def _copied(memory: dict[Tensor, Tensor], params: Tensors, values: Tensors) -> Tensors:
+    """Copies in memory that is kept from step to step: fresh memory would cost ten times the copying."""
+    for p, value in zip(params, values, strict=True):
+        old = memory.get(p)
+        if old is None or _layout(old) != _layout(value):
+            memory[p] = torch.empty_like(value)
+    out = [memory[p] for p in params]
+    torch._foreach_copy_(out, values)
+    return out
+
+
+def _layout(t: Tensor) -> tuple[object, ...]:
+    return t.shape, t.stride(), t.dtype, t.device
+
+
+def _blocks(first: Tensors, second: Tensors) -> Iterator[tuple[Tensors, Tensors]]:
+    """Both lists in pieces: on a CPU so short that they stay in cache, on a GPU all at once."""
+    start = size = 0
+    for i, t in enumerate(first, 1):
+        size += t.numel()
+        if i == len(first) or (size >= _IN_CACHE and t.device.type == "cpu"):
+            yield first[start:i], second[start:i]
+            start, size = i, 0
+
+
+def _mul(tensors: Tensors, factor: Tensor) -> None:
+    """In-place product with one number."""
+    if len({t.device for t in tensors}) == 1:
+        torch._foreach_mul_(tensors, factor.to(tensors[0].device))
+        return
+    for t in tensors:
+        t.mul_(factor.to(t.device))
 
 
 def _rng_state() -> tuple[Tensor, list[Tensor]]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mien.core.errors import ConfigError
 from mien.core.images import ImageInput, read_image
 from mien.data.augment import eval_zoom, prepare
-from mien.data.labelled import LabelledImages, Picture
+from mien.data.labelled import LabelledImages, Picture, spread
 from mien.engine.export import ExportPlan
 from mien.engine.folder import ModelFolder
 from mien.engine.predictor import AbstractPredictor, default_device
@@ -198,8 +198,3 @@ def export_plan(predictor: Predictor, count: int) -> ExportPlan:
     return ExportPlan(
         graphs, images(splits.test, chosen), accuracy, "accuracy", images(splits.val, held), splits.real
     )
-
-
-def spread(total: int, count: int) -> NDArray[np.int64]:
-    """At most ``count`` places, evenly over 0..total-1."""
-    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64))
