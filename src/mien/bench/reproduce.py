@@ -10,7 +10,7 @@ from typing import Any
 from mien.bench.benches import run_bench
 from mien.bench.store import Table, load_table, make_record, results_dir
 from mien.core import io
-from mien.core.catalogue import Entry
+from mien.core.catalogue import COMPOSE, Entry, owner
 from mien.core.config import hash_dict, to_dict
 from mien.core.protocol import Evaluation, Row, Stage
 from mien.engine.folder import ModelFolder, open_folder
@@ -65,7 +65,8 @@ def measure(entry: Entry, row: Row, models: Sequence[ModelFolder], evaluation: E
     if evaluation.split == "bench":
         ratios = run_bench(str(evaluation.options["name"]))["ratios"]
         return Measured(ratios)
-    module = entry.load("evaluate")
+    own = owner(row.stages[-1].recipe, entry) if entry is COMPOSE else entry
+    module = own.load("evaluate")
     if row.models == "all":
         return module.evaluate_many(models, evaluation)  # type: ignore[no-any-return]
     return module.evaluate(models[-1], evaluation)  # type: ignore[no-any-return]
@@ -82,13 +83,14 @@ def train_chain(
         keys[stage.id] = stage_key(stage, keys)
         recipe = replace(stage.recipe, seed=seed)
         uses = {slot: folders[used] for slot, used in stage.uses.items()}
-        experiment = entry.load("task").build(recipe, uses)
+        own = owner(recipe, entry) if entry is COMPOSE else entry
+        experiment = own.load("task").build(recipe, uses)
         fingerprint = experiment.data_fingerprint
-        folder = shared_folder(entry.name, keys[stage.id], fingerprint, seed)
+        folder = shared_folder(own.name, keys[stage.id], fingerprint, seed)
         with locked(folder):
             if not is_finished(folder):
                 say(f"training {stage.id} seed {seed} in {folder}")
-                train_recipe(entry, recipe, folder, uses, watch=watch, experiment=experiment)
+                train_recipe(own, recipe, folder, uses, watch=watch, experiment=experiment)
         folders[stage.id] = folder
         models.append(open_folder(folder))
     return models, fingerprint
@@ -99,9 +101,8 @@ def row_data(entry: Entry, row: Row) -> str:
     if not row.stages:
         return "none"
     recipe = row.stages[-1].recipe
-    return _fingerprint(
-        entry.name, hash_dict(to_dict(recipe.data)), lambda: entry.load("task").build(recipe, {})
-    )
+    own = owner(recipe, entry) if entry is COMPOSE else entry
+    return _fingerprint(own.name, hash_dict(to_dict(recipe.data)), lambda: own.load("task").build(recipe, {}))
 
 
 _KNOWN: dict[tuple[str, str], str] = {}

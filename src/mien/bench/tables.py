@@ -23,13 +23,16 @@ def root() -> Path:
 def metric_rows(table: Table) -> list[dict[str, str]]:
     """One line a row: the metrics that the protocol shows, mean +- standard deviation over seeds."""
     shown = table.entry.load("protocol").SHOWN
+    rules = {e.select for row in table.rows for e in row.evals if e.split != "bench"}
     out = []
     for row in table.rows:
         for evaluation in row.evals:
             metrics = table.metrics(row, evaluation)
-            if not metrics:
+            if not metrics or evaluation.split == "bench":
                 continue
-            line = {"row": row.label, "seeds": str(next(iter(metrics.values()))["n"])}
+            # Where rows differ in how weights were chosen, every line says how.
+            how = {"selection": evaluation.select} if len(rules) > 1 else {}
+            line = {"row": row.label, **how, "seeds": str(next(iter(metrics.values()))["n"])}
             for name, (label, scale) in shown.items():
                 line[label] = _cell(metrics.get(name), scale)
             out.append(line)
@@ -84,6 +87,8 @@ def overview_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
     """One line a method for the main README."""
     out = []
     for table in tables:
+        if not table.entry.paper:
+            continue
         counts = [c["holds"] for c in claims_json(table)]
         out.append(
             {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mien.cli import console
-from mien.core.errors import ConfigError
+from mien.core.catalogue import COMPOSE
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,17 @@ class Options:
 
 def run(argv: Sequence[str]) -> int:
     """Measures the rows and prints the verdicts."""
-    if argv and argv[0] == "compose":
-        raise ConfigError(
-            "compose is not part of this version of mien: it combines systems that are still to come"
-        )
-    method, rest = console.take_method(argv, "reproduce")
+    if argv and argv[0] == COMPOSE.name:
+        method, rest = COMPOSE.name, list(argv[1:])
+    else:
+        method, rest = console.take_method(argv, "reproduce")
     options = console.parse(Options, rest, f"reproduce {method}")
     from mien.bench.reproduce import reproduce
     from mien.bench.store import choose_rows
     from mien.cli.results import show_method
-    from mien.core.catalogue import method as entry_of
+    from mien.core.catalogue import table_entry
 
-    entry = entry_of(method)
+    entry = table_entry(method)
     protocol = entry.load("protocol")
     rows = choose_rows(protocol.ROWS, options.rows)
     seeds = options.seeds or protocol.SEEDS

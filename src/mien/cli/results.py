@@ -31,11 +31,10 @@ def run(argv: Sequence[str]) -> int:
     name = rest.pop(0) if rest and not rest[0].startswith("-") else None
     console.parse(Options, rest, "results")
     from mien.bench import store, tables
-    from mien.core.catalogue import method as entry_of
-    from mien.core.catalogue import ready
+    from mien.core.catalogue import COMPOSE, ready, table_entry
 
-    names = [name] if name else ready()
-    entries = [entry_of(n) for n in names]
+    names = [name] if name else [*ready(), COMPOSE.name]
+    entries = [table_entry(n) for n in names]
     loaded = [store.load_table(e) for e in entries]
     if switches["--json"]:
         answer = [

@@ -21,7 +21,7 @@ import importlib
 from dataclasses import dataclass
 from types import ModuleType
 
-from mien.core.config import suggest
+from mien.core.config import Recipe, suggest
 from mien.core.errors import ConfigError
 
 
@@ -72,6 +72,25 @@ _TABLE = (
     Entry("car", "avatars", "2304.03903", "CAR: clothed avatar from one image"),
     Entry("phycine", "physical reasoning", "2303.01869", "PHYCINE: physical concepts from video"),
 )
+
+
+COMPOSE = Entry("compose", "combinations", "", "combinations of the methods", "mien.bench.compose")
+"""Not a method: a protocol whose stages belong to methods (`owner`)."""
+
+
+def owner(recipe: Recipe, default: Entry) -> Entry:
+    """The method whose config a recipe holds; ``default`` if it is no method's of the catalogue."""
+    package = type(recipe.method).__module__.rpartition(".")[0]
+    return next((e for e in methods().values() if e.package == package), default)
+
+
+def table_entry(name: str) -> Entry:
+    """The entry of one protocol: a method's, or ``compose``.
+
+    Raises:
+        ConfigError: no such method, with the nearest name.
+    """
+    return COMPOSE if name == COMPOSE.name else method(name)
 
 
 def methods() -> dict[str, Entry]:

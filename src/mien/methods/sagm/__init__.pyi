@@ -1,4 +1,9 @@
 from .model import DomainNet as DomainNet
+from .optimizers import ASAM as ASAM
+from .optimizers import GSAM as GSAM
+from .optimizers import SAGM as SAGM
+from .optimizers import SAM as SAM
+from .optimizers import SWAD as SWAD
 from .predict import Predictor as Predictor
 from .sharpness import loss_slice as loss_slice
 from .sharpness import sharpness_by_domain as sharpness_by_domain

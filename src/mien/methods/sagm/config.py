@@ -15,6 +15,7 @@ from mien.core.config import (
     evolve_all,
     refuse_inapplicable,
 )
+from mien.core.search import Choice, LogUniform, Sampler
 from mien.data.config import DomainData, DomainKind
 
 Algorithm = Literal["erm", "coral", "irm", "groupdro", "mixup"]
@@ -159,4 +160,13 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "debug": _debug,
     "paper": lambda: replace(_paper("pacs"), name="sagm-paper"),
     **{f"paper-{kind}": (lambda kind=kind: _paper(kind)) for kind in _PAPER},  # type: ignore[misc]
+}
+
+# SWAD's reduced search (dropout, weight decay and alpha as there); its learning rates are those of pretrained
+# ResNet-50, so a wider range is searched here.
+SPACE: dict[str, Sampler] = {
+    "optim.lr": LogUniform(-5.0, -2.0),
+    "optim.alpha": Choice((1e-3, 5e-4)),
+    "optim.weight_decay": Choice((1e-4, 1e-6)),
+    "method.dropout": Choice((0.0, 0.1, 0.5)),
 }

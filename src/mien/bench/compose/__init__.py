@@ -1,0 +1,1 @@
+"""Rows that combine methods, which no paper has: ``mien reproduce compose``."""
