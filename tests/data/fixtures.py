@@ -274,3 +274,117 @@ def write_folder(
                 write_picture(root / part / name / f"{name}_{part}{i}{suffix}", seed, size)
                 seed += 1
     return root
+
+
+def write_domains(root: Path, layout: dict[str, dict[str, int]], *, size: tuple[int, int] = (40, 36)) -> Path:
+    """``root/domain/class/N.png``: so many pictures of every class in every domain."""
+    seed = 0
+    for domain, classes in layout.items():
+        for name, count in classes.items():
+            for i in range(count):
+                seed += 1
+                write_picture(root / domain / name / f"pic_{i:03d}.png", seed, size)
+    return root
+
+
+PACS_CLASSES = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
+
+
+def write_pacs(root: Path, per_class: int = 3) -> Path:
+    """Four domains, seven classes."""
+    domains = ("art_painting", "cartoon", "photo", "sketch")
+    return write_domains(root, {d: dict.fromkeys(PACS_CLASSES, per_class) for d in domains})
+
+
+def write_vlcs(root: Path, per_class: int = 2) -> Path:
+    """Four domains, five classes."""
+    classes = ("bird", "car", "chair", "dog", "person")
+    domains = ("Caltech101", "LabelMe", "SUN09", "VOC2007")
+    return write_domains(root, {d: dict.fromkeys(classes, per_class) for d in domains}, size=(12, 9))
+
+
+def write_office_home(root: Path, per_class: int = 1, classes: int = 65) -> Path:
+    """Four domains (one with a space in its name), 65 classes, and the text files of the archive."""
+    names = [f"Class_{c:02d}" for c in range(classes)]
+    domains = ("Art", "Clipart", "Product", "Real World")
+    write_domains(root, {d: dict.fromkeys(names, per_class) for d in domains}, size=(12, 9))
+    (root / "ImageInfo.csv").write_text("name,size\n")
+    return root
+
+
+def write_domain_net(
+    root: Path, per_class: int = 2, classes: int = 3, duplicates: Sequence[str] = ()
+) -> Path:
+    """Six domains; ``duplicates`` are the lines of the list of duplicates, none = no list."""
+    names = [f"class_{c:03d}" for c in range(classes)]
+    domains = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
+    write_domains(root, {d: dict.fromkeys(names, per_class) for d in domains}, size=(12, 9))
+    if duplicates:
+        (root / "domain_net_duplicates.txt").write_text("".join(f"{line}\n" for line in duplicates))
+    return root
+
+
+TERRA_CLASSES = (
+    "bird", "bobcat", "cat", "coyote", "dog", "empty", "opossum", "rabbit", "raccoon", "squirrel",
+)  # fmt: skip
+TERRA_LOCATIONS = (38, 43, 46, 100)
+
+
+def _terra_name(location: int, label: int, number: int) -> str:
+    """File names in the order of neither place nor class, as in the published set."""
+    return f"{(7919 * (100 * location + 10 * label + number)) % 100003:08x}-{location}.jpg"
+
+
+def write_terra_tree(root: Path, per_class: int = 2) -> Path:
+    """The four prepared locations, ten classes; the same pictures as `write_terra_listing`."""
+    for location in TERRA_LOCATIONS:
+        for c, name in enumerate(TERRA_CLASSES):
+            for i in range(per_class):
+                file = _terra_name(location, c, i)
+                write_picture(root / f"location_{location}" / name / file, 1000 * location + 10 * c + i)
+    return root
+
+
+def write_terra_listing(
+    root: Path, per_class: int = 2, *, folder: str = "eccv_18_all_images_sm", as_text: bool = True
+) -> Path:
+    """The camera-trap JSON and its pictures; locations as text or as numbers.
+
+    Besides the pictures of `write_terra_tree` it lists, at location 38, one with two categories of the ten,
+    one with one of the ten and one other, one with another only, one without annotation, one annotated twice
+    with the same category (which counts); and one at another location.
+    """
+    names = [*TERRA_CLASSES, "car", "deer"]
+    order = [5, 3, 1, 30, 11, 33, 9, 8, 7, 6, 4, 2]  # ids in no order, and with gaps
+    ids = dict(zip(names, order, strict=True))
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+
+    def add(location: int, file: str, categories: Sequence[str], seed: int) -> None:
+        identity = f"id-{file}"
+        place = str(location) if as_text else location
+        images.append({"id": identity, "file_name": file, "location": place, "width": 9, "height": 12})
+        for name in categories:
+            annotations.append({"id": str(len(annotations)), "image_id": identity, "category_id": ids[name]})
+        write_picture(root / folder / file, seed)
+
+    for location in TERRA_LOCATIONS:
+        for c, name in enumerate(TERRA_CLASSES):
+            for i in range(per_class):
+                add(location, _terra_name(location, c, i), [name], 1000 * location + 10 * c + i)
+    add(38, "two.jpg", ["cat", "dog"], 1)
+    add(38, "beside.jpg", ["cat", "car"], 2)
+    add(38, "other.jpg", ["deer"], 3)
+    add(38, "nothing.jpg", [], 4)
+    add(38, "twice.jpg", ["dog", "dog"], 5)
+    add(7, "elsewhere.jpg", ["dog"], 6)
+    annotations.reverse()
+    categories = [{"id": ids[name], "name": name} for name in names]
+    listed = {
+        "info": {"version": "1"},
+        "images": images,
+        "annotations": annotations,
+        "categories": categories,
+    }
+    (root / "caltech_images_20210113.json").write_text(json.dumps(listed), encoding="utf-8")
+    return root

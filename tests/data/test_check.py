@@ -206,9 +206,58 @@ def test_guess_other_forms(tmp_path):
     assert guess_kind(tmp_path / "MNIST") == "idx"
 
 
+@pytest.mark.parametrize(
+    ("kind", "writer"),
+    [
+        ("pacs", fixtures.write_pacs),
+        ("vlcs", fixtures.write_vlcs),
+        ("office_home", fixtures.write_office_home),
+        ("domain_net", fixtures.write_domain_net),
+        ("terra_incognita", fixtures.write_terra_tree),
+        ("terra_incognita", fixtures.write_terra_listing),
+    ],
+)
+def test_guess_published_domains_by_their_names(tmp_path, kind, writer):
+    folder = {"pacs": "PACS", "vlcs": "VLCS"}.get(kind, kind)
+    (tmp_path / folder).mkdir()
+    writer(tmp_path / folder)
+    assert guess_kind(tmp_path / folder) == kind
+    assert guess_kind(tmp_path) == kind
+
+
+def test_guess_with_a_domain_lost_but_not_from_class_names(tmp_path):
+    root = fixtures.write_pacs(tmp_path / "pacs", 1)
+    shutil.rmtree(root / "photo")
+    assert guess_kind(root) == "pacs"
+    shutil.rmtree(root / "sketch")
+    shutil.rmtree(root / "cartoon")
+    assert guess_kind(root) == "folder"
+    fixtures.write_folder(
+        tmp_path / "classes", dict.fromkeys(("cartoon", "photo", "sketch", "art_painting"), 1)
+    )
+    assert guess_kind(tmp_path / "classes") == "folder"
+
+
+def test_guess_between_two_published_sets(tmp_path):
+    fixtures.write_pacs(tmp_path / "PACS", 1)
+    fixtures.write_vlcs(tmp_path / "VLCS", 1)
+    with pytest.raises(DataError, match="holds several sets, pacs, vlcs; give the folder of one"):
+        guess_kind(tmp_path)
+
+
+def test_a_folder_that_may_be_domains_is_noted(tmp_path):
+    words = "give --kind domains"
+    fixtures.write_domains(tmp_path / "d", {n: {"cat": 2, "dog": 2} for n in ("day", "night")}, size=(12, 9))
+    assert any(words in n for n in check_set(config("folder", tmp_path / "d", val_per_class=1)).notes)
+    fixtures.write_folder(tmp_path / "s", parts=("train", "val", "test"))
+    assert not any(words in n for n in check_set(config("folder", tmp_path / "s")).notes)
+    fixtures.write_folder(tmp_path / "f")
+    assert not any(words in n for n in check_set(config("folder", tmp_path / "f")).notes)
+
+
 def test_guess_says_what_was_looked_for(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    words = r"looked for idx: .*ImageNet_LT_train\.txt.*train2018\.json.*one folder of pictures"
+    words = r"looked for idx: .*ImageNet_LT_train\.txt.*train2018\.json.*pacs: art_painting.*one folder of"
     with pytest.raises(DataError, match=words):
         guess_kind(tmp_path)
     with pytest.raises(DataError, match="no such folder"):

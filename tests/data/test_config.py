@@ -7,7 +7,7 @@ import pytest
 
 from mien.core.config import MethodConfig, Recipe, evolve, hash_recipe, recipe_from_dict, to_dict
 from mien.core.errors import ConfigError, DataError
-from mien.data.config import ClassificationData, ClassificationKind
+from mien.data.config import ClassificationData, ClassificationKind, DomainData, DomainKind
 
 RGB = {"channels": 3, "mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
 BASE = Recipe("x", MethodConfig(), ClassificationData())
@@ -86,3 +86,30 @@ def test_root(tmp_path, monkeypatch):
     assert ClassificationData(kind="folder", root=str(tmp_path)).require_root() == tmp_path
     monkeypatch.setenv("HOME", str(tmp_path))
     assert ClassificationData(kind="folder", root="~").require_root() == tmp_path
+
+
+@pytest.mark.parametrize("kind", get_args(DomainKind))
+def test_every_kind_of_domains_survives_a_file(kind):
+    root = None if kind in ("emoji_dg", "digits_dg", "rotated_fashion", "debug") else "/data"
+    base = Recipe("x", MethodConfig(), DomainData())
+    recipe = replace(base, data=DomainData(kind=kind, root=root, held_out=("a", "b")))
+    assert recipe_from_dict(to_dict(recipe), base) == recipe
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"size": 7}, "data.size=7"),
+        ({"holdout": 0.95}, "data.holdout="),
+        ({"workers": -1}, "data.workers"),
+        ({"trial_seed": -1}, "data.trial_seed"),
+        ({"held_out": ("a", "a")}, "none, one or two different domains"),
+        ({"held_out": ("a", "b", "c")}, "none, one or two different domains"),
+        ({"kind": "digits_dg", "concepts": "unseen"}, "applies to emoji_dg only"),
+        ({"channels": 1}, "one per channel"),
+        ({"kind": "digits_dg", "root": "/data"}, "does not apply to 'digits_dg', which needs no files"),
+    ],
+)
+def test_domain_settings_out_of_range(fields, says):
+    with pytest.raises(ConfigError, match=says):
+        DomainData(**fields)

@@ -12,6 +12,7 @@ from tests.data.fixtures import (
     write_cifar100,
     write_imagenet_lt,
     write_inat2018,
+    write_pacs,
     write_places_lt,
 )
 
@@ -48,3 +49,27 @@ def test_the_large_sets(tmp_path, kind, classes):
     run, facts = train(tmp_path, kind, "--schedule.batch", "2")
     assert run["steps"] == 2
     assert len(facts["classes"]) == classes
+
+
+def test_sagm_on_pacs_with_resnet50(tmp_path):
+    root, out = tmp_path / "PACS", tmp_path / "run"
+    write_pacs(root)
+    words = ["--preset", "paper", "--data.root", str(root), "--data.workers", "0", "--schedule.batch", "6"]
+    assert main(["train", "sagm", *words, "--max-steps", "2", "--output", str(out)]) == 0
+    facts = json.loads((out / "facts.json").read_text())
+    assert json.loads((out / "run.json").read_text())["steps"] == 2
+    assert facts["held_out"] == ["sketch"]
+    assert len(facts["classes"]) == 7
+
+
+def test_resnet50_has_the_published_number_of_parameters():
+    import torch
+
+    from mien.methods.sagm.config import RECIPES
+    from mien.methods.sagm.model import DomainNet
+
+    recipe = RECIPES["paper"]()
+    with torch.device("meta"):
+        net = DomainNet(recipe.method, recipe.data, 7)
+    # ResNet-50 without its classifier, and ours of seven classes.
+    assert sum(p.numel() for p in net.parameters()) == 23_508_032 + 2048 * 7 + 7

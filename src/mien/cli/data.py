@@ -10,6 +10,19 @@ from typing import Any
 from mien.cli import console
 from mien.core.errors import ConfigError, DataError
 
+DOMAIN_SETS = {
+    "emoji_dg": ("bundled", "Emoji-DG, ten classes drawn by three artists: fluent, noto, twemoji"),
+    "digits_dg": ("extra data", "Digits-DG, 600 digits in each of fonts, mnist, optdigits, textured"),
+    "rotated_fashion": ("bundled", "3,000 Fashion-MNIST pictures in six angles, 0 to 75 degrees (MIT)"),
+    "rotated_mnist": ("yours", "MNIST's IDX folder, rotated by 0 to 75 degrees as in DomainBed"),
+    "colored_mnist": ("yours", "MNIST's IDX folder, coloured as in DomainBed"),
+    "pacs": ("yours", "PACS: art_painting, cartoon, photo, sketch"),
+    "vlcs": ("yours", "VLCS: Caltech101, LabelMe, SUN09, VOC2007"),
+    "office_home": ("yours", "OfficeHome: Art, Clipart, Product, Real World"),
+    "terra_incognita": ("yours", "TerraIncognita: four camera locations, or the camera-trap JSON"),
+    "domain_net": ("yours", "DomainNet: clipart, infograph, painting, quickdraw, real, sketch"),
+    "domains": ("yours", "any folder of domains, each a folder of the same class folders"),
+}
 SETS = {
     "fashion_lt": ("bundled", "Fashion-MNIST-LT, 2,478 training images, imbalance factor 100 (MIT)"),
     "debug": ("bundled", "made stripes, ten classes, for checks"),
@@ -21,7 +34,9 @@ SETS = {
     "inat2018": ("yours", "iNaturalist 2018 JSON and pictures"),
     "json": ("yours", "train.json / val.json / test.json with annotations and num_classes"),
     "folder": ("yours", "a folder of class folders, split or not"),
+    **DOMAIN_SETS,
 }
+"""Name -> whose files ("extra data": pip install 'mien[data]') and what it is."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +44,8 @@ class CheckOptions:
     """Verifies a copy of a data set. Switches: --json, --fast (do not decode the pictures)."""
 
     kind: str | None = None
-    """Which set it is; default guessed from the files."""
+    """Which set it is, as `mien data list` names it; default guessed from the files. A tree of domains other
+    than the published ones: domains."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -65,15 +81,21 @@ def _check(words: list[str]) -> int:
     if path is None:
         raise ConfigError("mien data check PATH: which folder?")
     from mien.data.check import check_set, guess_kind
+    from mien.data.domain_check import check_domains
 
     kind = console.check_name("kind of set", options.kind or guess_kind(Path(path)), list(SETS))
-    report = check_set(_config(kind, path), decode=not fast)
+    has_domains = kind in DOMAIN_SETS
+    check = check_domains if has_domains else check_set
+    report = check(_config(kind, path), decode=not fast)
     if as_json:
         console.out_json({"kind": report.kind, "root": report.root, **_report(report)})
     else:
         console.show_table(
             f"{path}: {kind}",
-            [{"split": n, **{k: str(v) for k, v in s.items()}} for n, s in report.splits.items()],
+            [
+                {"domain" if has_domains else "split": n, **{k: str(v) for k, v in s.items()}}
+                for n, s in report.splits.items()
+            ],
         )
         for line in (*report.problems, *(f"note: {n}" for n in report.notes)):
             console.show(line)
@@ -90,8 +112,10 @@ def _report(report: Any) -> dict[str, Any]:
 
 def _config(kind: str, path: str) -> Any:
     from mien.core.config import evolve_all
-    from mien.data.config import ClassificationData
+    from mien.data.config import ClassificationData, DomainData
 
+    if kind in DOMAIN_SETS:
+        return evolve_all(DomainData(), {"kind": kind, "root": path})
     base = ClassificationData(channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
     if kind in ("cifar10_lt", "cifar100_lt"):
         return evolve_all(base, {"kind": kind, "root": path, "imbalance": 100.0})

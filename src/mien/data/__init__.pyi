@@ -1,6 +1,15 @@
 from .check import CheckReport as CheckReport
 from .check import check_set as check_set
 from .config import ClassificationData as ClassificationData
+from .config import DomainData as DomainData
+from .digits import digits_dg as digits_dg
+from .domain_check import check_domains as check_domains
+from .domain_readers import read_domains as read_domains
+from .domain_sets import domain_net as domain_net
+from .domain_sets import office_home as office_home
+from .domain_sets import pacs as pacs
+from .domain_sets import terra_incognita as terra_incognita
+from .domain_sets import vlcs as vlcs
 from .domains import Domains as Domains
 from .domains import MultiDomainImageFolder as MultiDomainImageFolder
 from .domains import emoji_dg as emoji_dg
@@ -13,3 +22,6 @@ from .labelled import Splits as Splits
 from .loader import StepLoader as StepLoader
 from .longtail import make_longtail as make_longtail
 from .readers import read_splits as read_splits
+from .rotated import colored_mnist as colored_mnist
+from .rotated import rotated_fashion as rotated_fashion
+from .rotated import rotated_mnist as rotated_mnist

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mien.core.errors import DataError, MienError
 from mien.core.images import SUFFIXES, read_image
-from mien.data import cifar, idx, jsonform
+from mien.data import cifar, domain_sets, idx, jsonform
 from mien.data.config import ClassificationData
+from mien.data.domains import subfolders
+from mien.data.folder import TRAIN_NAMES
 from mien.data.labelled import ArrayImages, FileImages, LabelledImages, Splits
 from mien.data.longtail import longtail_counts
 from mien.data.readers import read_splits
@@ -35,12 +37,12 @@ _SIGNS = (
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `check_set` found."""
+    """What `check_set` or `mien.data.domain_check.check_domains` found."""
 
     kind: str
     root: str
     splits: dict[str, dict[str, int]]
-    """Split -> images, classes, largest, smallest (class that has any), empty_classes."""
+    """Split or domain -> images, classes, largest, smallest (class that has any), empty_classes."""
     problems: tuple[str, ...]
     """One line each: which file, and what is wrong with it."""
     notes: tuple[str, ...]
@@ -66,35 +68,31 @@ def check_set(config: ClassificationData, decode: bool = True) -> CheckReport:
     try:
         splits = read_splits(config)
     except DataError as error:
-        return CheckReport(config.kind, _line(root), {}, (_line(str(error)),), ())
-    problems = _Problems()
+        return CheckReport(config.kind, one_line(root), {}, (one_line(str(error)),), ())
+    problems = Problems()
     declared = jsonform.declared_sizes(config) if config.kind == "json" and decode else {}
-    _check_listed_twice(splits, problems)
-    pixels: dict[str, dict[bytes, str]] = {}
-    for part in PARTS:
-        images = splits.get(part)
-        found = _array_pixels(images) if isinstance(images, ArrayImages) else iter(())
-        if isinstance(images, FileImages):
-            found = _file_pixels(images, declared, decode, problems)
-        pixels[part] = {}
-        for name, digest in found:
-            pixels[part].setdefault(digest, name)
-    _check_leaks(pixels, problems)
+    parts = {part: splits.get(part) for part in PARTS}
+    check_listed_twice(parts, problems)
+    _check_leaks({p: pixels_of(s, decode, problems, declared) for p, s in parts.items()}, problems)
     notes = [*filter(None, splits.note.split("; ")), *_count_notes(config, splits)]
+    if config.kind == "folder" and _may_be_domains(config.require_root()):
+        notes.append("every folder here holds the same folders: if these are domains, give --kind domains")
     return CheckReport(
         kind=config.kind,
-        root=_line(root),
-        splits={part: _summary(splits.get(part)) for part in PARTS},
+        root=one_line(root),
+        splits={part: summary(images) for part, images in parts.items()},
         problems=problems.lines(),
-        notes=tuple(_line(note) for note in notes),
+        notes=tuple(one_line(note) for note in notes),
     )
 
 
 def guess_kind(path: str | Path) -> str:
     """The kind of set at a path, from the files that are there.
 
+    A tree ``domain/class/picture`` is known by the published names of its domains; any other is a "folder".
+
     Raises:
-        DataError: nothing known is there; says what was looked for.
+        DataError: nothing known is there, or several sets; says what was looked for or found.
     """
     path = Path(path).expanduser()
     if path.is_file() and path.suffix.lower() == ".json":
@@ -107,13 +105,26 @@ def guess_kind(path: str | Path) -> str:
         folder = cifar.cifar_folder(path, cifar.LAYOUTS[kind]) if kind in cifar.LAYOUTS else path
         if all((folder / name).is_file() for name in names):
             return kind
+    if published := domain_sets.kinds_at(path):
+        if len(published) > 1:
+            raise DataError(f"{path}: holds several sets, {', '.join(published)}; give the folder of one")
+        return published[0]
     if _has_class_folders(path):
         return "folder"
-    looked = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in _SIGNS)
+    signs = [*_SIGNS, *((kind, layout.domains) for kind, layout in domain_sets.LAYOUTS.items())]
+    looked = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in signs)
     raise DataError(
         f"{path}: no known set here; looked for idx: {idx.FILES[0]}-idx3-ubyte; {looked};"
         " folder: one folder of pictures per class, also below train, val, test"
     )
+
+
+def _may_be_domains(root: Path) -> bool:
+    """Whether all folders hold the same folders, two or more, and are no splits."""
+    names = subfolders(root)
+    inner = {tuple(subfolders(root / name)) for name in names}
+    is_split = any(name.lower() in TRAIN_NAMES for name in names)
+    return len(names) > 1 and len(inner) == 1 and len(inner.pop()) > 1 and not is_split
 
 
 def _has_class_folders(path: Path) -> bool:
@@ -122,23 +133,52 @@ def _has_class_folders(path: Path) -> bool:
 
 
 @dataclass
-class _Problems:
+class Problems:
+    """Collects problems as single lines; after `MAX_PROBLEMS` they are only counted."""
+
     kept: list[str] = field(default_factory=list)
     more: int = 0
 
     def add(self, text: str) -> None:
+        """One more."""
         if len(self.kept) < MAX_PROBLEMS:
-            self.kept.append(_line(text))
+            self.kept.append(one_line(text))
         else:
             self.more += 1
 
     def lines(self) -> tuple[str, ...]:
+        """What was collected, and how many more there were."""
         return (*self.kept, f"and {self.more} more problems") if self.more else tuple(self.kept)
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """One printable line: file names may hold line breaks and bytes that are no text."""
     return " ".join(text.encode("utf-8", "backslashreplace").decode().splitlines())
+
+
+def pixels_of(
+    images: LabelledImages,
+    decode: bool,
+    problems: Problems,
+    declared: Mapping[Path, tuple[int, int]] | None = None,
+) -> dict[bytes, str]:
+    """Hash of the pixels -> first picture that has them; pictures that do not decode become problems.
+
+    Args:
+        images: in memory or in files.
+        decode: read the pictures; otherwise only see that the files exist, and return nothing of them.
+        problems: collects what is wrong.
+        declared: (height, width) that a list gives for a file.
+    """
+    found: Iterator[tuple[str, bytes]] = iter(())
+    if isinstance(images, ArrayImages):
+        found = _array_pixels(images)
+    elif isinstance(images, FileImages):
+        found = _file_pixels(images, declared or {}, decode, problems)
+    first: dict[bytes, str] = {}
+    for name, digest in found:
+        first.setdefault(digest, name)
+    return first
 
 
 def _array_pixels(images: ArrayImages) -> Iterator[tuple[str, bytes]]:
@@ -147,7 +187,7 @@ def _array_pixels(images: ArrayImages) -> Iterator[tuple[str, bytes]]:
 
 
 def _file_pixels(
-    images: FileImages, declared: dict[Path, tuple[int, int]], decode: bool, problems: _Problems
+    images: FileImages, declared: Mapping[Path, tuple[int, int]], decode: bool, problems: Problems
 ) -> Iterator[tuple[str, bytes]]:
     for place in range(len(images)):
         path = images.path(place)
@@ -167,10 +207,10 @@ def _file_pixels(
         yield str(path), digest.digest()
 
 
-def _check_listed_twice(splits: Splits, problems: _Problems) -> None:
+def check_listed_twice(parts: Mapping[str, LabelledImages], problems: Problems) -> None:
+    """A file that is in one split or domain twice, or in two, is a problem."""
     seen: dict[Path, str] = {}
-    for part in PARTS:
-        images = splits.get(part)
+    for part, images in parts.items():
         if not isinstance(images, FileImages):
             continue
         for path in map(images.path, range(len(images))):
@@ -179,7 +219,7 @@ def _check_listed_twice(splits: Splits, problems: _Problems) -> None:
             seen.setdefault(path, part)
 
 
-def _check_leaks(pixels: dict[str, dict[bytes, str]], problems: _Problems) -> None:
+def _check_leaks(pixels: dict[str, dict[bytes, str]], problems: Problems) -> None:
     for part in ("train", "val"):
         pairs = [(pixels["test"][d], pixels[part][d]) for d in pixels["test"] if d in pixels[part]]
         # The same file in both was reported by name; an array's names are numbers, equal by chance.
@@ -190,7 +230,8 @@ def _check_leaks(pixels: dict[str, dict[bytes, str]], problems: _Problems) -> No
             )
 
 
-def _summary(images: LabelledImages) -> dict[str, int]:
+def summary(images: LabelledImages) -> dict[str, int]:
+    """Numbers of one split or domain, as in `CheckReport.splits`."""
     counts = images.counts()
     filled = counts[counts > 0]
     return {
@@ -215,6 +256,11 @@ def _count_notes(config: ClassificationData, splits: Splits) -> list[str]:
             published = {"train": int(counts.sum()), "test": 10_000}
             # Some validation images are taken out of the subset; without them it has its published size.
             sizes["train"] = len(read_splits(replace(config, val_per_class=0)).train)
+    return published_notes(sizes, published)
+
+
+def published_notes(sizes: Mapping[str, int], published: Mapping[str, int]) -> list[str]:
+    """A note for each split or domain that has another number of images than the published set."""
     return [
         f"{part}: {sizes[part]:,} images, the published set has {count:,}: looks like a partial copy"
         if sizes[part] < count

@@ -208,8 +208,8 @@ def _located(kind: str, root: Path) -> Path:
     places = ", ".join(f"{name}/" for name in layout.folders)
     listing = " (nor a camera-trap JSON)" if kind == "terra_incognita" else ""
     raise DataError(
-        f"{root}: no {layout.title} here; looked for folders {', '.join(layout.domains)} in it and in {places}"
-        f" below{listing}; give the folder that holds them"
+        f"{root}: no {layout.title} here; looked for folders {', '.join(layout.domains)} in it and below"
+        f" {places}{listing}; give the folder that holds them"
     )
 
 
@@ -267,7 +267,10 @@ def _from_listing(path: Path) -> Domains:
     left_out = len(kept) - sum(map(len, sets))
     note = f"{path.name}: {left_out} of {len(kept)} pictures of the four locations left out"
     note += ", as they have not exactly one category, or another than the ten"
-    return Domains(tuple(rows), tuple(sets), note=note)
+    try:
+        return Domains(tuple(rows), tuple(sets), note=note)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _pictures_of_locations(listed: Any, path: Path) -> dict[int | str, tuple[str, str]]:

@@ -173,6 +173,10 @@ class MultiDomainImageFolder(Domains):
         note = f"{len(chosen)} domains below {path.name}"
         if others := sum(count for _, count in read):
             note += f"; {others} files are no pictures and were left out"
+        if stray := sum(
+            sum(_is_picture(p.name) for p in (path / d).iterdir() if p.is_file()) for d in chosen
+        ):
+            note += f"; {stray} pictures lie in no class folder and were left out"
         try:
             super().__init__(tuple(chosen), tuple(images for images, _ in read), note=note)
         except DataError as error:
@@ -203,6 +207,10 @@ def _one_domain(root: Path, domain: str, classes: list[str]) -> tuple[FileImages
     return FileImages(root, names, np.repeat(np.arange(len(classes)), counts), classes), others
 
 
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
 def _walked(top: Path) -> list[tuple[Path, list[str], int]]:
     """(folder, its pictures sorted, how many other files) of all folders from ``top`` down, sorted."""
 
@@ -219,9 +227,9 @@ def _walked(top: Path) -> list[tuple[Path, list[str], int]]:
             continue
         seen.add((status.st_dev, status.st_ino))
         below[:] = sorted(n for n in below if not n.startswith("."))
-        visible = [n for n in files if not n.startswith(".")]
-        pictures = sorted(n for n in visible if n.lower().endswith(SUFFIXES))
-        found.append((here, pictures, len(visible) - len(pictures)))
+        pictures = sorted(filter(_is_picture, files))
+        others = sum(not n.startswith(".") for n in files) - len(pictures)
+        found.append((here, pictures, others))
     return [(Path(here), pictures, others) for here, pictures, others in sorted(found)]
 
 
