@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mien.bench import store, tables
-from mien.bench.reproduce import other_data, reproduce, run_facts, train_chain
+from mien.bench.reproduce import measure, other_data, reproduce, run_facts, train_chain
 from mien.core import io
 from mien.core.catalogue import method
 from mien.core.config import evolve_all
@@ -164,12 +164,12 @@ def test_keys_follow_what_is_computed():
 
 def test_a_stage_that_was_cut_short_goes_on(home):
     stage = Stage("s", evolve_all(RECIPES["debug"](), {"schedule.steps": 6, "schedule.checkpoint_every": 2}))
-    model, fingerprint = train_chain(Toy(), (stage,), 0, lambda _: None, None)
+    (model,), fingerprint = train_chain(Toy(), (stage,), 0, lambda _: None, None)
     assert is_finished(model.path)
     assert len(fingerprint) == 12
     whole = io.sha256(model.weights)
     (model.path / "weights.safetensors").unlink()
-    again, _ = train_chain(Toy(), (stage,), 0, lambda _: None, None)
+    (again,), _ = train_chain(Toy(), (stage,), 0, lambda _: None, None)
     assert io.sha256(again.weights) == whole
 
 
@@ -269,10 +269,39 @@ def test_a_row_without_training_is_evaluated(results):
     free = Row("a", "no training", (), (TEST,))
     record = None
     entry = Chained()
-    model, data = train_chain(entry, free.stages, 0, lambda _: None, None)
-    assert model is None
+    models, data = train_chain(entry, free.stages, 0, lambda _: None, None)
+    assert models == []
     assert data == "none"
-    measured = entry.load("evaluate").evaluate(model, TEST)
+    measured = measure(entry, free, models, TEST)
     record = store.make_record("toy", free, TEST, 0, 1, data, measured)
     assert record["metrics"] == {"model": 0.0}
-    assert run_facts(None)["seconds"] == 0.0
+    assert run_facts([])["seconds"] == 0.0
+
+
+def test_a_row_of_all_its_models_and_a_bench_row(results, monkeypatch):
+    """``models="all"``: the method sees every stage, in order; a bench row has no model at all."""
+    from mien.bench import reproduce as module
+    from mien.engine.stages import needed, row_key
+
+    seen = []
+    both = Row("a", "both", (ONE, TWO), (TEST,), models="all")
+    evaluate = SimpleNamespace(evaluate_many=lambda models, e: seen.append([m.path for m in models]))
+    entry = SimpleNamespace(name="toy", load=lambda name: evaluate)
+    folders = [SimpleNamespace(path=p) for p in ("one", "two")]
+    measure(entry, both, folders, TEST)
+    assert seen == [["one", "two"]]
+    assert row_key(both) != row_key(replace(both, stages=(TWO,)))
+    assert row_key(replace(both, models="last")) == chain_key((ONE, TWO))
+    assert needed((ONE, TWO)) == (TWO,)
+    assert needed((ONE, replace(TWO, uses={"slot": "one"}))) == (ONE, replace(TWO, uses={"slot": "one"}))
+    monkeypatch.setattr(module, "run_bench", lambda name: {"ratios": {"time": 1.5}})
+    free = Row("b", "bench", (), (Evaluation("cost", "bench", "bench", {"name": "x"}),))
+    assert measure(entry, free, [], free.evals[0]).metrics == {"time": 1.5}
+
+
+def test_a_metric_that_is_missing_gives_no_verdict(results):
+    reproduce(Toy(), ROWS[:2], (0, 1), lambda _: None)
+    claim = Claim("odd", "extra", "not measured", ("a", "b"), "nowhere", PairedGain())
+    verdict = store.load_table(Toy()).verdict(claim)
+    assert verdict.holds is None
+    assert "not finite" in verdict.reason

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.core.errors import DataError
-from mien.core.protocol import Above, Equal, Monotone, PairedGain, Ratio, Within
+from mien.core.protocol import Above, AtMost, Equal, Monotone, PairedGain, Ratio, Ratios, Within
 from mien.core.stats import bootstrap_interval, judge, pack_units, summary, t_interval, unpack_units
 
 
@@ -310,3 +310,25 @@ def test_a_bomb_is_not_unpacked(n, monkeypatch):
     with pytest.raises(DataError, match="per-unit values"):
         unpack_units(packed)
     assert sum(seen) <= 11
+
+
+def runs(*values):
+    return np.array(values, dtype=np.float64)[:, None]
+
+
+def test_several_ratios_hold_at_once_or_not():
+    small, large = runs(0.5, 0.51, 0.49), runs(1.0, 1.01, 0.99)
+    both = judge(Ratios((0.8, 1.0)), (small, large, small, large))
+    assert both.holds is True
+    assert both.value == pytest.approx(0.5 / 0.8, rel=0.02)
+    one = judge(Ratios((0.8, 1.0)), (small, large, large * 1.1, large))
+    assert one.holds is False
+    assert one.value == pytest.approx(1.1)
+
+
+def test_a_speed_is_judged_by_the_range_of_its_runs():
+    rule = AtMost(1.03)
+    assert judge(rule, (runs(1.0, 1.01, 1.02),)) .interval == (1.0, 1.02)
+    assert judge(rule, (runs(1.0, 1.01, 1.02),)).holds is True
+    assert judge(rule, (runs(1.0, 1.01, 1.04),)).holds is None
+    assert judge(rule, (runs(1.1, 1.2, 1.3),)).holds is False

@@ -69,7 +69,7 @@ def measure(entry: Entry, row: Row, models: Sequence[ModelFolder], evaluation: E
     module = own.load("evaluate")
     if row.models == "all":
         return module.evaluate_many(models, evaluation)  # type: ignore[no-any-return]
-    return module.evaluate(models[-1], evaluation)  # type: ignore[no-any-return]
+    return module.evaluate(models[-1] if models else None, evaluation)  # type: ignore[no-any-return]
 
 
 def train_chain(

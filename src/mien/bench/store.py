@@ -119,7 +119,8 @@ class Table:
 def _values(record: dict[str, Any], metric: str) -> Values:
     if metric in record["units"]:
         return unpack_units(record["units"][metric])
-    return np.array([record["metrics"][metric]], dtype=np.float64)
+    # A metric that could not be measured is NaN: then there is no verdict, and its reason says so.
+    return np.array([record["metrics"].get(metric, np.nan)], dtype=np.float64)
 
 
 def load_table(entry: Entry, folder: Path | None = None) -> Table:

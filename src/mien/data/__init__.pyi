@@ -15,6 +15,7 @@ from .domains import MultiDomainImageFolder as MultiDomainImageFolder
 from .domains import emoji_dg as emoji_dg
 from .domains import leave_one_domain_out as leave_one_domain_out
 from .domains import split_dataset as split_dataset
+from .holdout import hold_out as hold_out
 from .labelled import ArrayImages as ArrayImages
 from .labelled import FileImages as FileImages
 from .labelled import LabelledImages as LabelledImages
@@ -25,3 +26,4 @@ from .readers import read_splits as read_splits
 from .rotated import colored_mnist as colored_mnist
 from .rotated import rotated_fashion as rotated_fashion
 from .rotated import rotated_mnist as rotated_mnist
+from .selection import select as select

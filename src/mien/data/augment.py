@@ -55,7 +55,7 @@ def _fit(picture: Picture, size: int, channels: int, zoom: float) -> Tensor:
 
 
 def stretch(pictures: Sequence[Picture], size: int, channels: int) -> Tensor:
-    """Test-time pictures without a crop, as DomainBed: both sides to ``size``; (B, C, size, size) in [0, 1]."""
+    """Test-time pictures without a crop, as DomainBed: both sides to ``size``; (B, C, H, W) in [0, 1]."""
     rows = []
     for picture in pictures:
         x = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)

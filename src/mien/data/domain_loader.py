@@ -176,7 +176,7 @@ def _same(batch: list[DomainBatch]) -> list[DomainBatch]:
 def stretched_batches(
     images: LabelledImages, size: int, channels: int, batch: int = 256
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The whole set in order, prepared for testing (no crop): (B, C, H, W) in [0, 1], (B,). Memory O(batch)."""
+    """The whole set in order, prepared for testing (no crop): (B, C, H, W) in [0, 1], (B,). O(batch)."""
     for first in range(0, len(images), batch):
         index = np.arange(first, min(first + batch, len(images)))
         yield stretch(images.pictures(index), size, channels), torch.from_numpy(images.targets[index])

@@ -1,6 +1,7 @@
 """Which checkpoint, which hyper-parameters: DomainBed's model-selection rules over records of looks.
 
-A record is one look at one run: ``{"step": int, "held_out": [names], "scores": {"NAME_in": .., "NAME_out": ..}}``
+A record is one look at one run:
+``{"step": int, "held_out": [names], "scores": {"NAME_in": .., "NAME_out": ..}}``
 with accuracies of the inner and outer part of *every* domain; optionally ``"setting"``, anything that tells
 runs of different hyper-parameters apart.
 """
@@ -43,8 +44,9 @@ def select(records: Iterable[Record], method: Selection = "iid") -> Selected:
         records: looks of one or many runs, all with the same held-out domain; ``loo`` also needs the looks of
             runs with that domain and one more held out, for every other domain, at the same steps.
         method: ``iid``: best unweighted mean of the sources' outer accuracies (the paper's rule); ``oracle``:
-            best outer accuracy of the held-out domain itself, any step (as SAGM and SWAD do); ``loo``: best mean
-            accuracy on a second held-out domain; ``last``: the last step, best by ``iid`` among settings.
+            best outer accuracy of the held-out domain itself, any step (as SAGM and SWAD do); ``loo``: best
+            mean accuracy on a second held-out domain; ``last``: the last step, best by ``iid`` among
+            settings.
 
     Raises:
         ConfigError: no rule of that name, no records, or those that ``loo`` needs are missing.

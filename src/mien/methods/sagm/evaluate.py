@@ -145,6 +145,9 @@ def _gap_at(curve: Sequence[tuple[float, float]], value: float) -> float:
     return math.nan
 
 
+_NO_SCORE = ("event", "step", "source_out")  # the last would read as the outer part of a domain "source"
+
+
 def looks(folder: ModelFolder) -> list[Mapping[str, Any]]:
     """The recorded looks of a run folder as records of `mien.data.selection`; none for shipped weights."""
     log = Path(folder.path) / "log.jsonl"
@@ -153,7 +156,7 @@ def looks(folder: ModelFolder) -> list[Mapping[str, Any]]:
     held_out = list(configs(folder.recipe)[1].held_out)
     lines = [line for line in io.read_lines(log) if line["event"] == "validation"]
     return [
-        {"step": line["step"], "held_out": held_out, "scores": {k: v for k, v in line.items() if k != "step"}}
+        {"step": line["step"], "held_out": held_out, "scores": {k: line[k] for k in line if k not in _NO_SCORE}}
         for line in lines
     ]
 
