@@ -328,7 +328,7 @@ def test_several_ratios_hold_at_once_or_not():
 
 def test_a_speed_is_judged_by_the_range_of_its_runs():
     rule = AtMost(1.03)
-    assert judge(rule, (runs(1.0, 1.01, 1.02),)) .interval == (1.0, 1.02)
+    assert judge(rule, (runs(1.0, 1.01, 1.02),)).interval == (1.0, 1.02)
     assert judge(rule, (runs(1.0, 1.01, 1.02),)).holds is True
     assert judge(rule, (runs(1.0, 1.01, 1.04),)).holds is None
     assert judge(rule, (runs(1.1, 1.2, 1.3),)).holds is False

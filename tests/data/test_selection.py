@@ -37,7 +37,9 @@ def test_last_takes_the_last_step_of_the_best_setting():
 
 def test_leave_one_out_reads_the_second_held_out_domain():
     pairs = [
-        look(s, "t" + d, a_in=0.1, b_in=0.1, t_in=0.9, a_out=0, b_out=0, t_out=0) for s in (1, 2) for d in "ab"
+        look(s, "t" + d, a_in=0.1, b_in=0.1, t_in=0.9, a_out=0, b_out=0, t_out=0)
+        for s in (1, 2)
+        for d in "ab"
     ]
     pairs += [look(3, "ta", a_in=0.8, b_in=0.0, t_in=0.0, a_out=0, b_out=0, t_out=0)]
     pairs += [look(3, "tb", a_in=0.0, b_in=0.6, t_in=0.0, a_out=0, b_out=0, t_out=0)]
