@@ -150,16 +150,24 @@ class DomainLoader:
         Raises:
             DataError: the batch cannot be shared out among domains, processes and micro-batches.
         """
+        self._check_shares(world)
+        return max(1, round(sum(len(s) for s in self.sets) / self.batch))
+
+    def _check_shares(self, world: int) -> None:
         parts = len(self.sets) * world * self.accumulate
         if self.batch % parts:
             raise DataError(
                 f"schedule.batch={self.batch} is not a multiple of {len(self.sets)} source domains"
                 f" x {world} process(es) x {self.accumulate} micro-batch(es); use a multiple of {parts}"
             )
-        return max(1, round(sum(len(s) for s in self.sets) / self.batch))
 
     def stream(self, start: int, rank: int, world: int) -> Iterator[list[DomainBatch]]:
-        """Micro-batches of step ``start``, ``start + 1``, ... for this process."""
+        """Micro-batches of step ``start``, ``start + 1``, ... for this process.
+
+        Raises:
+            DataError: as `steps_per_epoch`.
+        """
+        self._check_shares(world)
         each = self.batch // len(self.sets)
         sampler = DomainSampler([len(s) for s in self.sets], each, self.seed, rank, world, start)
         data = _Augmented(self.sets, self.augment, self.seed, self.accumulate)

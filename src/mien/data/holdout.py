@@ -17,7 +17,7 @@ def hold_out(domains: Domains, config: DomainData) -> tuple[list[DomainSplit], l
     """The source domains and the held-out ones, each cut by DomainBed's rule.
 
     Train on the sources' inner parts, select on their outer parts, report on the inner parts of the others.
-    With ``concepts="unseen"`` the sources lose 30 % of the glyphs, and only those are left in the held-out ones.
+    With ``concepts="unseen"`` the sources lose 30 % of the glyphs, and only those stay in the held-out.
 
     Raises:
         ConfigError: no such domain (with the nearest name), or none is left to train on.

@@ -8,6 +8,7 @@ runs of different hyper-parameters apart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -49,7 +50,8 @@ def select(records: Iterable[Record], method: Selection = "iid") -> Selected:
             settings.
 
     Raises:
-        ConfigError: no rule of that name, no records, or those that ``loo`` needs are missing.
+        ConfigError: no rule of that name, no records, those that ``loo`` needs are missing, or no record has the
+            scores (none of outer parts with ``data.holdout=0``; NaN counts as none).
     """
     records = list(records)
     if method not in RULES:
@@ -65,22 +67,35 @@ def select(records: Iterable[Record], method: Selection = "iid") -> Selected:
     values: dict[str, Callable[[Record], float | None]] = {
         "iid": lambda r: _mean_out(r, target),
         "last": lambda r: _mean_out(r, target),
-        "oracle": lambda r: float(r["scores"][f"{target}_out"]),
+        "oracle": lambda r: _score(r, f"{target}_out"),
         "loo": lambda r: _cross_validated(records, r, target),
     }
     scored = [(v, r) for r in singles if (v := values[method](r)) is not None]
-    if not scored:
+    if not scored and method == "loo":
         raise ConfigError(
             f"select: rule 'loo' needs runs with {target!r} and each other domain held out, at the same steps"
+        )
+    if not scored:
+        raise ConfigError(
+            f"select: rule {method!r} finds no look with a score of outer parts; train with data.holdout above 0"
         )
     value, best = max(scored, key=lambda pair: pair[0])
     accuracy = float(best["scores"][f"{target}_in"])
     return Selected(int(best["step"]), best.get("setting"), value, accuracy, method)
 
 
-def _mean_out(record: Record, target: str) -> float:
-    sources = [d for d in domains_of(record) if d != target]
-    return sum(float(record["scores"][f"{d}_out"]) for d in sources) / len(sources)
+def _score(record: Record, name: str) -> float | None:
+    """None where there is no number: an empty part, or a training that diverged."""
+    value = float(record["scores"].get(name, math.nan))
+    return None if math.isnan(value) else value
+
+
+def _mean_out(record: Record, target: str) -> float | None:
+    """Over the sources that have an outer part."""
+    names = [f"{d}_out" for d in domains_of(record) if d != target]
+    values = [_score(record, n) for n in names if n in record["scores"]]
+    found = [v for v in values if v is not None]
+    return sum(found) / len(found) if found and len(found) == len(values) else None
 
 
 def _cross_validated(records: Sequence[Record], record: Record, target: str) -> float | None:
@@ -97,10 +112,13 @@ def _cross_validated(records: Sequence[Record], record: Record, target: str) -> 
         ]
         if not twins:
             return None
-        found.append(float(twins[0]["scores"][f"{other}_in"]))
-    return sum(found) / len(found)
+        if (value := _score(twins[0], f"{other}_in")) is None:
+            return None
+        found.append(value)
+    return sum(found) / len(found) if found else None
 
 
 def domains_of(record: Record) -> list[str]:
     """Names of the domains in a record's scores."""
-    return [name.removesuffix("_out") for name in record["scores"] if name.endswith("_out")]
+    names = [n.removesuffix(end) for n in record["scores"] for end in ("_in", "_out") if n.endswith(end)]
+    return list(dict.fromkeys(names))
