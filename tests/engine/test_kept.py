@@ -33,7 +33,7 @@ def loaded(path):
 
 
 def test_swad_averages_the_iterates_between_its_two_points(tmp_path):
-    """Looks at 2, 4, ..: the loss is least at 4 and never above the threshold, so steps 3..20 are averaged."""
+    """Looks at 2, 4, ..: the loss is least at 4 and never above the bound, so steps 3..20 are averaged."""
     made, validate = scorer(lambda step: 1.0 if step == 4 else 1.1 + (step < 4))
     trainer = Trainer(experiment(validate=validate), swad_recipe(), tmp_path)
     made.append(trainer)
@@ -85,7 +85,7 @@ def test_the_best_look_is_kept_beside_the_last_weights(tmp_path):
 
 
 def test_swad_needs_looks_and_a_loss(tmp_path):
-    with pytest.raises(ConfigError, match="needs schedule.eval_every"):
+    with pytest.raises(ConfigError, match=r"needs schedule\.eval_every"):
         recipe(swad=0.3)
     with pytest.raises(ConfigError, match="needs a validation split"):
         Trainer(experiment(), swad_recipe(), tmp_path)

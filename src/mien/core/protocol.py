@@ -46,8 +46,8 @@ class Evaluation:
 class Row:
     """One line of a table; ``stages=()`` is training-free.
 
-    ``models``: an evaluation sees the last stage's model, or all stages' (``evaluate_many`` of the method), as
-    when one line is the mean over several held-out domains.
+    ``models``: an evaluation sees the last stage's model, or all stages' (``evaluate_many`` of the method),
+    as when one line is the mean over several held-out domains.
     """
 
     id: str

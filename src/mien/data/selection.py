@@ -50,8 +50,8 @@ def select(records: Iterable[Record], method: Selection = "iid") -> Selected:
             settings.
 
     Raises:
-        ConfigError: no rule of that name, no records, those that ``loo`` needs are missing, or no record has the
-            scores (none of outer parts with ``data.holdout=0``; NaN counts as none).
+        ConfigError: no rule of that name, no records, those that ``loo`` needs are missing, or no record has
+            the scores (none of outer parts with ``data.holdout=0``; NaN counts as none).
     """
     records = list(records)
     if method not in RULES:
@@ -77,7 +77,7 @@ def select(records: Iterable[Record], method: Selection = "iid") -> Selected:
         )
     if not scored:
         raise ConfigError(
-            f"select: rule {method!r} finds no look with a score of outer parts; train with data.holdout above 0"
+            f"select: rule {method!r} finds no scores of outer parts; train with data.holdout above 0"
         )
     value, best = max(scored, key=lambda pair: pair[0])
     accuracy = float(best["scores"][f"{target}_in"])

@@ -16,8 +16,8 @@ def build_backbone(name: str, *, channels: int = 3, pretrained: str | None = Non
     """A net (B, channels, H, W) -> (B, num_features).
 
     Args:
-        name: ``smallconv-W`` or ``groupconv-W`` (W = width), ``cifar-resnet-D`` (D = 8, 20, 32 ...), or any timm
-            model name.
+        name: ``smallconv-W`` or ``groupconv-W`` (W = width), ``cifar-resnet-D`` (D = 8, 20, 32 ...), or any
+            timm model name.
         channels: input channels.
         pretrained: path of timm weights (safetensors) for a timm model; never downloaded.
 

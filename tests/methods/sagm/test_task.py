@@ -77,7 +77,7 @@ def test_settings_that_do_not_apply():
 
 def test_weights_that_were_not_kept_are_named(tmp_path):
     folder, _ = trained(tmp_path, schedule__swad=None)
-    with pytest.raises(WeightsError, match="no swad.safetensors"):
+    with pytest.raises(WeightsError, match=r"no swad\.safetensors"):
         evaluate(folder, Evaluation("swad", select="swad"))
     assert evaluate(folder, Evaluation("iid", select="iid")).metrics["acc"] >= 0
 

@@ -1,4 +1,4 @@
-"""Rows and claims over several methods; each stage is trained and evaluated by the method that owns its recipe."""
+"""Rows and claims over several methods; the method that owns a stage's recipe trains and evaluates it."""
 
 from __future__ import annotations
 

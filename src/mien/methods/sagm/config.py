@@ -129,7 +129,7 @@ _SOURCES: dict[DomainKind, int] = {"domain_net": 5}
 
 
 def _paper(kind: DomainKind) -> Recipe:
-    """Tuned values of the authors' table: ResNet-50, frozen batch normalisation, 32 pictures a source domain."""
+    """The authors' tuned values: ResNet-50, frozen batch normalisation, 32 pictures a source domain."""
     lr, dropout, decay, alpha, steps, held_out = _PAPER[kind]
     return Recipe(
         name=f"sagm-paper-{kind}",

@@ -1,4 +1,4 @@
-"""``mien demo sagm``: shipped SAGM beside shipped ERM on a style neither has seen, or on the user's pictures."""
+"""``mien demo sagm``: shipped SAGM beside shipped ERM on a style new to both, or on the user's pictures."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
         + _examples(ours, target.inner, logits)
     )
     headline: dict[str, object] = {"unseen_style": target.name}
-    for name, model in models.items():
+    for name in models:
         headline[f"{name.lower()}_accuracy"] = round(_accuracy(logits[name], truth), 4)
     for row in rows:
         headline[f"{row['model'].lower()}_gap"] = float(row["gap at rho .05"])

@@ -71,8 +71,8 @@ def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
 def evaluate_many(folders: Sequence[ModelFolder], evaluation: Evaluation) -> Measured:
     """Models of different held-out domains: metrics are means over them, units are all test pictures in turn.
 
-    ``evaluation.select``: last, iid (best look at the sources' outer parts) or swad; ``options``: ``rule`` = a
-    selection rule of `mien.data.selection` instead, from the recorded looks (accuracy only, no units).
+    ``evaluation.select``: last, iid (best look at the sources' outer parts) or swad; ``options``: ``rule`` =
+    a selection rule of `mien.data.selection` instead, from the recorded looks (accuracy only, no units).
     """
     if rule := evaluation.options.get("rule"):
         return _selected(folders, str(rule))
@@ -125,7 +125,7 @@ MATCHED = (1.6, 1.5, 1.4, 1.3, 1.2)
 
 
 def matched_gap(curve: Sequence[tuple[float, float]], losses: Sequence[float] = MATCHED) -> float:
-    """The surrogate gap where the training loss first falls to a value, linear between looks; mean over values.
+    """The surrogate gap where the training loss first falls to each value, linear between looks; their mean.
 
     Args:
         curve: (training loss, gap) at each look, in order.
@@ -156,7 +156,11 @@ def looks(folder: ModelFolder) -> list[Mapping[str, Any]]:
     held_out = list(configs(folder.recipe)[1].held_out)
     lines = [line for line in io.read_lines(log) if line["event"] == "validation"]
     return [
-        {"step": line["step"], "held_out": held_out, "scores": {k: line[k] for k in line if k not in _NO_SCORE}}
+        {
+            "step": line["step"],
+            "held_out": held_out,
+            "scores": {k: line[k] for k in line if k not in _NO_SCORE},
+        }
         for line in lines
     ]
 

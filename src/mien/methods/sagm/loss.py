@@ -39,7 +39,7 @@ def irm_penalty(z: Tensor, y: Tensor) -> Tensor:
 
 
 def groupdro_weights(q: Tensor, losses: Tensor, eta: float) -> Tensor:
-    """The next weights of the domains: q_d exp(eta L_d), normalised (Sagawa et al. 2020). (D,), (D,) -> (D,)."""
+    """The domains' next weights: q_d exp(eta L_d), normalised (Sagawa et al. 2020). (D,), (D,) -> (D,)."""
     return torch.softmax(q.log() + eta * losses.detach(), 0)
 
 
@@ -50,5 +50,5 @@ def mixup_pairs(domains: int, generator: torch.Generator) -> list[tuple[int, int
 
 
 def mixed_cross_entropy(z: Tensor, y: Tensor, other: Tensor, lam: float) -> Tensor:
-    """lam CE(z, y) + (1 - lam) CE(z, other) for inputs mixed with lam (Zhang et al. 2018)."""
+    """Lam CE(z, y) + (1 - lam) CE(z, other) for inputs mixed with lam (Zhang et al. 2018)."""
     return lam * F.cross_entropy(z, y) + (1 - lam) * F.cross_entropy(z, other)

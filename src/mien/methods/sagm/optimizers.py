@@ -1,4 +1,4 @@
-"""The optimisers of this family live in `mien.optim`, where every method reaches them; here are their names."""
+"""The optimisers of this family live in `mien.optim`, where every method reaches them; these are names."""
 
 from mien.optim import ASAM, GSAM, SAGM, SAM, SWAD
 

@@ -104,7 +104,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "flat",
         "mechanism",
-        "SAGM's surrogate gap (rho .05) is at least 25 % below ERM's at equal training losses (mean over 1.2 .. 1.6)",
+        "SAGM's surrogate gap (rho .05) is at least 25 % below ERM's at equal training losses"
+        " (mean over 1.2 .. 1.6)",
         ("sagm_05", "erm"),
         "gap_matched",
         Ratio(at_most=0.75),
@@ -114,7 +115,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "exact",
         "mechanism",
-        "SAGM with rho = alpha = 0 gives every test picture the probability of its base optimiser, to the bit",
+        "SAGM with rho = alpha = 0 gives every test picture the probability of its base optimiser,"
+        " to the bit",
         ("sagm_zero", "erm"),
         "probability",
         Equal(),

@@ -1,7 +1,7 @@
-"""How sharp the training loss is around the weights: surrogate gap, gradient alignment, slices of the surface.
+"""How sharp the training loss is around the weights: surrogate gap, gradient alignment, slices.
 
-Symbols: L(theta) mean loss over the data; g = grad L(theta); eps = rho g / ||g||; L_p = L(theta + eps); surrogate
-gap h = L_p - L (section 2.1 of the method, arXiv 2303.10353).
+Symbols: L(theta) mean loss over the data; g = grad L(theta); eps = rho g / ||g||; L_p = L(theta + eps);
+surrogate gap h = L_p - L (section 2.1 of the method, arXiv 2303.10353).
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def sharpness_report(
         seed: of the random directions.
 
     Returns:
-        ``loss``, ``perturbed``, ``gap``, ``cosine`` (between g and the gradient at theta + eps), ``grad_norm``,
-        ``random_direction_increase`` (mean increase of the loss at norm ``noise``). Cost: three passes over the
-        data, and one for each direction; memory O(parameters).
+        ``loss``, ``perturbed``, ``gap``, ``cosine`` (between g and the gradient at theta + eps),
+        ``grad_norm``, ``random_direction_increase`` (mean increase of the loss at norm ``noise``). Cost:
+        three passes over the data, and one for each direction; memory O(parameters).
 
     Raises:
         ConfigError: no data.
@@ -103,7 +103,7 @@ def sharpness_by_domain(
 def loss_slice(
     model: nn.Module, loss: Loss, data: Sequence[Batch], radius: float, points: int = 15, seed: int = 0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The loss on a square of the plane through the weights: along the gradient, and along a random direction.
+    """The loss on a square of the plane through the weights: along the gradient, and a random direction.
 
     Both directions have norm 1 over all parameters; the second is made orthogonal to the first.
 

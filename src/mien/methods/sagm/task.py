@@ -183,8 +183,9 @@ def _look(
 ) -> dict[str, float]:
     """One look, as DomainBed records it: accuracies of the inner and outer part of every domain.
 
-    ``source_out`` (the unweighted mean of the sources' outer accuracies) selects, ``loss`` is the sources' outer
-    cross-entropy. The accuracies of held-out domains are recorded, but nothing in a training depends on them.
+    ``source_out`` (the unweighted mean of the sources' outer accuracies) selects, ``loss`` is the sources'
+    outer cross-entropy. The accuracies of held-out domains are recorded, but nothing in a
+    training depends on them.
     """
     scores: dict[str, float] = {}
     losses = []
