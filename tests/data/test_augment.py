@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from mien.core.errors import ConfigError
 from mien.core.seeds import derive, keys_of, uniform
-from mien.data.augment import Affine, NoAugment, PerPicture, build_augment, eval_zoom, prepare, seeded
+from mien.data.augment import (
+    Affine,
+    NoAugment,
+    PerPicture,
+    build_augment,
+    eval_zoom,
+    prepare,
+    seeded,
+    stretch,
+)
 from tests.data.fixtures import pixels
 
 KEYS = keys_of([f"{i}.png" for i in range(6)])
@@ -274,3 +283,26 @@ def test_seeded_restores_after_an_error():
     with pytest.raises(ZeroDivisionError), seeded(3):
         torch.rand(3), random.random(), np.random.rand(), 1 / 0  # noqa: NPY002, RUF100
     assert global_state() == before
+
+
+def test_stretch_changes_the_sides_and_crops_nothing():
+    picture = np.zeros((10, 20, 3), np.uint8)
+    picture[:, -1] = 255  # the last column must still be there
+    out = stretch([picture, picture[:, :10]], 10, 3)
+    assert out.shape == (2, 3, 10, 10)
+    assert out[0, :, :, -1].min() > 0.2
+    assert out[0, :, :, 0].max() == 0
+    grey = stretch([picture[..., :1]], 20, 3)
+    assert torch.equal(grey[0, 0], grey[0, 1])
+
+
+def test_domainbed_augments_by_key_and_turn():
+    augment = build_augment("domainbed", 16, 3)
+    picture = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+    keys = np.array([1, 2, 1], np.uint64)
+    a, b, c = augment([picture] * 3, keys, 7, 1)
+    assert a.shape == (3, 16, 16)
+    assert 0 <= float(a.min()) <= float(a.max()) <= 1
+    assert torch.equal(a, c)
+    assert not torch.equal(a, b)
+    assert not torch.equal(a, augment([picture], keys[:1], 8, 1)[0])
