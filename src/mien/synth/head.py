@@ -1,0 +1,130 @@
+"""The head as the renderer sees it: which faces, which material, where lips, lids, brows and beard are.
+
+Canonical positions: undeformed base mesh, decimetres, y up, face +z, subject's left +x.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.synth.light import depth_map
+
+Array = NDArray[np.float32]
+Index = NDArray[np.int32]
+SKIN, EYE_L, EYE_R, TEETH, TONGUE = range(5)
+_FRONT = 768  # pixels of the frontal look-up
+_FRONT_HALF = 1.3
+_FRONT_CENTRE = np.array([0.0, 7.1, 0.0], np.float32)
+_AXES = np.eye(3, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Points bound to faces: vertices (N, 3) and weights (N, 3); they move with the mesh."""
+
+    corners: Index
+    weights: Array
+
+    def at(self, values: Array) -> Array:
+        """Per-vertex values (V, C) at the points -> (N, C)."""
+        return np.einsum("nk,nkc->nc", self.weights, values[self.corners]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class HeadMesh:
+    """Geometry that all identities share.
+
+    Attributes:
+        canon: (V, 3) canonical positions of all vertices.
+        faces: (T, 3) skin, eyes, teeth, tongue of the head.
+        material: (T,) uint8, SKIN .. TONGUE.
+        shirt: (S, 3) faces of the garment over shoulders.
+        masks: (V, 4) in [0, 1]: lips, lids, ears, mouth lining.
+        scalp: (K, 3) faces where hair may grow.
+        lashes: rows of lash roots to tips: `Bound` of (strands x 4) points, and strand side (1 upper).
+        front: for each pixel of the frontal look-up the face seen, -1 for none.
+    """
+
+    canon: Array
+    faces: Index
+    material: NDArray[np.uint8]
+    shirt: Index
+    masks: Array
+    scalp: Index
+    front: Index
+
+    def below(self, xy: Array) -> tuple[Bound, NDArray[np.bool_]]:
+        """Points of the front of the canonical face at (x, y) (N, 2), and which of them exist."""
+        k = _FRONT / (2 * _FRONT_HALF)
+        j = ((xy[:, 0] - _FRONT_CENTRE[0] + _FRONT_HALF) * k).astype(int)
+        i = ((xy[:, 1] - _FRONT_CENTRE[1] + _FRONT_HALF) * k).astype(int)
+        inside = (i >= 0) & (j >= 0) & (i < _FRONT) & (j < _FRONT)
+        face = np.where(inside, self.front[np.clip(i, 0, _FRONT - 1), np.clip(j, 0, _FRONT - 1)], -1)
+        good = face >= 0
+        corners = self.faces[np.maximum(face, 0)]
+        a, b, c = (self.canon[corners[:, q], :2] for q in range(3))
+        area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
+        area = np.where(np.abs(area) < 1e-9, 1.0, area)
+        w1 = ((xy[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (xy[:, 1] - a[:, 1])) / area
+        w2 = ((b[:, 0] - a[:, 0]) * (xy[:, 1] - a[:, 1]) - (xy[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])) / area
+        weights = np.clip(np.stack([1 - w1 - w2, w1, w2], 1), 0, 1)
+        weights /= weights.sum(1, keepdims=True)
+        return Bound(corners.astype(np.int32), weights.astype(np.float32)), good
+
+
+def build_head(
+    canon: Array,
+    body: Index,
+    eyes: tuple[Index, Index],
+    teeth: Index,
+    tongue: Index,
+    tights: Index,
+    masks: Array,
+    ear_moves: Array,
+) -> HeadMesh:
+    """Cuts the head out of the base mesh.
+
+    Args:
+        canon: (V, 3).
+        body, eyes, teeth, tongue, tights: faces of the groups.
+        masks: (V, 4).
+        ear_moves: (V,) how far each vertex moves when the ears grow: no hair on ears.
+    """
+    skin = body[canon[body].mean(1)[:, 1] > 4.2]
+    parts = [(skin, SKIN), (eyes[0], EYE_L), (eyes[1], EYE_R), (teeth, TEETH), (tongue, TONGUE)]
+    faces = np.concatenate([f for f, _ in parts]).astype(np.int32)
+    material = np.concatenate([np.full(len(f), m, np.uint8) for f, m in parts])
+    shirt = tights[canon[tights].mean(1)[:, 1] > 3.6].astype(np.int32)
+    middle = canon[skin].mean(1)
+    hairy = (middle[:, 1] > 6.6) & (ear_moves[skin].max(1) < 0.03) & (masks[skin, 2].max(1) < 0.5)
+    return HeadMesh(canon, faces, material, shirt, masks, skin[hairy].astype(np.int32), _front(canon, skin))
+
+
+def _front(canon: Array, skin: Index) -> Index:
+    """Face index of the foremost skin at each pixel of a frontal orthographic view."""
+    height = np.full((_FRONT, _FRONT), -1e9, np.float32)
+    depth_map(canon, skin, _AXES, _FRONT_CENTRE, _FRONT_HALF, height)
+    out = np.full((_FRONT, _FRONT), -1, np.int32)
+    k = _FRONT / (2 * _FRONT_HALF)
+    px = (canon[:, 0] - _FRONT_CENTRE[0] + _FRONT_HALF) * k
+    py = (canon[:, 1] - _FRONT_CENTRE[1] + _FRONT_HALF) * k
+    for t in np.flatnonzero(canon[skin].mean(1)[:, 2] > -0.2):
+        a, b, c = skin[t]
+        j0, j1 = int(min(px[a], px[b], px[c])), int(max(px[a], px[b], px[c])) + 1
+        i0, i1 = int(min(py[a], py[b], py[c])), int(max(py[a], py[b], py[c])) + 1
+        if i0 < 0 or j0 < 0 or i1 >= _FRONT or j1 >= _FRONT:
+            continue
+        i, j = np.mgrid[i0 : i1 + 1, j0 : j1 + 1]
+        x, y = j + 0.5, i + 0.5
+        area = (px[b] - px[a]) * (py[c] - py[a]) - (px[c] - px[a]) * (py[b] - py[a])
+        if abs(area) < 1e-6:
+            continue
+        w1 = ((x - px[a]) * (py[c] - py[a]) - (px[c] - px[a]) * (y - py[a])) / area
+        w2 = ((px[b] - px[a]) * (y - py[a]) - (x - px[a]) * (py[b] - py[a])) / area
+        z = (1 - w1 - w2) * canon[a, 2] + w1 * canon[b, 2] + w2 * canon[c, 2]
+        hit = (w1 >= 0) & (w2 >= 0) & (w1 + w2 <= 1) & (z >= height[i, j] - 1e-4)
+        out[i[hit], j[hit]] = t
+    return out

@@ -1,0 +1,326 @@
+"""Light on people: a sky seen through 64 directions, and one soft key light with jittered shadow maps.
+
+Directions are unit vectors towards the light in world axes (x subject's left, y up, z towards the camera).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from mien.core.errors import ConfigError
+from mien.core.seeds import derive
+from mien.synth.strands import Strands
+
+Array = NDArray[np.float32]
+Index = NDArray[np.int32]
+LightKind = Literal["indoor", "window", "studio", "outdoor", "flash"]
+_SHARE = {"indoor": 0.30, "window": 0.25, "studio": 0.20, "outdoor": 0.15, "flash": 0.10}
+_CENTRE = np.array([0.0, 7.2, 0.3], np.float32)
+_HALF = 2.1  # dm of the orthographic maps around the head
+
+
+@dataclass(frozen=True)
+class Light:
+    """A sky of two colours and lobes, and a key light.
+
+    Attributes:
+        kind: what it imitates.
+        top, bottom: linear RGB radiance of the sky.
+        lobes: (direction, colour, angular width s) of exp((d.c - 1) / (s^2 / 2)).
+        key: direction of the key light.
+        color: its linear RGB.
+        radius: its angular radius, radians.
+    """
+
+    kind: LightKind
+    top: tuple[float, float, float]
+    bottom: tuple[float, float, float]
+    lobes: tuple[tuple[tuple[float, float, float], tuple[float, float, float], float], ...]
+    key: tuple[float, float, float]
+    color: tuple[float, float, float]
+    radius: float
+
+    def sky(self, directions: Array) -> Array:
+        """Radiance (N, 3) from unit directions (N, 3)."""
+        t = (0.5 * (directions[:, 1:2] + 1)).astype(np.float32)
+        out = t * np.array(self.top, np.float32) + (1 - t) * np.array(self.bottom, np.float32)
+        for centre, color, s in self.lobes:
+            glow = np.exp((directions @ np.array(centre, np.float32) - 1) / (0.5 * s * s))
+            out = out + glow[:, None] * np.array(color, np.float32)
+        return out.astype(np.float32)
+
+
+def direction(azimuth: float, elevation: float) -> tuple[float, float, float]:
+    """Unit vector; azimuth from the camera towards the subject's left, radians."""
+    c = math.cos(elevation)
+    return c * math.sin(azimuth), math.sin(elevation), c * math.cos(azimuth)
+
+
+def _warm(t: float, level: float) -> tuple[float, float, float]:
+    return level * (1 + t), level, level * (1 - 1.3 * t)
+
+
+def sample_light(seed: int, kind: LightKind | None = None) -> Light:
+    """A light of one kind, or of a random one.
+
+    Raises:
+        ConfigError: no such kind.
+    """
+    rng = np.random.default_rng(derive(seed, "light"))
+    names = list(_SHARE)
+    drawn = str(rng.choice(names, p=list(_SHARE.values())))
+    kind = kind or drawn  # type: ignore[assignment]
+    if kind not in get_args(LightKind):
+        raise ConfigError(f"light kind {kind!r} is none of {', '.join(names)}")
+    side = rng.choice([-1.0, 1.0])
+    rim = (
+        direction(side * rng.uniform(1.9, 2.8), rng.uniform(0.0, 0.7)),
+        _warm(rng.uniform(-0.05, 0.08), rng.uniform(0, 0.9)),
+        0.6,
+    )
+    lobes = [rim]
+    if kind == "indoor":
+        key, color, radius = direction(rng.uniform(-0.9, 0.9), rng.uniform(0.5, 1.1)), 1.0, 0.30
+        warm, top, bottom = rng.uniform(-0.02, 0.12), 0.5, 0.3
+        lobes.append((direction(rng.uniform(-1.5, 1.5), 0.4), _warm(warm, 0.3), 0.5))
+    elif kind == "window":
+        key, color, radius = direction(side * rng.uniform(0.7, 1.35), rng.uniform(0.05, 0.5)), 1.35, 0.30
+        warm, top, bottom = rng.uniform(-0.05, 0.03), 0.30, 0.16
+    elif kind == "studio":
+        azimuth = rng.uniform(-1.2, 1.2)
+        key, color, radius = direction(azimuth, rng.uniform(0.15, 0.9)), 1.5, 0.22
+        warm, top, bottom = rng.uniform(-0.02, 0.04), 0.35, 0.30
+        lobes.append((direction(-np.sign(azimuth) * 1.0, 0.2), _warm(0, 0.8), 0.6))
+    elif kind == "outdoor":
+        key, color = direction(rng.uniform(-1.6, 1.6), rng.uniform(0.35, 1.1)), 2.3
+        radius = float(rng.choice([0.02, 0.25]))
+        warm, top, bottom = 0.06, 0.75, 0.35
+    else:
+        key, color, radius = direction(rng.uniform(-0.08, 0.08), rng.uniform(0.02, 0.12)), 1.7, 0.03
+        warm, top, bottom = 0.0, 0.22, 0.15
+    top_color = (top * 0.86, top * 0.96, top * 1.15) if kind == "outdoor" else _warm(0.3 * warm, top)
+    return Light(
+        kind,  # type: ignore[arg-type]
+        _plain(top_color),
+        _plain(_warm(0.6 * warm, bottom)),
+        tuple((_plain(d), _plain(c), float(s)) for d, c, s in lobes),
+        _plain(key),
+        _plain(_warm(warm, color)),
+        float(radius),
+    )
+
+
+def _plain(v: tuple[float, float, float]) -> tuple[float, float, float]:
+    return float(v[0]), float(v[1]), float(v[2])
+
+
+@lru_cache(4)
+def fibonacci(count: int = 64) -> Array:
+    """Evenly spread unit directions (count, 3)."""
+    i = np.arange(count) + 0.5
+    y = 1 - 2 * i / count
+    phi = math.pi * (1 + 5**0.5) * i
+    r = np.sqrt(1 - y * y)
+    return np.stack([r * np.cos(phi), y, r * np.sin(phi)], 1).astype(np.float32)
+
+
+def frame_of(d: Array) -> Array:
+    """(3, 3) rows: two axes across a direction, and the direction."""
+    up = np.array([0.0, 1.0, 0.0]) if abs(d[1]) < 0.95 else np.array([1.0, 0.0, 0.0])
+    x = np.cross(up, d)
+    x /= np.linalg.norm(x)
+    return np.stack([x, np.cross(d, x), d]).astype(np.float32)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def depth_map(points: Array, faces: Index, axes: Array, centre: Array, half: float, out: Array) -> None:
+    """Height towards the light of the nearest surface, orthographic; out (N, N) starts at -1e9. O(pixels)."""
+    n = out.shape[0]
+    k = n / (2 * half)
+    q = np.empty_like(points)
+    for v in range(len(points)):
+        x, y, z = points[v, 0] - centre[0], points[v, 1] - centre[1], points[v, 2] - centre[2]
+        q[v, 0] = (x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2] + half) * k
+        q[v, 1] = (x * axes[1, 0] + y * axes[1, 1] + z * axes[1, 2] + half) * k
+        q[v, 2] = x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
+    for t in range(len(faces)):
+        a, b, c = faces[t]
+        x0, y0, x1, y1, x2, y2 = q[a, 0], q[a, 1], q[b, 0], q[b, 1], q[c, 0], q[c, 1]
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        if area == 0:
+            continue
+        i0 = max(0, int(np.ceil(min(y0, y1, y2) - 0.5)))
+        i1 = min(n - 1, int(np.floor(max(y0, y1, y2) - 0.5)))
+        j0 = max(0, int(np.ceil(min(x0, x1, x2) - 0.5)))
+        j1 = min(n - 1, int(np.floor(max(x0, x1, x2) - 0.5)))
+        for i in range(i0, i1 + 1):
+            for j in range(j0, j1 + 1):
+                px, py = j + 0.5, i + 0.5
+                w1 = ((px - x0) * (y2 - y0) - (x2 - x0) * (py - y0)) / area
+                w2 = ((x1 - x0) * (py - y0) - (px - x0) * (y1 - y0)) / area
+                if w1 >= 0 and w2 >= 0 and w1 + w2 <= 1:
+                    z = q[a, 2] + w1 * (q[b, 2] - q[a, 2]) + w2 * (q[c, 2] - q[a, 2])
+                    if z > out[i, j]:
+                        out[i, j] = z
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def splat_map(points: Array, axes: Array, centre: Array, half: float, every: int, out: Array) -> None:
+    """As `depth_map` for points of strands, each one pixel."""
+    n = out.shape[0]
+    k = n / (2 * half)
+    for v in range(0, len(points), every):
+        x, y, z = points[v, 0] - centre[0], points[v, 1] - centre[1], points[v, 2] - centre[2]
+        j = int((x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2] + half) * k)
+        i = int((x * axes[1, 0] + y * axes[1, 1] + z * axes[1, 2] + half) * k)
+        h = x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
+        if 0 <= i < n and 0 <= j < n and h > out[i, j]:
+            out[i, j] = h
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _visible(
+    points: Array,
+    normals: Array,
+    d: Array,
+    axes: Array,
+    centre: Array,
+    half: float,
+    mesh: Array,
+    hair: Array,
+    weight: float,
+    out: Array,
+) -> None:
+    n = mesh.shape[0]
+    k = n / (2 * half)
+    for v in range(len(points)):
+        cos = normals[v, 0] * d[0] + normals[v, 1] * d[1] + normals[v, 2] * d[2]
+        if cos <= 0:
+            out[v] = 0
+            continue
+        x, y, z = points[v, 0] - centre[0], points[v, 1] - centre[1], points[v, 2] - centre[2]
+        j = int((x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2] + half) * k)
+        i = int((x * axes[1, 0] + y * axes[1, 1] + z * axes[1, 2] + half) * k)
+        h = x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
+        seen = 1.0
+        if 0 <= i < n and 0 <= j < n:
+            if mesh[i, j] > h + 0.05:
+                seen = 0.0
+            elif hair[i, j] > h + 0.02:
+                seen = 0.12 + 0.88 * np.exp(-12 * (hair[i, j] - h))
+        out[v] = seen * cos * weight
+
+
+def transfer(
+    points: Array,
+    normals: Array,
+    faces: Index,
+    strands: Strands | None,
+    directions: Array | None = None,
+    side: int = 112,
+) -> Array:
+    """What each vertex sees of the sky: irradiance = T @ sky / pi-free units, ambient visibility = row sums.
+
+    Args:
+        points: (V, 3) dm, the neutral head.
+        normals: (V, 3).
+        faces: (T, 3) occluders.
+        strands: hair, translucent.
+        directions: (K, 3), default `fibonacci`.
+        side: pixels of the maps.
+
+    Returns:
+        (V, K), weights 4 cos visibility / K: a row sums to 1 for an open, unoccluded vertex. O(K (T + P + V)).
+    """
+    directions = fibonacci() if directions is None else directions
+    out = np.empty((len(directions), len(points)), np.float32)
+    for k, d in enumerate(directions):
+        axes = frame_of(d)
+        mesh, hair = np.full((2, side, side), -1e9, np.float32)
+        depth_map(points, faces, axes, _CENTRE, _HALF, mesh)
+        if strands is not None:
+            splat_map(strands.points, axes, _CENTRE, _HALF, 5, hair)
+        _visible(points, normals, d, axes, _CENTRE, _HALF, mesh, hair, 4 / len(directions), out[k])
+    return np.ascontiguousarray(out.T)
+
+
+@dataclass(frozen=True)
+class Shadows:
+    """Shadow maps of a key light: (M, N, N) heights of meshes and of strands, (M, 3, 3) axes."""
+
+    mesh: Array
+    hair: Array
+    axes: Array
+    centre: Array
+    half: float
+
+
+def shadow_maps(
+    light: Light,
+    points: Array,
+    faces: Index,
+    strands: Strands | None,
+    count: int = 6,
+    side: int = 224,
+    every: int = 3,
+    centre: Array = _CENTRE,
+    half: float = _HALF,
+) -> Shadows:
+    """Maps from directions in a Vogel disc of the light's radius. O(count (T + P))."""
+    key = np.array(light.key, np.float32)
+    base = frame_of(key)
+    mesh = np.full((count, side, side), -1e9, np.float32)
+    hair = np.full((count, side, side), -1e9, np.float32)
+    axes = np.empty((count, 3, 3), np.float32)
+    for m in range(count):
+        r, phi = light.radius * math.sqrt((m + 0.5) / count) * (count > 1), 2.39996 * m
+        d = key + r * (math.cos(phi) * base[0] + math.sin(phi) * base[1])
+        axes[m] = frame_of((d / np.linalg.norm(d)).astype(np.float32))
+        depth_map(points, faces, axes[m], centre, half, mesh[m])
+        if strands is not None:
+            splat_map(strands.points, axes[m], centre, half, every, hair[m])
+    return Shadows(mesh, hair, axes, np.asarray(centre, np.float32), half)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def lit(
+    x: float,
+    y: float,
+    z: float,
+    mesh: Array,
+    hair: Array,
+    axes: Array,
+    centre: Array,
+    half: float,
+    bias: float,
+) -> float:
+    """Share of the key light that reaches a point: exp(-30 d) behind meshes, exp(-9 d) inside hair, mean."""
+    count, n = mesh.shape[0], mesh.shape[1]
+    k = n / (2 * half)
+    x, y, z = x - centre[0], y - centre[1], z - centre[2]
+    total = 0.0
+    for m in range(count):
+        fj = (x * axes[m, 0, 0] + y * axes[m, 0, 1] + z * axes[m, 0, 2] + half) * k - 0.5
+        fi = (x * axes[m, 1, 0] + y * axes[m, 1, 1] + z * axes[m, 1, 2] + half) * k - 0.5
+        h = x * axes[m, 2, 0] + y * axes[m, 2, 1] + z * axes[m, 2, 2] + bias
+        i, j = int(np.floor(fi)), int(np.floor(fj))
+        if i < 0 or j < 0 or i >= n - 1 or j >= n - 1:
+            total += 1.0
+            continue
+        u, v = fi - i, fj - j
+        seen = 0.0
+        for a in range(2):
+            for b in range(2):
+                w = (u if a else 1 - u) * (v if b else 1 - v)
+                over = max(0.0, mesh[m, i + a, j + b] - h)
+                curl = max(0.0, hair[m, i + a, j + b] - h)
+                seen += w * np.exp(-30 * over - 9 * curl)
+        total += seen
+    return total / count
