@@ -1,7 +1,7 @@
 """A person's head, rendered with exact ground truth.
 
-Order: person (shape, hair, transfer, paint; once an identity) -> expression, gaze, pose -> brows, beard, lashes ->
-meshes and strands into one z-buffer -> shadow maps -> shading -> tone, background, sensor.
+Order: person (shape, hair, transfer, paint; once an identity) -> expression, gaze, pose -> brows, beard,
+lashes -> meshes and strands into one z-buffer -> shadow maps -> shading -> tone, background, sensor.
 World axes: x subject's left, y up, z towards the camera; decimetres.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -22,9 +23,9 @@ from mien.synth.head import EYE_L, EYE_R, SKIN, TEETH, TONGUE, HeadMesh
 from mien.synth.light import Shadows, fibonacci, shadow_maps, transfer
 from mien.synth.looks import Looks, Shot
 from mien.synth.noise import fbm_at, volume
-from mien.synth.strands import BEARD, BROWS, Strands, draw, join, strand_normals
+from mien.synth.strands import BEARD, BROWS, Strands, draw, join
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # of floats
 Index = NDArray[np.int32]
 SHIRT = 5
 _BLUR_MM = (1.7, 0.75, 0.45)
@@ -118,14 +119,12 @@ def _smooth(a: float, b: float, x: Array) -> Array:
     return hair.step(a, b, x)
 
 
-def make_person(
-    head: HeadMesh, vertices: Array, looks: Looks, neck: Array, detail: Detail = FULL
-) -> Person:
+def make_person(head: HeadMesh, vertices: Array, looks: Looks, neck: Array, detail: Detail = FULL) -> Person:
     """Grows hair and computes what light reaches the vertices.
 
     Args:
         head: shared geometry.
-        vertices: (V, 3) of this identity, dm.
+        vertices: (V, 3) of this identity, dm, those that the head keeps.
         looks: colours and hair.
         neck: (3,) pivot.
         detail: share of strands.
@@ -147,7 +146,13 @@ def make_person(
         tone = 0.8 * color + 0.2 * np.array([0.05, 0.025, 0.015])
         growth.append(
             facial_hair.beard(
-                head, looks.beard, looks.beard_length, tone, looks.grey, int(count * density * looks_share(detail)), rng
+                head,
+                looks.beard,
+                looks.beard_length,
+                tone,
+                looks.grey,
+                int(count * density * looks_share(detail)),
+                rng,
             )
         )
     masks = np.zeros((len(vertices), 7), np.float32)
@@ -281,16 +286,16 @@ def render(
     size: int,
     delta: Array | None = None,
     detail: Detail | None = None,
-    rims: tuple[Index, Index, Index, Index] | None = None,
 ) -> Picture:
     """One picture. O(size^2 supersample^2 + strands + faces).
 
     Args:
-        head, person, shot: what.
+        head: shared geometry.
+        person: who.
+        shot: how.
         size: pixels a side.
         delta: (V, 3) displacement of the expression, dm.
         detail: default by size.
-        rims: lid rims for the lashes.
     """
     detail = detail or detail_for(size)
     side = size * detail.supersample
@@ -311,21 +316,22 @@ def render(
         t = ((p - person.neck) @ rot.T + person.neck).astype(np.float32)
         strands.append(person.strands.moved((p + w * (t - p)).astype(np.float32)))
     strands += [g.grown(points, normals) for g in person.growth]
-    if rims is not None:
-        strands.append(
-            facial_hair.lashes(points, (eyes[0], eyes[1]), person.radius, tuple(points_ for points_ in rims), looks.lash)  # type: ignore[arg-type]
-        )
+    strands.append(facial_hair.lashes(head, points, (eyes[0], eyes[1]), looks.lash))
     if shot.frames is not None:
-        ears = [person.neck + rot @ (c + np.array([s * 0.44, 0.06, -1.05], np.float32) - person.neck) for s, c in zip((1, -1), person.eyes, strict=True)]
-        local = facial_hair.glasses(shot.frames, person.eyes, (ears[0], ears[1]))
-        ears0 = [c + np.array([s * 0.44, 0.06, -1.05], np.float32) for s, c in zip((1, -1), person.eyes, strict=True)]
-        local = facial_hair.glasses(shot.frames, person.eyes, (ears0[0], ears0[1]))
+        left, right = person.eyes
+        ears = (
+            left + np.array([0.44, 0.06, -1.05], np.float32),
+            right + np.array([-0.44, 0.06, -1.05], np.float32),
+        )
+        local = facial_hair.glasses(shot.frames, person.eyes, ears)
         strands.append(local.moved(((local.points - person.neck) @ rot.T + person.neck).astype(np.float32)))
     drawn = join(strands) if strands else None
 
     focal = shot.focal / 36 * side
     distance = focal * person.height / (side * shot.fill)
-    middle = (rot @ (person.middle - person.neck) + person.neck) * np.float32(0.7) + np.float32(0.3) * person.middle
+    middle = (rot @ (person.middle - person.neck) + person.neck) * np.float32(0.7) + np.float32(
+        0.3
+    ) * person.middle
     camera = middle + np.array([0, 0, distance], np.float32)
 
     def project(p: Array) -> Array:
@@ -393,7 +399,19 @@ def render(
 
     own = np.flatnonzero(material == SKIN)
     color, shine, under = _skin(
-        own, position, normal, canon, light_in, seen_sky, masks, got[:, 13:16], person, shot, shadows, camera, detail
+        own,
+        position,
+        normal,
+        canon,
+        light_in,
+        seen_sky,
+        masks,
+        got[:, 13:16],
+        person,
+        shot,
+        shadows,
+        camera,
+        detail,
     )
     if detail.per_pixel:
         image = np.zeros((side, side, 3), np.float32)
@@ -404,7 +422,9 @@ def render(
         for c, mm in enumerate(_BLUR_MM):
             s = mm * per_mm
             if s > 0.3:
-                image[..., c] = gaussian_filter(image[..., c], s) / np.maximum(gaussian_filter(cover, s), 0.05)
+                image[..., c] = gaussian_filter(image[..., c], s) / np.maximum(
+                    gaussian_filter(cover, s), 0.05
+                )
         under = image[rows[own], cols[own]]
     radiance[rows[own], cols[own]] = color * under + shine
     albedo[rows[own], cols[own]] = color
@@ -417,12 +437,21 @@ def render(
             gaze = rot @ _gaze(shot, 0.04 * (-1 if k == 0 else 1))
             q = position[at] - eyes[k]
             q /= np.linalg.norm(q, axis=1, keepdims=True)
-            light = np.full((len(at), 3), 0.0, np.float32) + irradiance[np.unique(head.faces[head.material == SKIN])].mean(0)
+            light = np.tile(irradiance[head.faces[:, 0]].mean(0), (len(at), 1))
             radiance[rows[at], cols[at]] = shading.shade_eyes(
-                np.ascontiguousarray(q, np.float32), np.ascontiguousarray(view[at], np.float32), light,
-                np.clip(seen_sky[at] * 1.3 + 0.15, 0, 1).astype(np.float32), gaze.astype(np.float32), (rot @ np.array([0, 1, 0], np.float32)),
-                np.array(looks.iris), looks.iris_radius, looks.sclera, looks.veins, shot.light, volume(),
-            )  # fmt: skip
+                np.ascontiguousarray(q, np.float32),
+                np.ascontiguousarray(view[at], np.float32),
+                light,
+                np.clip(seen_sky[at] * 1.3 + 0.15, 0, 1).astype(np.float32),
+                gaze.astype(np.float32),
+                (rot @ np.array([0, 1, 0], np.float32)),
+                np.array(looks.iris),
+                looks.iris_radius,
+                looks.sclera,
+                looks.veins,
+                shot.light,
+                volume(),
+            )
             albedo[rows[at], cols[at]] = (0.7, 0.65, 0.6)
             normal_map[rows[at], cols[at]] = q
     for m, tone in ((TEETH, (0.72, 0.66, 0.54)), (TONGUE, (0.42, 0.14, 0.13))):
@@ -434,7 +463,9 @@ def render(
             albedo[rows[at], cols[at]] = tone
 
     if len(rows_c):
-        rgb, nrm = _cloth(head, shot, cloth_points, cloth_normals, face_c, bary_c, canon_c, irradiance, shadows)
+        rgb, nrm = _cloth(
+            head, shot, cloth_points, cloth_normals, face_c, bary_c, canon_c, irradiance, shadows
+        )
         radiance[rows_c, cols_c], normal_map[rows_c, cols_c] = rgb, nrm
         albedo[rows_c, cols_c] = shot.shirt[0]
         part[rows_c, cols_c] = SHIRT + 1
@@ -442,24 +473,37 @@ def render(
 
     if drawn is not None:
         centre = person.neck + rot @ (np.array([0, 7.55, 0.25], np.float32) - person.neck)
-        tangent, outward = strand_normals(drawn.points, drawn.first, centre.astype(np.float32))
-        at = np.nonzero(strand >= 0)
-        s = strand[at]
-        soft = np.where((drawn.kind[s] == BROWS) | (drawn.kind[s] == BEARD), 0.78, 1.0)[:, None]
-        soft = np.where((ids[at] >= 0)[:, None] & detail.per_pixel, soft, 1.0).astype(np.float32)
-        radiance[at] = (1 - soft) * radiance[at] + soft * shading.shade_strands(
-            along[at], s, drawn.points, drawn.first, tangent, outward, drawn.color, drawn.layer, drawn.shift,
-            drawn.kind, camera, shot.light, shadows, shading.environment(shot.light),
-        )  # fmt: skip
-        albedo[at] = drawn.color[s]
-        part[at] = 7 + drawn.kind[s]
-        normal_map[at] = outward[along[at].astype(int)]
-        canon_map[at] = 0
+        hit = np.nonzero(strand >= 0)
+        own_strand = strand[hit]
+        soft = np.where((drawn.kind[own_strand] == BROWS) | (drawn.kind[own_strand] == BEARD), 0.78, 1.0)[
+            :, None
+        ]
+        soft = np.where((ids[hit] >= 0)[:, None] & detail.per_pixel, soft, 1.0).astype(np.float32)
+        shine, outward = shading.shade_strands(
+            along[hit],
+            own_strand,
+            drawn.points,
+            drawn.first,
+            centre,
+            drawn.color,
+            drawn.layer,
+            drawn.shift,
+            drawn.kind,
+            camera,
+            shot.light,
+            shadows,
+            shading.environment(shot.light),
+        )
+        radiance[hit] = (1 - soft) * radiance[hit] + soft * shine
+        albedo[hit] = drawn.color[own_strand]
+        part[hit] = 7 + drawn.kind[own_strand]
+        normal_map[hit] = outward
+        canon_map[hit] = 0
     return _finish(radiance, albedo, normal_map, canon_map, part, zbuf, shot, size, detail.supersample, focal)
 
 
 def _gaze(shot: Shot, inward: float) -> Array:
-    x, y = shot.gaze[0] + inward * 0.5, shot.gaze[1]
+    x, y = shot.gaze[0] + inward * 0.5, shot.gaze[1] - 0.13  # at rest the lids show the lower part of the eye
     return np.array([math.sin(x) * math.cos(y), math.sin(y), math.cos(x) * math.cos(y)], np.float32)
 
 
@@ -505,18 +549,30 @@ def _skin(
     fine = n
     if detail.per_pixel:
         strength = 0.007 + 0.018 * max(0.0, looks.skin.age - 0.5)
-        fine = shading.bump(volume(), c, n, np.ascontiguousarray(m[:, 0]), strength, looks.skin.age, True, looks.skin.seed)
+        fine = shading.bump(
+            volume(), c, n, np.ascontiguousarray(m[:, 0]), strength, looks.skin.age, True, looks.skin.seed
+        )
     nose_line = np.exp(-((c[:, 0] / 0.18) ** 2)) * (c[:, 2] > 1.0)
     rough = (0.50 - 0.12 * m[:, 0] - 0.05 * nose_line * looks.oil).astype(np.float32)
     gloss = np.full(len(own), looks.oil, np.float32) * (1 - 0.8 * m[:, 3])
     under, shine = shading.shade_skin(
-        p, fine, np.ascontiguousarray(light_in[own]), a, rough, gloss.astype(np.float32), camera, shot.light, shadows
+        p,
+        fine,
+        np.ascontiguousarray(light_in[own]),
+        a,
+        rough,
+        gloss.astype(np.float32),
+        camera,
+        shot.light,
+        shadows,
     )
     open_ = np.clip(a, 0, 1)
     nostril = (np.abs(c[:, 0]) < 0.27) & (c[:, 1] > 6.70) & (c[:, 1] < 7.0) & (c[:, 2] > 1.15)
     under = under * np.where(nostril, 1 - 0.88 * hair.step(0.22, 0.03, a), 1.0)[:, None].astype(np.float32)
     inside = m[:, 3:4]
-    deep = (0.1 + 0.9 * np.clip((c[:, 2:3] - 0.80) / 0.5, 0, 1) ** 1.2) * (0.55 * light_in.mean(0) + 0.6 * under)
+    deep = (0.1 + 0.9 * np.clip((c[:, 2:3] - 0.80) / 0.5, 0, 1) ** 1.2) * (
+        0.55 * light_in.mean(0) + 0.6 * under
+    )
     under = under + inside * (deep - under)
     extra = np.clip(a, 0.0, 1) ** 0.6 * (0.35 + 0.65 * np.clip(1.35 * open_, 0, 1))
     extra = extra * (1 - inside[:, 0]) + inside[:, 0]
@@ -544,9 +600,14 @@ def _cloth(
     edge = ~_collar(canon + np.array([0, 0.10, 0], np.float32), kind)
     albedo = albedo * (1 + knit - 0.6 * band - 0.22 * edge)[:, None].astype(np.float32)
     rgb = shading.shade_matt(
-        np.ascontiguousarray(got[:, :3]), np.ascontiguousarray(normal), np.ascontiguousarray(got[:, 6:9]),
-        albedo.astype(np.float32), shot.light, shadows, 0.15,
-    )  # fmt: skip
+        np.ascontiguousarray(got[:, :3]),
+        np.ascontiguousarray(normal),
+        np.ascontiguousarray(got[:, 6:9]),
+        albedo.astype(np.float32),
+        shot.light,
+        shadows,
+        0.15,
+    )
     return rgb, normal
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from mien.synth.hair import step
 from mien.synth.head import Bound, HeadMesh
 from mien.synth.strands import BEARD, BROWS, GLASSES, LASHES, Strands, make_strands
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # of floats
 
 
 def _unit(v: Array) -> Array:
@@ -57,7 +58,7 @@ class BoundHair:
 
 @dataclass(frozen=True)
 class BrowShape:
-    """Centre line y = base + tilt u + arch (1 - ((u - .62) / .62)^2) - .16 max(0, u - .72), u along the brow."""
+    """Line of a brow: y = base + tilt u + arch (1 - ((u - .62) / .62)^2) - .16 max(0, u - .72)."""
 
     base: float = 7.487
     tilt: float = 0.03
@@ -83,9 +84,7 @@ class BrowShape:
         return (inside * step(1.35, 0.45, d) * (points[:, 2] > 0.6)).astype(np.float32)
 
 
-def brows(
-    head: HeadMesh, shape: BrowShape, color: Array, count: int, rng: np.random.Generator
-) -> BoundHair:
+def brows(head: HeadMesh, shape: BrowShape, color: Array, count: int, rng: np.random.Generator) -> BoundHair:
     """Hairs of both brows."""
     u = rng.beta(1.1, 1.15, count)
     side = np.where(np.arange(count) % 2, 1.0, -1.0)
@@ -131,8 +130,7 @@ def beard(
     y = rng.uniform(5.8, 7.35, 4 * count)
     bound, good = head.below(np.stack([x, y], 1).astype(np.float32))
     place = bound.at(head.canon)
-    keep = good & (rng.random(len(x)) < beard_weight(place, kind))
-    keep = np.flatnonzero(keep)[:count]
+    keep = np.flatnonzero(good & (rng.random(len(x)) < beard_weight(place, kind)))[:count]
     place = place[keep]
     n = len(keep)
     reach = length * rng.uniform(0.6, 1.1, n) * (0.35 + 0.65 * step(7.05, 6.5, place[:, 1]))
@@ -151,37 +149,23 @@ def beard(
     return BoundHair(roots, path.astype(np.float32), tone.astype(np.float32), BEARD, 0.010)
 
 
-def lashes(
-    points: Array, eyes: tuple[Array, Array], radius: float, rims: tuple[Array, Array, Array, Array], long: float
-) -> Strands:
-    """Lashes from the rims of the lids.
+def lashes(head: HeadMesh, points: Array, eyes: tuple[Array, Array], long: float) -> Strands:
+    """Lashes on the moved cards.
 
     Args:
+        head: cards.
         points: (V, 3) moved mesh.
-        eyes: centres of the left and right eyeball.
-        radius: of the eyeballs, dm.
-        rims: vertex indices along the left upper, left lower, right upper, right lower rim, in order.
-        long: factor of the upper ones.
+        eyes: centres of the eyeballs: a root is the end nearer to one.
+        long: factor of the upper ones; the lower are half as long as their card.
     """
-    paths = []
-    for e, (upper, rim) in enumerate([(True, rims[0]), (False, rims[1]), (True, rims[2]), (False, rims[3])]):
-        centre = eyes[e // 2]
-        line = points[rim]
-        count = 44 if upper else 32
-        at = np.linspace(0.04, 0.96, count) * (len(line) - 1)
-        low = np.minimum(at.astype(int), len(line) - 2)
-        root = line[low] + (at - low)[:, None] * (line[low + 1] - line[low])
-        out = _unit(root - centre)
-        u = np.linspace(-1, 1, count)
-        reach = (0.075 * long * (1 - 0.35 * u * u) if upper else 0.038 * (1 - 0.4 * u * u))[:, None, None]
-        t = np.linspace(0, 1, 4)[None, :, None]
-        tilt = np.array([0.0, 1.0 if upper else -1.0, 0.0])
-        fan = (u * 0.35)[:, None, None] * np.array([1.0, 0.0, 0.0]) * np.sign(line[-1, 0] - line[0, 0])
-        d = out[:, None] * (1 - 0.2 * t) + tilt * (0.05 + 0.75 * t) * (1 if upper else 0.6) + fan
-        paths.append(root[:, None] + reach * t * d)
-    flat = np.concatenate([p.reshape(-1, 4, 3) for p in paths])
-    n = len(flat)
-    return make_strands(flat, LASHES, np.full(3, 0.012), 0.008, np.full(n, 0.7), np.zeros(n))
+    paths = head.lashes.at(points).reshape(-1, 4, 3)
+    ends = paths[:, [0, -1]]
+    near = np.minimum(*(np.linalg.norm(ends - e, axis=2) for e in eyes))
+    paths = np.where((near[:, 0] > near[:, 1])[:, None, None], paths[:, ::-1], paths)
+    factor = np.where(head.upper, long, 0.5)[:, None, None]
+    paths = paths[:, :1] + factor * (paths - paths[:, :1])
+    n = len(paths)
+    return make_strands(paths, LASHES, np.full(3, 0.012), 0.0075, np.full(n, 0.7), np.zeros(n))
 
 
 @dataclass(frozen=True)
@@ -210,17 +194,23 @@ def glasses(frames: Frames, eyes: tuple[Array, Array], ears: tuple[Array, Array]
     loops, arms = [], []
     for side, eye, ear in ((1.0, eyes[0], ears[0]), (-1.0, eyes[1], ears[1])):
         x = frames.half_width * ex
-        centre = eye + np.array([side * 0.012, -0.015, 0.36])
+        apart = max(0.012, frames.half_width + 0.035 - side * float(eye[0]))
+        centre = eye + np.array([side * apart, -0.015, 0.36])
         outward = np.maximum(0, x * side)
         loop = centre + np.stack([x, frames.half_height * ey, -0.35 * outward**2 / frames.half_width], 1)
         loops.append(loop)
         hinge = centre + np.array([side * frames.half_width, 0.35 * frames.half_height, -0.12])
         u = np.linspace(0, 1, 41)[:, None]
         arms.append(hinge + u * (ear - hinge) + np.array([side * 0.06, 0, 0]) * np.sin(np.pi * u))
-    inner = [loop[np.argmin(np.abs(loop[:, 0]) + 0.2 * np.abs(loop[:, 1] - eye[1] - 0.05))] for loop, eye in zip(loops, eyes, strict=True)]
+    inner = [
+        loop[np.argmin(np.abs(loop[:, 0]) + 0.2 * np.abs(loop[:, 1] - eye[1] - 0.05))]
+        for loop, eye in zip(loops, eyes, strict=True)
+    ]
     u = np.linspace(0, 1, 41)[:, None]
     bridge = inner[0] + u * (inner[1] - inner[0]) + np.array([0, 0.05, 0.05]) * np.sin(np.pi * u)
     paths = np.stack([*loops, *arms, bridge]).astype(np.float32)
     many = [paths + np.array([0, dy, 0], np.float32) for dy in (-0.004, 0.004)]
     flat = np.concatenate(many)
-    return make_strands(flat, GLASSES, np.array(frames.color), frames.width, np.ones(len(flat)), np.zeros(len(flat)))
+    return make_strands(
+        flat, GLASSES, np.array(frames.color), frames.width, np.ones(len(flat)), np.zeros(len(flat))
+    )

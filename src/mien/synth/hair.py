@@ -1,4 +1,4 @@
-"""Hair as real strands: guides grown on the scalp with gravity and flow, each followed by a clump of children.
+"""Hair as real strands: guides grown on the scalp with gravity and flow, each with a clump of children.
 
 Lengths in decimetres. Hair-line angles are azimuth from the front and elevation, around `CENTRE`, in degrees.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from mien.core.errors import ConfigError
 from mien.synth.noise import fbm_at, volume
 from mien.synth.strands import HAIR, Strands, join, make_strands
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # of floats
 Index = NDArray[np.int32]
 Style = Literal[
     "bald",
@@ -123,7 +123,7 @@ Flow = Callable[[Array, Array], Array]
 
 @dataclass(frozen=True)
 class Cut:
-    """Numbers of a style. ``length`` and ``flow`` see canonical roots; the rest as in the table of the recipe."""
+    """Numbers of a style; ``length`` and ``flow`` see canonical roots."""
 
     length: Callable[[Array, np.random.Generator], Array]
     flow: Flow
@@ -149,7 +149,9 @@ def _unit(v: Array) -> Array:
     return v / (np.linalg.norm(v, axis=-1, keepdims=True) + 1e-9)
 
 
-def _between(low: tuple[float, float], high: tuple[float, float]) -> Callable[[Array, np.random.Generator], Array]:
+def _between(
+    low: tuple[float, float], high: tuple[float, float]
+) -> Callable[[Array, np.random.Generator], Array]:
     """Lengths from sides (y 7.4) to top (y 8.15), one draw of each range for the head."""
 
     def length(root: Array, rng: np.random.Generator) -> Array:
@@ -215,28 +217,126 @@ def _to_bun(p: Array, root: Array) -> Array:
 def _cut(style: Style, rng: np.random.Generator, taller: float) -> Cut:
     part = float(rng.choice([-0.35, 0.35]))
     if style == "buzz":
-        return Cut(_between((0.03, 0.05), (0.05, 0.07)), _down, 0.55, 0.05, 0.2, 0.8, 0, 1, 4, 3, 0.012, 0, 0.01, guides=12000)
+        return Cut(
+            _between((0.03, 0.05), (0.05, 0.07)),
+            _down,
+            0.55,
+            0.05,
+            0.2,
+            0.8,
+            0,
+            1,
+            4,
+            3,
+            0.012,
+            0,
+            0.01,
+            guides=12000,
+        )
     if style == "crop":
         flow = _short_flow(part, 0.35, rng.uniform(0.2, 0.9))
-        return Cut(_between((0.10, 0.16), (0.28, 0.42)), flow, 0.45, rng.uniform(0.06, 0.16), 0.25, 0.55, 0.25, 2, 8, 11, 0.035, 0.5, 0.025)
+        return Cut(
+            _between((0.10, 0.16), (0.28, 0.42)),
+            flow,
+            0.45,
+            rng.uniform(0.06, 0.16),
+            0.25,
+            0.55,
+            0.25,
+            2,
+            8,
+            11,
+            0.035,
+            0.5,
+            0.025,
+        )
     if style == "sidepart":
         flow = _short_flow(part, 0.45, rng.uniform(0.2, 0.6))
-        return Cut(_between((0.12, 0.22), (0.55, 0.75)), flow, 0.4, rng.uniform(0.07, 0.22), 0.35, 0.6, 0.22, 1.2, 10, 11, 0.035, 0.6, 0.02)
+        return Cut(
+            _between((0.12, 0.22), (0.55, 0.75)),
+            flow,
+            0.4,
+            rng.uniform(0.07, 0.22),
+            0.35,
+            0.6,
+            0.22,
+            1.2,
+            10,
+            11,
+            0.035,
+            0.6,
+            0.02,
+        )
     if style == "quiff":
-        return Cut(_between((0.08, 0.16), (0.5, 0.8)), _quiff_flow, 0.6, rng.uniform(0.06, 0.32), 0.25, 0.62, 0.35, 1.5, 10, 11, 0.035, 0.65, 0.025)
+        return Cut(
+            _between((0.08, 0.16), (0.5, 0.8)),
+            _quiff_flow,
+            0.6,
+            rng.uniform(0.06, 0.32),
+            0.25,
+            0.62,
+            0.35,
+            1.5,
+            10,
+            11,
+            0.035,
+            0.65,
+            0.025,
+        )
     middle = part if rng.random() < 0.5 else 0.0
     if style == "bob":
 
         def bob(root: Array, rng: np.random.Generator) -> Array:
             return (1.0 + 0.85 * step(7.3, 8.4, root[:, 1])) * rng.uniform(0.93, 1.05, len(root))
 
-        return Cut(bob, _long_flow(middle), 0.15, rng.uniform(0.13, 0.16), 1, 0.35, 0.02, 0.8, 16, 12, 0.045, 0.55, 0.025)
+        return Cut(
+            bob,
+            _long_flow(middle),
+            0.15,
+            rng.uniform(0.13, 0.16),
+            1,
+            0.35,
+            0.02,
+            0.8,
+            16,
+            12,
+            0.045,
+            0.55,
+            0.025,
+        )
     if style == "long":
-        return Cut(_between((2.2, 3.0), (3.0, 3.8)), _long_flow(middle), 0.15, rng.uniform(0.12, 0.15), 1, 0.35, 0, 0.8, 20, 12, 0.05, 0.55, 0.035)
+        return Cut(
+            _between((2.2, 3.0), (3.0, 3.8)),
+            _long_flow(middle),
+            0.15,
+            rng.uniform(0.12, 0.15),
+            1,
+            0.35,
+            0,
+            0.8,
+            20,
+            12,
+            0.05,
+            0.55,
+            0.035,
+        )
     if style == "wavy":
         return Cut(
-            _between((1.8, 2.5), (2.3, 3.0)), _long_flow(middle), 0.2, rng.uniform(0.2, 0.22), 0.9, 0.35, 0.03, 0.8, 24, 12, 0.05, 0.65, 0.05,
-            rng.uniform(0.05, 0.09), rng.uniform(0.9, 1.5),
+            _between((1.8, 2.5), (2.3, 3.0)),
+            _long_flow(middle),
+            0.2,
+            rng.uniform(0.2, 0.22),
+            0.9,
+            0.35,
+            0.03,
+            0.8,
+            24,
+            12,
+            0.05,
+            0.65,
+            0.05,
+            rng.uniform(0.05, 0.09),
+            rng.uniform(0.9, 1.5),
         )
     if style == "fringe":
 
@@ -244,16 +344,52 @@ def _cut(style: Style, rng: np.random.Generator, taller: float) -> Cut:
             rest = 1.0 + 0.85 * step(7.3, 8.4, root[:, 1])
             return np.where(root[:, 2] > 0.75, 0.62, rest) * rng.uniform(0.93, 1.05, len(root))
 
-        return Cut(fringe, _fringe_flow, 0.15, rng.uniform(0.12, 0.14), 1, 0.35, 0.02, 0.6, 16, 12, 0.04, 0.5, 0.02)
+        return Cut(
+            fringe, _fringe_flow, 0.15, rng.uniform(0.12, 0.14), 1, 0.35, 0.02, 0.6, 16, 12, 0.04, 0.5, 0.02
+        )
     if style == "curly":
         return Cut(
-            _between((0.4, 0.6), (0.5, 0.8)), _radial, 0.7, rng.uniform(0.16, 0.3), 0.45, 0.6, 0.1, 1, 24, 10, 0.035, 0.75, 0.05,
-            rng.uniform(0.05, 0.08), rng.uniform(3, 5), mess=0.3, hug=False,
+            _between((0.4, 0.6), (0.5, 0.8)),
+            _radial,
+            0.7,
+            rng.uniform(0.16, 0.3),
+            0.45,
+            0.6,
+            0.1,
+            1,
+            24,
+            10,
+            0.035,
+            0.75,
+            0.05,
+            rng.uniform(0.05, 0.08),
+            rng.uniform(3, 5),
+            mess=0.3,
+            hug=False,
         )
     if style == "afro":
         size = rng.uniform(0, 1)
         lengths = _between((0.25 + 0.2 * size, 0.3 + 0.2 * size), (0.35 + 0.3 * size, 0.4 + 0.3 * size))
-        return Cut(lengths, _radial, 0.85, rng.uniform(0.1, 0.2), 0, 0.8, 0.3, 9, 24, 7, 0.05, 0, 0.10, 0.035, 9, guides=4500, mess=0.3, hug=False)
+        return Cut(
+            lengths,
+            _radial,
+            0.85,
+            rng.uniform(0.1, 0.2),
+            0,
+            0.8,
+            0.3,
+            9,
+            24,
+            7,
+            0.05,
+            0,
+            0.10,
+            0.035,
+            9,
+            guides=4500,
+            mess=0.3,
+            hug=False,
+        )
     if style == "pulled":
 
         def pulled(root: Array, rng: np.random.Generator) -> Array:
@@ -261,7 +397,9 @@ def _cut(style: Style, rng: np.random.Generator, taller: float) -> Cut:
 
         return Cut(pulled, _to_bun, 0.12, 0.06, 0, 0.2, 0, 30, 14, 12, 0.04, 0.55, 0.012)
     if style == "balding":
-        return Cut(_between((0.08, 0.16), (0.08, 0.16)), _down, 0.35, 0.06, 0.4, 0.5, 0, 1, 6, 9, 0.03, 0.2, 0.015)
+        return Cut(
+            _between((0.08, 0.16), (0.08, 0.16)), _down, 0.35, 0.06, 0.4, 0.5, 0, 1, 6, 9, 0.03, 0.2, 0.015
+        )
     raise ConfigError(f"hair style {style!r} is none of {', '.join(get_args(Style))}")
 
 
@@ -285,16 +423,14 @@ def grow(
         return None
     rng = np.random.default_rng(seed)
     cut = _cut(style, rng, 0.0)
-    guides, normals, canon, above = _guides(cut, scalp, line, rng)
+    guides, normals = _guides(cut, scalp, line, rng)
     strands = _children(cut, guides, normals, color, grey, rng, density)
     if style == "pulled":
         strands = join([strands, _bun(scalp, color, rng, density)])
     return strands
 
 
-def _guides(
-    cut: Cut, scalp: Scalp, line: HairLine, rng: np.random.Generator
-) -> tuple[Array, Array, Array, Array]:
+def _guides(cut: Cut, scalp: Scalp, line: HairLine, rng: np.random.Generator) -> tuple[Array, Array]:
     root, normal, canon = scalp.roots(cut.guides, line, rng)
     count = len(root)
     above = line.above(canon)
@@ -307,7 +443,9 @@ def _guides(
     layer = cut.thick * (0.25 + 0.75 * rng.random(count)) * (0.2 + 0.8 * taper)
     step_length = (length / (cut.points - 1))[:, None]
     tree = cKDTree(scalp.points)
-    d = _unit(lift * normal + (1 - lift) * cut.flow(canon, canon) + cut.mess * rng.standard_normal((count, 3)))
+    d = _unit(
+        lift * normal + (1 - lift) * cut.flow(canon, canon) + cut.mess * rng.standard_normal((count, 3))
+    )
     p = root + 0.004 * normal
     path = [p]
     down = np.array([0.0, -1.0, 0.0])
@@ -334,11 +472,17 @@ def _guides(
         d = _unit(new - p)
         p = p + step_length * d
         path.append(p)
-    return np.stack(path, 1).astype(np.float32), normal, canon, above
+    return np.stack(path, 1).astype(np.float32), normal
 
 
 def _children(
-    cut: Cut, guides: Array, normals: Array, color: Array, grey: float, rng: np.random.Generator, density: float
+    cut: Cut,
+    guides: Array,
+    normals: Array,
+    color: Array,
+    grey: float,
+    rng: np.random.Generator,
+    density: float,
 ) -> Strands:
     count, length = guides.shape[:2]
     each = max(1, round(cut.children * density))
@@ -374,7 +518,9 @@ def _children(
         points = points + grow_in * (np.cos(angle) * x + np.sin(angle) * y)
     tone = np.exp(rng.normal(0, 0.22, (count, 1, 1)) + rng.normal(0, 0.10, (count, each, 1)))
     hue = color[None, None, :] * tone
-    white = np.clip(grey + (grey > 0) * 0.14 * rng.standard_normal((count, 1, 1)), 0, 1) * rng.uniform(0.6, 0.8)
+    white = np.clip(grey + (grey > 0) * 0.14 * rng.standard_normal((count, 1, 1)), 0, 1) * rng.uniform(
+        0.6, 0.8
+    )
     hue = hue + white * (WHITE - hue)
     layer = np.clip(rng.beta(1.3, 1.3, (count, each)), 0, 1)
     shift = rng.uniform(-0.05, 0.05, count * each)

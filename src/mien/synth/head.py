@@ -5,14 +5,16 @@ Canonical positions: undeformed base mesh, decimetres, y up, face +z, subject's 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.synth.light import depth_map
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # of floats
 Index = NDArray[np.int32]
 SKIN, EYE_L, EYE_R, TEETH, TONGUE = range(5)
 _FRONT = 768  # pixels of the frontal look-up
@@ -38,22 +40,27 @@ class HeadMesh:
     """Geometry that all identities share.
 
     Attributes:
-        canon: (V, 3) canonical positions of all vertices.
+        own: (V,) which vertices of the base mesh are kept.
+        canon: (V, 3) their canonical positions.
         faces: (T, 3) skin, eyes, teeth, tongue of the head.
         material: (T,) uint8, SKIN .. TONGUE.
         shirt: (S, 3) faces of the garment over shoulders.
         masks: (V, 4) in [0, 1]: lips, lids, ears, mouth lining.
         scalp: (K, 3) faces where hair may grow.
-        lashes: rows of lash roots to tips: `Bound` of (strands x 4) points, and strand side (1 upper).
+        lashes: four points of each lash, root to tip, bound to the cards of the lashes: (strands x 4).
+        upper: (strands,) whether a lash belongs to an upper lid.
         front: for each pixel of the frontal look-up the face seen, -1 for none.
     """
 
+    own: Index
     canon: Array
     faces: Index
     material: NDArray[np.uint8]
     shirt: Index
     masks: Array
     scalp: Index
+    lashes: Bound
+    upper: NDArray[np.bool_]
     front: Index
 
     def below(self, xy: Array) -> tuple[Bound, NDArray[np.bool_]]:
@@ -84,15 +91,26 @@ def build_head(
     tights: Index,
     masks: Array,
     ear_moves: Array,
+    lash_cards: Sequence[tuple[Index, Array, bool]],
 ) -> HeadMesh:
     """Cuts the head out of the base mesh.
 
     Args:
         canon: (V, 3).
-        body, eyes, teeth, tongue, tights: faces of the groups.
+        body: faces of the skin.
+        eyes: faces of the left and right eyeball.
+        teeth: faces of both rows.
+        tongue: its faces.
+        tights: faces of the close garment.
         masks: (V, 4).
         ear_moves: (V,) how far each vertex moves when the ears grow: no hair on ears.
+        lash_cards: faces (T, 3), UV corners (T, 3, 2), upper or not, of each card.
     """
+    cards = [_card(f, uv, 46 if upper else 32) for f, uv, upper in lash_cards]
+    lashes = Bound(np.concatenate([c.corners for c in cards]), np.concatenate([c.weights for c in cards]))
+    upper = np.concatenate(
+        [np.full(len(c.corners) // 4, u) for c, (_, _, u) in zip(cards, lash_cards, strict=True)]
+    )
     skin = body[canon[body].mean(1)[:, 1] > 4.2]
     parts = [(skin, SKIN), (eyes[0], EYE_L), (eyes[1], EYE_R), (teeth, TEETH), (tongue, TONGUE)]
     faces = np.concatenate([f for f, _ in parts]).astype(np.int32)
@@ -100,7 +118,42 @@ def build_head(
     shirt = tights[canon[tights].mean(1)[:, 1] > 3.6].astype(np.int32)
     middle = canon[skin].mean(1)
     hairy = (middle[:, 1] > 6.6) & (ear_moves[skin].max(1) < 0.03) & (masks[skin, 2].max(1) < 0.5)
-    return HeadMesh(canon, faces, material, shirt, masks, skin[hairy].astype(np.int32), _front(canon, skin))
+    own = np.unique(np.concatenate([faces.ravel(), shirt.ravel(), lashes.corners.ravel()]))
+
+    def new(index: Index) -> Index:
+        return np.searchsorted(own, index).astype(np.int32)
+
+    canon = np.ascontiguousarray(canon[own], np.float32)
+    return HeadMesh(
+        own.astype(np.int32),
+        canon,
+        new(faces),
+        material,
+        new(shirt),
+        np.ascontiguousarray(masks[own], np.float32),
+        new(skin[hairy]),
+        Bound(new(lashes.corners), lashes.weights),
+        upper,
+        _front(canon, new(skin)),
+    )
+
+
+def _card(faces: Index, uv: Array, columns: int) -> Bound:
+    """Points along columns of a lash card (u across the lid, v from root to tip), bound to its faces."""
+    low, high = uv.reshape(-1, 2).min(0), uv.reshape(-1, 2).max(0)
+    u = low[0] + (high[0] - low[0]) * np.linspace(0.02, 0.98, columns)
+    v = low[1] + (high[1] - low[1]) * np.linspace(0.03, 0.97, 4)
+    at = np.stack([np.repeat(u, 4), np.tile(v, columns)], 1)
+    a, b, c = uv[:, 0], uv[:, 1], uv[:, 2]
+    area = (b - a)[:, 0] * (c - a)[:, 1] - (c - a)[:, 0] * (b - a)[:, 1]
+    p = at[:, None] - a[None]
+    w1 = (p[..., 0] * (c - a)[:, 1] - (c - a)[:, 0] * p[..., 1]) / area
+    w2 = ((b - a)[:, 0] * p[..., 1] - p[..., 0] * (b - a)[:, 1]) / area
+    weights = np.stack([1 - w1 - w2, w1, w2], -1)
+    best = weights.min(-1).argmax(1)
+    own = np.clip(weights[np.arange(len(at)), best], 0, 1)
+    own /= own.sum(1, keepdims=True)
+    return Bound(faces[best].astype(np.int32), own.astype(np.float32))
 
 
 def _front(canon: Array, skin: Index) -> Index:

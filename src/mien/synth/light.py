@@ -237,7 +237,7 @@ def transfer(
         side: pixels of the maps.
 
     Returns:
-        (V, K), weights 4 cos visibility / K: a row sums to 1 for an open, unoccluded vertex. O(K (T + P + V)).
+        (V, K), weights 4 cos visibility / K: a row sums to 1 in the open. O(K (T + P + V)).
     """
     directions = fibonacci() if directions is None else directions
     out = np.empty((len(directions), len(points)), np.float32)

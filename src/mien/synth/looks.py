@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -30,8 +30,24 @@ _IRIS: dict[str, tuple[Color, Color]] = {
     "blue": ((0.09, 0.17, 0.30), (0.26, 0.36, 0.46)),
     "grey": ((0.16, 0.19, 0.22), (0.33, 0.36, 0.38)),
 }
-_MEN: dict[str, float] = {"crop": 0.27, "sidepart": 0.20, "buzz": 0.17, "quiff": 0.14, "balding": 0.10, "bald": 0.07, "long": 0.05}
-_WOMEN: dict[str, float] = {"long": 0.24, "wavy": 0.22, "bob": 0.16, "pulled": 0.14, "fringe": 0.12, "curly": 0.06, "crop": 0.06}
+_MEN: dict[str, float] = {
+    "crop": 0.27,
+    "sidepart": 0.20,
+    "buzz": 0.17,
+    "quiff": 0.14,
+    "balding": 0.10,
+    "bald": 0.07,
+    "long": 0.05,
+}
+_WOMEN: dict[str, float] = {
+    "long": 0.24,
+    "wavy": 0.22,
+    "bob": 0.16,
+    "pulled": 0.14,
+    "fringe": 0.12,
+    "curly": 0.06,
+    "crop": 0.06,
+}
 _MEN_A: dict[str, float] = {"buzz": 0.45, "afro": 0.15, "curly": 0.15, "bald": 0.15, "balding": 0.10}
 _WOMEN_A: dict[str, float] = {"pulled": 0.30, "afro": 0.25, "curly": 0.20, "wavy": 0.15, "buzz": 0.10}
 
@@ -80,14 +96,22 @@ def sample_looks(seed: int, macro: Macro) -> Looks:
     mel = float(np.clip(np.dot(macro.ancestry, (2.0, 0.62, 0.30)) + rng.normal(0, 0.16), 0.08, 2.6))
     hem = float(np.clip(rng.normal(0.30, 0.10), 0.08, 0.6))
     dark = african + 0.9 * asian > 0.55
-    hues = {"black": 0.72, "dark": 0.28} if dark else {"dark": 0.3, "brown": 0.3, "light": 0.17, "blond": 0.15, "red": 0.08}
+    hues = (
+        {"black": 0.72, "dark": 0.28}
+        if dark
+        else {"dark": 0.3, "brown": 0.3, "light": 0.17, "blond": 0.15, "red": 0.08}
+    )
     hair = np.array(_HAIR[_pick(rng, hues)]) * np.exp(rng.normal(0, 0.12))
-    eyes = {"dark": 0.75, "brown": 0.25} if dark else {"brown": 0.34, "hazel": 0.16, "green": 0.12, "blue": 0.26, "grey": 0.12}
+    eyes = (
+        {"dark": 0.75, "brown": 0.25}
+        if dark
+        else {"brown": 0.34, "hazel": 0.16, "green": 0.12, "blue": 0.26, "grey": 0.12}
+    )
     iris = _IRIS[_pick(rng, eyes)]
-    grey = float(np.clip((macro.age - 0.62) * 2.4 + 0.12 * rng.normal(), 0, 1)) if macro.age > 0.58 else 0.0
+    grey = float(np.clip((macro.age - 0.68) * 2.8 + 0.10 * rng.normal(), 0, 1)) if macro.age > 0.62 else 0.0
     table = (_MEN_A if male else _WOMEN_A) if african > 0.5 else (_MEN if male else _WOMEN)
     table = {k: v for k, v in table.items() if k != "balding" or macro.age >= 0.62}
-    style = _pick(rng, table)
+    style = cast(Style, _pick(rng, table))
     recede = abs(rng.normal()) * (5 + 18 * max(0.0, macro.age - 0.42)) if male else abs(rng.normal()) * 2
     line = HairLine(
         float(2.5 * rng.normal()),
@@ -100,7 +124,9 @@ def sample_looks(seed: int, macro: Macro) -> Looks:
     shadow = 0.0
     if male:
         kind = _pick(rng, {"none": 0.50, "stubble": 0.22, "full": 0.15, "goatee": 0.07, "moustache": 0.06})
-        shadow = rng.uniform(0.1, 0.8) * 0.30 + (0.45 if kind == "stubble" else 0) + (0.8 if kind == "full" else 0)
+        shadow = (
+            rng.uniform(0.1, 0.8) * 0.30 + (0.45 if kind == "stubble" else 0) + (0.8 if kind == "full" else 0)
+        )
         shadow *= 0.6 if hair.max() > 0.1 else 1.0
     makeup = not male and rng.random() < 0.35
     lips = rng.uniform(0.35, 0.8) * (1 if male else 1.35) + (0.7 if makeup else 0)
@@ -111,23 +137,51 @@ def sample_looks(seed: int, macro: Macro) -> Looks:
     )
     brow_color = hair * (0.75 if hair.max() > 0.1 else 1.0)
     skin = Skin(
-        mel, hem, macro.age, float(rng.uniform(0.5, 1.3)), float(rng.uniform(0, 1)),
+        mel,
+        hem,
+        macro.age,
+        float(rng.uniform(0.5, 1.3)),
+        float(rng.uniform(0, 1)),
         float(rng.uniform(0.4, 1.0)) if mel < 0.6 and rng.random() < 0.25 else 0.0,
-        float(lips), float(rng.uniform(0, 0.35)), 0.35 if makeup else 0.0, float(african), moles,
-        _rgb(brow_color), scalp, float(rng.uniform(0.35, 0.75)), float(min(shadow, 1.2)), float(rng.uniform(0, 60)),
-    )  # fmt: skip
+        float(lips),
+        float(rng.uniform(0, 0.35)),
+        0.35 if makeup else 0.0,
+        float(african),
+        moles,
+        _rgb(brow_color),
+        scalp,
+        float(rng.uniform(0.35, 0.75)),
+        float(min(shadow, 1.2)),
+        float(rng.uniform(0, 60)),
+    )
     thick = rng.uniform(0.044, 0.068) if male else rng.uniform(0.028, 0.046)
     brow = BrowShape(
-        7.487 + 0.014 * float(rng.normal()), float(np.clip(rng.normal(0.02, 0.015), -0.02, 0.05)),
-        float(rng.uniform(0.02, 0.075)), float(rng.uniform(0.085, 0.125)), float(rng.uniform(0.40, 0.47)), float(thick),
-    )  # fmt: skip
+        7.487 + 0.014 * float(rng.normal()),
+        float(np.clip(rng.normal(0.02, 0.015), -0.02, 0.05)),
+        float(rng.uniform(0.02, 0.075)),
+        float(rng.uniform(0.085, 0.125)),
+        float(rng.uniform(0.40, 0.47)),
+        float(thick),
+    )
     lengths = {"full": rng.uniform(0.06, 0.4)}
     return Looks(
-        skin, style, line, _rgb(hair), grey, brow, int(rng.uniform(1800, 4200)), kind,  # type: ignore[arg-type]
-        float(lengths.get(kind, rng.uniform(0.05, 0.14))), iris, float(rng.uniform(0.41, 0.45)),
-        float(rng.uniform(0.75, 0.92)), float(rng.uniform(0.2, 0.8)), float(rng.uniform(0.35, 0.85)),
-        float(rng.uniform(0.6, 1.5)) * (0.7 if male else 1.0), int(rng.integers(2**31)),
-    )  # fmt: skip
+        skin,
+        style,
+        line,
+        _rgb(hair),
+        grey,
+        brow,
+        int(rng.uniform(1800, 4200)),
+        kind,  # type: ignore[arg-type]
+        float(lengths.get(kind, rng.uniform(0.05, 0.14))),
+        iris,
+        float(rng.uniform(0.41, 0.45)),
+        float(rng.uniform(0.75, 0.92)),
+        float(rng.uniform(0.2, 0.8)),
+        float(rng.uniform(0.35, 0.85)),
+        float(rng.uniform(0.6, 1.5)) * (0.7 if male else 1.0),
+        int(rng.integers(2**31)),
+    )
 
 
 def _rgb(v: Any) -> Color:
@@ -170,16 +224,28 @@ def sample_shot(seed: int, yaw: float = 0.22, glasses: float = 0.22, frontal: bo
         dark = rng.random() < 0.65
         color = (0.012, 0.012, 0.013) if dark else _rgb(rng.uniform(0.05, 0.4, 3))
         frames = Frames(
-            float(rng.uniform(0.27, 0.33)), float(rng.uniform(0.19, 0.27)), float(rng.uniform(2.2, 5)),
-            float(rng.uniform(0.018, 0.05)), color,
-        )  # fmt: skip
+            float(rng.uniform(0.27, 0.33)),
+            float(rng.uniform(0.19, 0.27)),
+            float(rng.uniform(2.2, 5)),
+            float(rng.uniform(0.018, 0.05)),
+            color,
+        )
     hue = rng.random(3) ** 1.6
     tone = rng.choice([0.03, 0.15, 0.4, 0.7], p=[0.3, 0.3, 0.2, 0.2])
     cloth = tone * (0.35 + 0.65 * hue) if rng.random() < 0.75 else np.full(3, tone)
     return Shot(
-        float(turn * np.clip(rng.normal(0, yaw), -0.9, 0.9)), float(turn * np.clip(rng.normal(0, 0.09), -0.26, 0.26)),
-        float(turn * rng.normal(0, 0.04)), (float(rng.normal(0, 0.10)), float(rng.normal(0, 0.05))),
-        float(rng.uniform(45, 85)), float(rng.uniform(0.62, 0.75)), sample_light(derive(seed, "shot", "light")), frames,
-        (_rgb(cloth), str(rng.choice(["crew", "v", "scoop"])), float(rng.choice([0.0, 0.0, rng.uniform(0.1, 0.5)]))),
+        float(turn * np.clip(rng.normal(0, yaw), -0.9, 0.9)),
+        float(turn * np.clip(rng.normal(0, 0.09), -0.26, 0.26)),
+        float(turn * rng.normal(0, 0.04)),
+        (float(rng.normal(0, 0.10)), float(rng.normal(0, 0.05))),
+        float(rng.uniform(45, 85)),
+        float(rng.uniform(0.62, 0.75)),
+        sample_light(derive(seed, "shot", "light")),
+        frames,
+        (
+            _rgb(cloth),
+            str(rng.choice(["crew", "v", "scoop"])),
+            float(rng.choice([0.0, 0.0, rng.uniform(0.1, 0.5)])),
+        ),
         int(rng.integers(2**31)),
-    )  # fmt: skip
+    )

@@ -1,4 +1,4 @@
-"""One periodic volume of smooth noise; everything painted on people is a function of canonical 3-D position."""
+"""One periodic volume of smooth noise: what is painted on people is a function of canonical position."""
 
 from __future__ import annotations
 

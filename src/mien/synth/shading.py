@@ -65,7 +65,7 @@ def _sky(light: Array, x: float, y: float, z: float) -> tuple[float, float, floa
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def gather(faces: Index, face: Index, bary: Array, values: Array) -> Array:
-    """Interpolates per-vertex values (V, C) at points: face (N,), bary (N, 2) of vertices 1 and 2 -> (N, C)."""
+    """Interpolates per-vertex values (V, C) at points: face (N,), bary (N, 2) -> (N, C)."""
     out = np.empty((len(face), values.shape[1]), np.float32)
     for n in range(len(face)):
         a, b, c = faces[face[n]]
@@ -142,7 +142,8 @@ def shade_skin(
     """Irradiance and specular radiance of skin.
 
     Args:
-        position, normal: (N, 3) dm, unit.
+        position: (N, 3) dm.
+        normal: (N, 3) unit.
         sky: (N, 3) irradiance of the sky.
         ambient: (N,) visibility of the sky, about 1 in the open.
         rough: (N,) GGX roughness of the main lobe.
@@ -275,9 +276,7 @@ def _shade_matt(
         nl = nx * light[1, 0] + ny * light[1, 1] + nz * light[1, 2]
         diffuse = max(0.0, (nl + wrap) / (1 + wrap))
         if diffuse > 0:
-            diffuse *= lit(
-                x + 0.03 * nx, y + 0.03 * ny, z + 0.03 * nz, mesh, hair, axes, centre, half, 0.04
-            )
+            diffuse *= lit(x + 0.03 * nx, y + 0.03 * ny, z + 0.03 * nz, mesh, hair, axes, centre, half, 0.04)
         for c in range(3):
             out[n, c] = albedo[n, c] * (sky[n, c] + light[1, 3 + c] * diffuse)
     return out
@@ -304,7 +303,8 @@ def shade_eyes(
         view: (N, 3) unit directions to the camera.
         sky: (N, 3) irradiance.
         ambient: (N,) visibility of the sky: the shadow of the lids.
-        gaze, up: (3,) unit.
+        gaze: (3,) unit.
+        up: (3,) unit, of the head.
         iris: (2, 3) inner and outer colour, linear RGB.
         radius: of the iris, radians.
         sclera: its brightness.
@@ -375,7 +375,11 @@ def _shade_eyes(
         nl = max(0.0, x * light[1, 0] + y * light[1, 1] + z * light[1, 2])
         key = 0.75 * (0.25 + 0.75 * nl)
         bend = 0.55 if rr < 1 else 0.0
-        cx, cy, cz = x + bend * (x - dot * gaze[0]), y + bend * (y - dot * gaze[1]), z + bend * (z - dot * gaze[2])
+        cx, cy, cz = (
+            x + bend * (x - dot * gaze[0]),
+            y + bend * (y - dot * gaze[1]),
+            z + bend * (z - dot * gaze[2]),
+        )
         length = np.sqrt(cx * cx + cy * cy + cz * cz)
         cx, cy, cz = cx / length, cy / length, cz / length
         nv = cx * view[n, 0] + cy * view[n, 1] + cz * view[n, 2]
@@ -402,8 +406,7 @@ def shade_strands(
     strand: Index,
     points: Array,
     first: Index,
-    tangent: Array,
-    normal: Array,
+    middle: Array,
     color: Array,
     layer: Array,
     shift: Array,
@@ -412,14 +415,19 @@ def shade_strands(
     light: Light,
     shadows: Shadows,
     table: Array,
-) -> Array:
-    """Radiance (N, 3) of strands: sky by layer, wrapped key light, two highlights along the strand (Kajiya-Kay).
+) -> tuple[Array, Array]:
+    """Radiance and outward normals (N, 3) of strands: sky by layer, wrapped key light, two highlights.
 
     Args:
         at: (N,) point index + fraction.
         strand: (N,) strand index.
-        points, first, color, layer, shift, kind: as `Strands`.
-        tangent, normal: (P, 3) of `strand_normals`.
+        points: as `Strands`.
+        first: as `Strands`.
+        color: as `Strands`.
+        layer: as `Strands`.
+        shift: as `Strands`.
+        kind: as `Strands`.
+        middle: (3,) of the head: strands face away from it.
         eye: (3,) camera.
         light: key.
         shadows: of the key.
@@ -430,8 +438,7 @@ def shade_strands(
         strand,
         points,
         first,
-        tangent,
-        normal,
+        np.asarray(middle, np.float32),
         color,
         layer,
         shift,
@@ -453,8 +460,7 @@ def _shade_strands(
     strand: Index,
     points: Array,
     first: Index,
-    tangent: Array,
-    normal: Array,
+    middle: Array,
     color: Array,
     layer: Array,
     shift: Array,
@@ -467,8 +473,8 @@ def _shade_strands(
     centre: Array,
     half: float,
     table: Array,
-) -> Array:
-    out = np.empty((len(at), 3), np.float32)
+) -> tuple[Array, Array]:
+    out, outward = np.empty((len(at), 3), np.float32), np.empty((len(at), 3), np.float32)
     lx, ly, lz = light[1, 0], light[1, 1], light[1, 2]
     for n in range(len(at)):
         s = strand[n]
@@ -477,8 +483,15 @@ def _shade_strands(
         x = points[p, 0] * (1 - t) + points[p + 1, 0] * t
         y = points[p, 1] * (1 - t) + points[p + 1, 1] * t
         z = points[p, 2] * (1 - t) + points[p + 1, 2] * t
-        tx, ty, tz = tangent[p]
-        nx, ny, nz = normal[p]
+        tx, ty, tz = points[p + 1] - points[p]
+        length = np.sqrt(tx * tx + ty * ty + tz * tz) + 1e-9
+        tx, ty, tz = tx / length, ty / length, tz / length
+        nx, ny, nz = x - middle[0], y - middle[1], z - middle[2]
+        dot = nx * tx + ny * ty + nz * tz
+        nx, ny, nz = nx - dot * tx, ny - dot * ty, nz - dot * tz
+        length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
+        nx, ny, nz = nx / length, ny / length, nz / length
+        outward[n, 0], outward[n, 1], outward[n, 2] = nx, ny, nz
         vx, vy, vz = eye[0] - x, eye[1] - y, eye[2] - z
         length = np.sqrt(vx * vx + vy * vy + vz * vz)
         vx, vy, vz = vx / length, vy / length, vz / length
@@ -507,4 +520,4 @@ def _shade_strands(
             k = color[s, c]
             own = k * (sky[c] * open_ + light[1, 3 + c] * diffuse)
             out[n, c] = own + light[1, 3 + c] * (white + tinted * k * np.sqrt(k) ** 0.5)
-    return out
+    return out, outward

@@ -84,8 +84,22 @@ def paint(skin: Skin, points: Array, masks: Array) -> Array:
     """
     s = skin
     numbers = np.array(
-        [s.melanin, s.haemoglobin, s.age, s.blotch, s.bags, s.freckles, s.lips, s.lips_dark, s.lid_makeup]
-        + [s.african, s.scalp, s.brow, s.beard, s.seed],
+        [
+            s.melanin,
+            s.haemoglobin,
+            s.age,
+            s.blotch,
+            s.bags,
+            s.freckles,
+            s.lips,
+            s.lips_dark,
+            s.lid_makeup,
+            s.african,
+            s.scalp,
+            s.brow,
+            s.beard,
+            s.seed,
+        ],
         np.float32,
     )
     moles = np.array(s.moles, np.float32).reshape(-1, 3)

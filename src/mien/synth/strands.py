@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # of floats
 Index = NDArray[np.int32]
 HAIR, BROWS, LASHES, BEARD, GLASSES = range(5)
 
@@ -137,23 +138,3 @@ def draw(
                         zbuf[i, j] = z
                         strand[i, j] = s
                         along[i, j] = p + t
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def strand_normals(points: Array, first: Index, centre: Array) -> tuple[Array, Array]:
-    """Unit tangents, and outward normals orthogonal to them, at each point. O(P)."""
-    tangent, normal = np.zeros_like(points), np.zeros_like(points)
-    for s in range(len(first) - 1):
-        a, b = first[s], first[s + 1]
-        for p in range(a, b):
-            lo, hi = max(a, p - 1), min(b - 1, p + 1)
-            tx, ty, tz = points[hi] - points[lo]
-            n = np.sqrt(tx * tx + ty * ty + tz * tz) + 1e-9
-            tx, ty, tz = tx / n, ty / n, tz / n
-            ox, oy, oz = points[p] - centre
-            dot = ox * tx + oy * ty + oz * tz
-            ox, oy, oz = ox - dot * tx, oy - dot * ty, oz - dot * tz
-            n = np.sqrt(ox * ox + oy * oy + oz * oz) + 1e-9
-            tangent[p, 0], tangent[p, 1], tangent[p, 2] = tx, ty, tz
-            normal[p, 0], normal[p, 1], normal[p, 2] = ox / n, oy / n, oz / n
-    return tangent, normal
