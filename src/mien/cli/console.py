@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +17,8 @@ from mien.core.config import suggest
 from mien.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from mien.engine.task import Clock
     from mien.engine.trainer import Watcher
 
@@ -157,12 +159,7 @@ def show_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
 @contextlib.contextmanager
 def progress(label: str) -> Iterator[Watcher]:
     """A progress bar on stderr for a training (none on processes other than the first)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    hidden = os.environ.get("RANK", "0") != "0"
-    bar = Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True)
+    bar = _bar()
     task = bar.add_task(label, total=None)
 
     def watch(clock: Clock, logs: dict[str, float]) -> None:
@@ -178,3 +175,29 @@ def progress(label: str) -> Iterator[Watcher]:
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+@contextlib.contextmanager
+def counter(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr for work that is counted: call it with (done, all)."""
+    bar = _bar()
+    task = bar.add_task(label, total=None)
+
+    def count(done: int, total: int) -> None:
+        bar.start()
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield count
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+def _bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    hidden = os.environ.get("RANK", "0") != "0"
+    return Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True)
