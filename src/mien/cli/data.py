@@ -68,6 +68,8 @@ class FacesOptions:
     """Strength of expressions, 0 to 1."""
     glasses: float = 0.22
     """How often a picture has glasses."""
+    aligned: bool = False
+    """Also 112 x 112 faces, aligned to the standard template."""
     workers: int = 0
     """Processes; 0: as many as there are cores."""
 
@@ -167,6 +169,7 @@ def _make(words: list[str]) -> int:
         options.yaw,
         options.expressions,
         options.glasses,
+        options.aligned,
     )
     output, began = Path(options.output), time.monotonic()
     with console.counter("faces") as count:

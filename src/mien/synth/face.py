@@ -104,6 +104,10 @@ class Picture:
         part: uint8: 0 background, 1 skin, 2 and 3 eyes, 4 teeth, 5 tongue, 6 shirt, 7.. strands by kind.
         canon: (S, S, 3) canonical position in dm (mesh only, else 0).
         focal: pixels; centre of the picture is the principal point.
+        camera: (3,) its position, metres; it looks along -z.
+        rotation: (3, 3) of the head about the neck.
+        landmarks: (68, 3): x, y in pixels (corner of the picture is 0, 0), depth in metres.
+        visible: (68,) whether nothing hides them.
     """
 
     rgb: NDArray[np.uint8]
@@ -113,6 +117,10 @@ class Picture:
     part: NDArray[np.uint8]
     canon: Array
     focal: float
+    camera: Array
+    rotation: Array
+    landmarks: Array
+    visible: NDArray[np.bool_]
 
 
 def _smooth(a: float, b: float, x: Array) -> Array:
@@ -499,7 +507,33 @@ def render(
         part[hit] = 7 + drawn.kind[own_strand]
         normal_map[hit] = outward
         canon_map[hit] = 0
-    return _finish(radiance, albedo, normal_map, canon_map, part, zbuf, shot, size, detail.supersample, focal)
+    marks = screen[head.landmarks]
+    marks = np.concatenate([marks[:, :2] / detail.supersample, marks[:, 2:] * 0.1], 1).astype(np.float32)
+    rgb, depth = _finish(radiance, part, zbuf, shot, size, detail.supersample)
+    o = detail.supersample // 2
+    pick = (slice(o, None, detail.supersample), slice(o, None, detail.supersample))
+    return Picture(
+        rgb,
+        depth,
+        normal_map[pick],
+        albedo[pick],
+        part[pick],
+        canon_map[pick],
+        focal / detail.supersample,
+        (camera * 0.1).astype(np.float32),
+        rot,
+        marks,
+        _unhidden(marks, depth),
+    )
+
+
+def _unhidden(marks: Array, depth: Array) -> NDArray[np.bool_]:
+    """Whether landmarks lie in the picture and at most 12 mm behind what is drawn there."""
+    j, i = (np.floor(marks[:, k]).astype(int) for k in (0, 1))
+    h, w = depth.shape
+    inside = (i >= 0) & (j >= 0) & (i < h) & (j < w)
+    front = depth[np.clip(i, 0, h - 1), np.clip(j, 0, w - 1)]
+    return np.asarray(inside & (marks[:, 2] < front + 0.012))
 
 
 def _gaze(shot: Shot, inward: float) -> Array:
@@ -648,39 +682,20 @@ def _mean(x: Array, k: int) -> Array:
 
 
 def _finish(
-    radiance: Array,
-    albedo: Array,
-    normal: Array,
-    canon: Array,
-    part: NDArray[np.uint8],
-    zbuf: Array,
-    shot: Shot,
-    size: int,
-    k: int,
-    focal: float,
-) -> Picture:
+    radiance: Array, part: NDArray[np.uint8], zbuf: Array, shot: Shot, size: int, k: int
+) -> tuple[NDArray[np.uint8], Array]:
+    """Tone, background, sensor: the picture, and its depth in metres (inf: background)."""
     toned = tone(radiance)
     cover = (part > 0).astype(np.float32)
     mask = _mean(cover, k)[..., None]
     front = _mean(toned * cover[..., None], k)
-    image = front + (1 - mask) * tone(_background(shot, size))
-    image = srgb(image)
-    blur = 0.45
-    image = np.stack([gaussian_filter(image[..., c], blur) for c in range(3)], -1)
+    image = srgb(front + (1 - mask) * tone(_background(shot, size)))
+    image = np.stack([gaussian_filter(image[..., c], 0.45) for c in range(3)], -1)
     rng = np.random.default_rng(derive(shot.seed, "sensor"))
     image = image + rng.normal(0, 0.008, image.shape)
-    o = k // 2
-    pick = (slice(o, None, k), slice(o, None, k))
+    pick = (slice(k // 2, None, k), slice(k // 2, None, k))
     depth = np.where(part[pick] > 0, -0.1 / np.minimum(zbuf[pick], -1e-9), np.inf).astype(np.float32)
-    return Picture(
-        (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8),
-        depth,
-        normal[pick],
-        albedo[pick],
-        part[pick],
-        canon[pick],
-        focal / k,
-    )
+    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8), depth
 
 
 def contact_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:

@@ -50,6 +50,7 @@ class HeadMesh:
         lashes: four points of each lash, root to tip, bound to the cards of the lashes: (strands x 4).
         upper: (strands,) whether a lash belongs to an upper lid.
         front: for each pixel of the frontal look-up the face seen, -1 for none.
+        landmarks: (68,) vertex of each facial landmark.
     """
 
     own: Index
@@ -62,6 +63,7 @@ class HeadMesh:
     lashes: Bound
     upper: NDArray[np.bool_]
     front: Index
+    landmarks: Index
 
     def below(self, xy: Array) -> tuple[Bound, NDArray[np.bool_]]:
         """Points of the front of the canonical face at (x, y) (N, 2), and which of them exist."""
@@ -92,6 +94,7 @@ def build_head(
     masks: Array,
     ear_moves: Array,
     lash_cards: Sequence[tuple[Index, Array, bool]],
+    landmarks: Sequence[int],
 ) -> HeadMesh:
     """Cuts the head out of the base mesh.
 
@@ -105,6 +108,7 @@ def build_head(
         masks: (V, 4).
         ear_moves: (V,) how far each vertex moves when the ears grow: no hair on ears.
         lash_cards: faces (T, 3), UV corners (T, 3, 2), upper or not, of each card.
+        landmarks: vertex of each of the 68.
     """
     cards = [_card(f, uv, 46 if upper else 32) for f, uv, upper in lash_cards]
     lashes = Bound(np.concatenate([c.corners for c in cards]), np.concatenate([c.weights for c in cards]))
@@ -135,6 +139,7 @@ def build_head(
         Bound(new(lashes.corners), lashes.weights),
         upper,
         _front(canon, new(skin)),
+        new(np.asarray(landmarks)),
     )
 
 

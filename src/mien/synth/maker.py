@@ -1,7 +1,7 @@
 """Made sets of faces with exact ground truth: a folder for each identity, resumable, worker-independent.
 
 Layout of a set: ``set.json`` (settings), ``sheet.png``, ``card.md``, and for each identity ``faces/NNNNNN/``
-with ``KK.png``, ``truth.npz`` and ``labels.json``.
+with ``KK.png``, ``KK.112.png`` if aligned, ``truth.npz`` and ``labels.json``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from PIL import Image
 from mien.core import io
 from mien.core.errors import ConfigError, DataError
 from mien.core.seeds import derive
+from mien.render.alignment import align_face, five_of_68
 from mien.synth.face import Picture, contact_sheet, detail_for
 from mien.synth.looks import Shot, sample_shot
 from mien.synth.portrait import make_face, photograph, sample_actions
@@ -40,6 +41,7 @@ class FaceSet:
         yaw: standard deviation of the head's turn, radians.
         expressions: 0 neutral .. 1.
         glasses: how often a picture has glasses.
+        aligned: also 112 x 112 faces at the standard template.
     """
 
     identities: int = 16
@@ -49,6 +51,7 @@ class FaceSet:
     yaw: float = 0.22
     expressions: float = 1.0
     glasses: float = 0.22
+    aligned: bool = False
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -130,6 +133,9 @@ def _make_one(settings: FaceSet, output: Path, number: int) -> None:
     with io.new_folder(_folder(output, number)) as folder:
         for k, picture in enumerate(pictures):
             Image.fromarray(picture.rgb).save(folder / f"{k:02d}.png")
+            if settings.aligned:
+                crop = align_face(picture.rgb, five_of_68(picture.landmarks)[:, :2] - 0.5)
+                Image.fromarray(crop).save(folder / f"{k:02d}.112.png")
         np.savez_compressed(folder / "truth.npz", **_truth(pictures))
         io.write_json(folder / "labels.json", labels)
 
@@ -138,7 +144,7 @@ def _truth(pictures: list[Picture]) -> dict[str, Any]:
     """Stacks (K, S, S, ..).
 
     depth m float16 (inf background), normal int8 / 127, albedo uint8 / 255 linear, part uint8, canonical
-    position dm float16.
+    position dm float16, landmarks (K, 68, 3) x, y pixels and depth m, visible (K, 68).
     """
     return {
         "depth": np.stack([p.depth for p in pictures]).astype(np.float16),
@@ -146,6 +152,8 @@ def _truth(pictures: list[Picture]) -> dict[str, Any]:
         "albedo": np.round(np.clip(np.stack([p.albedo for p in pictures]), 0, 1) * 255).astype(np.uint8),
         "part": np.stack([p.part for p in pictures]),
         "canon": np.stack([p.canon for p in pictures]).astype(np.float16),
+        "landmarks": np.stack([p.landmarks for p in pictures]).astype(np.float32),
+        "visible": np.stack([p.visible for p in pictures]),
     }
 
 
@@ -158,6 +166,9 @@ def _label(number: int, k: int, shot: Shot, actions: dict[str, float], picture: 
         "roll": shot.roll,
         "gaze": list(shot.gaze),
         "focal_px": picture.focal,
+        "camera_m": picture.camera.tolist(),
+        "rotation": picture.rotation.tolist(),
+        "landmarks5": five_of_68(picture.landmarks)[:, :2].tolist(),
         "light": {"kind": shot.light.kind, "key": list(shot.light.key), "color": list(shot.light.color)},
         "glasses": shot.frames is not None,
         "actions": actions,

@@ -12,6 +12,7 @@ from mien.synth.body import people
 from mien.synth.face import Detail, Person, Picture, detail_for, make_person, render
 from mien.synth.head import HeadMesh, build_head
 from mien.synth.identity import sample_identity
+from mien.synth.landmarks import LANDMARKS
 from mien.synth.looks import Shot, sample_looks, sample_shot
 
 _REST = {"eyeWideLeft": 0.25, "eyeWideRight": 0.25}  # the base mesh looks sleepy
@@ -41,6 +42,7 @@ def head_mesh() -> HeadMesh:
         masks,
         moves,
         cards,
+        LANDMARKS,
     )
 
 
