@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mien.core.config import suggest
 from mien.core.errors import ConfigError
+from mien.synth.skinning import blend, carry, chain, moved
 
 Array = NDArray[Any]  # of floats
 Index = NDArray[np.int32]
@@ -155,40 +156,18 @@ class People:
         rest = base.expand(batch, -1, -1).clone()
         for name, weight in every:
             own, delta = self.target(name)
-            moved = weight[:, None, None] * torch.as_tensor(delta, dtype=like.dtype, device=like.device)
-            rest = rest.index_add(1, torch.as_tensor(own, device=like.device), moved)
+            step = weight[:, None, None] * torch.as_tensor(delta, dtype=like.dtype, device=like.device)
+            rest = rest.index_add(1, torch.as_tensor(own, device=like.device), step)
         rest = rest * METRES
         index = torch.as_tensor(self._joint_index, device=like.device)
         counts = np.diff(self._joint_first)
         owner = torch.as_tensor(np.repeat(np.arange(len(counts)), counts), device=like.device)
         heads = rest.new_zeros(batch, len(counts), 3).index_add(1, owner, rest[:, index])
         heads = heads / torch.as_tensor(counts, dtype=like.dtype, device=like.device)[:, None]
-        transforms = self._transforms(heads, pose)
-        if translation is not None:
-            transforms = transforms.clone()
-            transforms[..., :3, 3] = transforms[..., :3, 3] + translation[:, None]
+        transforms = moved(chain(heads, pose, self.parents), translation)
         bone = torch.as_tensor(self.skin_bone, device=like.device).long()
         weight = torch.as_tensor(self.skin_weight, dtype=like.dtype, device=like.device)
-        blended = rest.new_zeros(batch, len(base), 3, 4)
-        for k in range(bone.shape[1]):
-            blended = blended + weight[:, k, None, None] * transforms[:, bone[:, k], :3]
-        posed = (blended[..., :3] @ rest[..., None])[..., 0] + blended[..., 3]
-        joints = (transforms[..., :3, :3] @ heads[..., None])[..., 0] + transforms[..., :3, 3]
-        return BodyOutput(rest, posed, joints, transforms)
-
-    def _transforms(self, heads: Tensor, pose: Tensor | None) -> Tensor:
-        batch, count = heads.shape[:2]
-        eye = torch.eye(4, dtype=heads.dtype, device=heads.device)
-        if pose is None:
-            return eye.expand(batch, count, 4, 4)
-        if pose.shape != (batch, count, 3, 3):
-            raise ConfigError(f"pose is {tuple(pose.shape)}, not ({batch}, {count}, 3, 3)")
-        offset = heads - (pose @ heads[..., None])[..., 0]
-        local = torch.cat([torch.cat([pose, offset[..., None]], -1), eye[3].expand(batch, count, 1, 4)], -2)
-        out: list[Tensor] = []
-        for j, parent in enumerate(self.parents):
-            out.append(local[:, j] if parent < 0 else out[parent] @ local[:, j])
-        return torch.stack(out, 1)
+        return BodyOutput(rest, blend(rest, transforms, bone, weight), carry(heads, transforms), transforms)
 
 
 @lru_cache(1)

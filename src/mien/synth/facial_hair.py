@@ -108,13 +108,14 @@ def brows(head: HeadMesh, shape: BrowShape, color: Array, count: int, rng: np.ra
 def beard_weight(points: Array, kind: str) -> Array:
     """Where a beard grows at canonical points: full, goatee, moustache (and shadow = full)."""
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
-    below = step(0.05, -0.05, y - (6.93 + 0.38 * (x - 0.15))) * step(0.25, 0.5, z) * step(5.75, 6.05, y)
+    below = step(0.05, -0.05, y - (6.93 + 0.38 * (x - 0.15))) * step(0.25, 0.5, z)
+    below = below * step(0.5, 0.85, z + 2 * (y - 6.15))  # not on the neck
     nose = step(6.88, 6.82, y) + step(0.24, 0.34, x)
     full = below * np.clip(nose, 0, 1)
     lip = (x / 0.29) ** 4 + (np.abs(y - 6.665) / 0.10) ** 4
     free = step(0.8, 1.3, lip)
     moustache = step(0.34, 0.26, x) * step(6.66, 6.70, y) * step(6.87, 6.83, y)
-    goatee = step(0.34, 0.26, x) * step(6.64, 6.58, y) * below
+    goatee = step(0.34, 0.26, x) * step(6.64, 6.58, y) * below * step(0.8, 1.0, z)
     if kind == "moustache":
         return (moustache * free * (z > 0.9)).astype(np.float32)
     if kind == "goatee":
@@ -143,7 +144,7 @@ def beard(
     path = reach[:, None, None] * (d * t + np.array([0.0, -0.35, -0.12]) * t * t)
     path[..., 2] = np.maximum(path[..., 2], 0.006)
     tone = color * np.exp(rng.normal(0, 0.2, (n, 1)))
-    white = (rng.random((n, 1)) < grey) * 0.55
+    white = np.clip(grey + (grey > 0) * 0.12 * rng.standard_normal((n, 1)), 0, 1) * 0.6
     tone = tone + white * (np.array([0.62, 0.61, 0.59]) - tone)
     roots = Bound(bound.corners[keep], bound.weights[keep])
     return BoundHair(roots, path.astype(np.float32), tone.astype(np.float32), BEARD, 0.010)

@@ -518,7 +518,7 @@ def _children(
         points = points + grow_in * (np.cos(angle) * x + np.sin(angle) * y)
     tone = np.exp(rng.normal(0, 0.22, (count, 1, 1)) + rng.normal(0, 0.10, (count, each, 1)))
     hue = color[None, None, :] * tone
-    white = np.clip(grey + (grey > 0) * 0.14 * rng.standard_normal((count, 1, 1)), 0, 1) * rng.uniform(
+    white = np.clip(grey + (grey > 0) * 0.07 * rng.standard_normal((count, 1, 1)), 0, 1) * rng.uniform(
         0.6, 0.8
     )
     hue = hue + white * (WHITE - hue)

@@ -157,8 +157,8 @@ def sample_looks(seed: int, macro: Macro) -> Looks:
     thick = rng.uniform(0.044, 0.068) if male else rng.uniform(0.028, 0.046)
     brow = BrowShape(
         7.487 + 0.014 * float(rng.normal()),
-        float(np.clip(rng.normal(0.02, 0.015), -0.02, 0.05)),
-        float(rng.uniform(0.02, 0.075)),
+        float(np.clip(rng.normal(0.0, 0.018), -0.03, 0.04)),
+        float(rng.uniform(0.015, 0.06)),
         float(rng.uniform(0.085, 0.125)),
         float(rng.uniform(0.40, 0.47)),
         float(thick),
