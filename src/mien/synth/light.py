@@ -225,6 +225,8 @@ def transfer(
     strands: Strands | None,
     directions: Array | None = None,
     side: int = 112,
+    centre: Array = _CENTRE,
+    half: float = _HALF,
 ) -> Array:
     """What each vertex sees of the sky: irradiance = T @ sky / pi-free units, ambient visibility = row sums.
 
@@ -235,6 +237,8 @@ def transfer(
         strands: hair, translucent.
         directions: (K, 3), default `fibonacci`.
         side: pixels of the maps.
+        centre: (3,) of the maps.
+        half: half their width, dm.
 
     Returns:
         (V, K), weights 4 cos visibility / K: a row sums to 1 in the open. O(K (T + P + V)).
@@ -244,10 +248,10 @@ def transfer(
     for k, d in enumerate(directions):
         axes = frame_of(d)
         mesh, hair = np.full((2, side, side), -1e9, np.float32)
-        depth_map(points, faces, axes, _CENTRE, _HALF, mesh)
+        depth_map(points, faces, axes, centre, half, mesh)
         if strands is not None:
-            splat_map(strands.points, axes, _CENTRE, _HALF, 5, hair)
-        _visible(points, normals, d, axes, _CENTRE, _HALF, mesh, hair, 4 / len(directions), out[k])
+            splat_map(strands.points, axes, centre, half, 5, hair)
+        _visible(points, normals, d, axes, centre, half, mesh, hair, 4 / len(directions), out[k])
     return np.ascontiguousarray(out.T)
 
 
