@@ -71,10 +71,10 @@ def raster_numpy(
     As `rasterize`, but in pixels and in place. O(T + pixels of the bounding boxes) time, no memory.
 
     Args:
-        screen: (V, 3) float32: pixel x, pixel y (down; centres at + 0.5), z, smaller is nearer (-1 / depth for
-            a perspective view). A triangle with a vertex that is not finite is left out.
+        screen: (V, 3) float32: pixel x, pixel y (down; centres at + 0.5), z, smaller is nearer (-1 / depth
+            for a perspective view). A triangle with a vertex that is not finite is left out.
         faces: (T, 3) int32.
-        zbuf: (H, W) float32, C order; inf (or a large z) where nothing is; written where a triangle is nearer.
+        zbuf: (H, W) float32, C order; inf (or a large z) where nothing is; written where one is nearer.
         ids: (H, W) int32, C order; written with base + triangle index.
         base: added to the triangle index.
 
@@ -85,7 +85,7 @@ def raster_numpy(
         raise ConfigError(f"expected screen (V, 3) and faces (T, 3), got {screen.shape} and {faces.shape}")
     if zbuf.ndim != 2 or zbuf.shape != ids.shape:
         raise ConfigError(f"zbuf and ids must be (H, W), got {zbuf.shape} and {ids.shape}")
-    if (screen.dtype, faces.dtype, zbuf.dtype, ids.dtype) != (np.float32, np.int32, np.float32, np.int32):
+    if [str(a.dtype) for a in (screen, zbuf, faces, ids)] != ["float32"] * 2 + ["int32"] * 2:
         raise ConfigError("screen and zbuf must be float32, faces and ids int32")
     if not (zbuf.flags.c_contiguous and ids.flags.c_contiguous):
         raise ConfigError("zbuf and ids must be contiguous: they are written in place")

@@ -46,10 +46,10 @@ def rasterize(
 ) -> Raster:
     """Nearest triangle of every pixel. Not differentiable: give its ``face_id`` to `interpolate`.
 
-    A pixel belongs to a triangle if its centre lies in it or on its edge, E_k = cross(v_i - p, v_j - p) all of
-    one sign; of equal depths the lower triangle index wins. Left out: triangles without area, and those with a
-    vertex that is not finite (`Camera.project` gives z = inf behind the near plane, so they vanish whole).
-    Surfaces that coincide should be set 2 mm apart.
+    A pixel belongs to a triangle if its centre lies in it or on its edge, E_k = cross(v_i - p, v_j - p) all
+    of one sign; of equal depths the lower triangle index wins. Left out: triangles without area, and those
+    with a vertex that is not finite (`Camera.project` gives z = inf behind the near plane, so they vanish
+    whole). Surfaces that coincide should be set 2 mm apart.
 
     Both backends give the same bits. O(B (T + pixels of the bounding boxes)) time, O(B H W) memory; the twin
     needs O(T) and a block of fragments more.

@@ -57,9 +57,9 @@ def draw(screen: Tensor, faces: Tensor, zbuf: Tensor, ids: Tensor, base: int, cu
         e0, e1, e2 = edges(x[t], y[t], j.to(x.dtype) + 0.5, i.to(x.dtype) + 0.5)
         sum_ = e0 + e1 + e2
         front = area[t] < 0
-        inside = torch.where(
-            front, (e0 <= 0) & (e1 <= 0) & (e2 <= 0), (e0 >= 0) & (e1 >= 0) & (e2 >= 0)
-        ) & (sum_ != 0)
+        inside = torch.where(front, (e0 <= 0) & (e1 <= 0) & (e2 <= 0), (e0 >= 0) & (e1 >= 0) & (e2 >= 0)) & (
+            sum_ != 0
+        )
         t, pixel = t[inside], (i * cols + j)[inside]
         z0, z1, z2 = z[t].unbind(-1)
         sum_ = sum_[inside]
