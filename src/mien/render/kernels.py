@@ -27,6 +27,27 @@ def to_screen(points: Array, rows: int, cols: int, sign: float, out: Array) -> N
         out[v, 2] = points[v, 2] * s
 
 
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def _span(v0: float, v1: float, v2: float, last: float) -> tuple[float, float]:
+    """First and last pixel with its centre between the least and the greatest value."""
+    low = np.ceil(min(v0, min(v1, v2)) - HALF)
+    high = np.floor(max(v0, max(v1, v2)) - HALF)
+    return max(ZERO, low), min(last, high)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _with_pixels(screen: Array, faces: Index, last_row: float, last_col: float, out: Index) -> int:
+    """Lists the triangles whose bounding box holds a pixel centre. No branch: most small ones hold none."""
+    count = 0
+    for t in range(len(faces)):
+        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+        top, bottom = _span(screen[a, 1], screen[b, 1], screen[c, 1], last_row)
+        left, right = _span(screen[a, 0], screen[b, 0], screen[c, 0], last_col)
+        out[count] = t
+        count += np.int64((top <= bottom) & (left <= right))
+    return count
+
+
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def draw(screen: Array, faces: Index, zbuf: Array, ids: Index, base: int, cull: int) -> None:
     """Draws triangles into a z-buffer. O(T + pixels of the bounding boxes).
@@ -41,18 +62,15 @@ def draw(screen: Array, faces: Index, zbuf: Array, ids: Index, base: int, cull: 
     """
     rows, cols = zbuf.shape
     last_row, last_col = np.float32(rows - 1), np.float32(cols - 1)
-    for t in range(len(faces)):
+    listed = np.empty(len(faces), np.int32)
+    count = _with_pixels(screen, faces, last_row, last_col, listed)
+    for n in range(count):
+        t = listed[n]
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
-        y0, y1, y2 = screen[a, 1], screen[b, 1], screen[c, 1]
-        top = max(ZERO, np.ceil(min(y0, min(y1, y2)) - HALF))
-        bottom = min(last_row, np.floor(max(y0, max(y1, y2)) - HALF))
-        if not top <= bottom:
-            continue
         x0, x1, x2 = screen[a, 0], screen[b, 0], screen[c, 0]
-        left = max(ZERO, np.ceil(min(x0, min(x1, x2)) - HALF))
-        right = min(last_col, np.floor(max(x0, max(x1, x2)) - HALF))
-        if not left <= right:
-            continue
+        y0, y1, y2 = screen[a, 1], screen[b, 1], screen[c, 1]
+        top, bottom = _span(y0, y1, y2, last_row)
+        left, right = _span(x0, x1, x2, last_col)
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if not ZERO < abs(area) < np.inf:
             continue
@@ -62,24 +80,25 @@ def draw(screen: Array, faces: Index, zbuf: Array, ids: Index, base: int, cull: 
         z0, z1, z2 = screen[a, 2], screen[b, 2], screen[c, 2]
         if not (abs(z0) < np.inf and abs(z1) < np.inf and abs(z2) < np.inf):
             continue
+        nearest = min(z0, min(z1, z2))
         for i in range(int(top), int(bottom) + 1):
             py = np.float32(i) + HALF
             v0, v1, v2 = y0 - py, y1 - py, y2 - py
             for j in range(int(left), int(right) + 1):
+                if not nearest < zbuf[i, j]:
+                    continue
                 px = np.float32(j) + HALF
                 u0, u1, u2 = x0 - px, x1 - px, x2 - px
                 e0 = u1 * v2 - u2 * v1
                 e1 = u2 * v0 - u0 * v2
                 e2 = u0 * v1 - u1 * v0
+                total = e0 + e1 + e2
                 if front:
-                    inside = e0 <= ZERO and e1 <= ZERO and e2 <= ZERO
+                    inside = (e0 <= ZERO) & (e1 <= ZERO) & (e2 <= ZERO) & (total < ZERO)
                 else:
-                    inside = e0 >= ZERO and e1 >= ZERO and e2 >= ZERO
+                    inside = (e0 >= ZERO) & (e1 >= ZERO) & (e2 >= ZERO) & (total > ZERO)
                 if inside:
-                    total = e0 + e1 + e2
-                    if total == ZERO:
-                        continue
-                    z = z0 + e1 / total * (z1 - z0) + e2 / total * (z2 - z0)
+                    z = max(nearest, z0 + e1 / total * (z1 - z0) + e2 / total * (z2 - z0))
                     if z < zbuf[i, j]:
                         zbuf[i, j] = z
                         ids[i, j] = base + t

@@ -95,7 +95,7 @@ def save_mesh(path: str | Path, vertices: Any, faces: Any, *, colors: Any = None
         value = mesh.colors if kind == "glb" else _srgb(mesh.colors)
         shown = np.concatenate([np.rint(255 * value), np.full((len(value), 1), 255)], 1).astype(np.uint8)
     made = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=shown, process=False)
-    data = made.export(file_type=kind)
+    data: Any = made.export(file_type=kind)
     with new_file(path) as part:
         part.write_bytes(data.encode() if isinstance(data, str) else data)
     return path
@@ -126,7 +126,7 @@ def load_mesh(path: str | Path) -> Mesh:
         raise DataError(f"{path}: cannot read ({error.strerror or error}); check the path") from None
     options: dict[str, Any] = {"maintain_order": True} if kind == "obj" else {}
     try:
-        made = trimesh.load_mesh(
+        made: Any = trimesh.load_mesh(
             io.BytesIO(data), file_type=kind, process=False, skip_materials=True, **options
         )
         colors = made.visual.vertex_colors if made.visual.kind == "vertex" else None

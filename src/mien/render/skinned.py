@@ -133,9 +133,9 @@ def save_skinned_glb(
 ) -> Path:
     """Writes a mesh with skeleton, skin and, if given, colours, texture and animations.
 
-    A viewer shows v' = sum_j w_j G_j B_j v, G_j the joints' world transforms and B_j = translation by minus the
-    head of joint j, with the 4 strongest weights of each vertex renormalised. Joints have the axes of the
-    world at rest.
+    A viewer shows v' = sum_j w_j G_j B_j v, G_j the joints' world transforms and B_j the translation by minus
+    the head of joint j, with the 4 strongest weights of each vertex renormalised. Joints have the axes of
+    the world at rest.
 
     Args:
         path: ends in .glb.
@@ -221,7 +221,8 @@ def _animation(blob: _Blob, name: str, motion: Animation, joints: int) -> Any:
     times, turns = to_numpy(motion.times).astype(np.float32), to_numpy(motion.rotations)
     if times.ndim != 1 or not len(times) or turns.shape != (len(times), joints, 3, 3):
         raise ConfigError(
-            f"animation {name!r}: times (K,) and rotations (K, {joints}, 3, 3), got {times.shape}, {turns.shape}"
+            f"animation {name!r}: times (K,) and rotations (K, {joints}, 3, 3), got {times.shape} and "
+            f"{turns.shape}"
         )
     if not (times[0] >= 0 and (np.diff(times) > 0).all()):
         raise ConfigError(f"animation {name!r}: times must be 0 or later and increase")

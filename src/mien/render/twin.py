@@ -64,6 +64,7 @@ def draw(screen: Tensor, faces: Tensor, zbuf: Tensor, ids: Tensor, base: int, cu
         z0, z1, z2 = z[t].unbind(-1)
         sum_ = sum_[inside]
         depth = z0 + e1[inside] / sum_ * (z1 - z0) + e2[inside] / sum_ * (z2 - z0)
+        depth = torch.maximum(depth, torch.minimum(z0, torch.minimum(z1, z2)))
         nearer = depth < near[pixel]
         _keep(near, owner, pixel[nearer], depth[nearer], t[nearer], base)
 
