@@ -61,7 +61,7 @@ def frames(count: int = 12) -> tuple[list[Frame], NDArray[np.int32]]:
         x, y, z = rest.T
         moved = np.stack([c * x + s * z, y + 0.01 * np.cos(phase), c * z - s * x], 1).astype(np.float32)
         normals = vertex_normals(moved, faces)
-        made.append(Frame(np.ascontiguousarray(moved * np.float32([1, 1, -1])), normals))
+        made.append(Frame(np.ascontiguousarray(moved * np.array([1, 1, -1], np.float32)), normals))
     return made, faces
 
 
@@ -83,7 +83,7 @@ def _rays(size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     at = (np.arange(size) + 0.5) / size * 2 - 1
     x, y = np.meshgrid(at, -at)
     origins = np.stack([x.ravel(), y.ravel(), np.full(size * size, -2.0)], 1).astype(np.float32)
-    return origins, np.tile(np.float32([0, 0, 1]), (size * size, 1))
+    return origins, np.tile(np.array([0, 0, 1], np.float32), (size * size, 1))
 
 
 def _filled(
@@ -159,7 +159,8 @@ def _moderngl(faces: NDArray[np.int32], size: int) -> Draw:
     """
     import moderngl
 
-    context = moderngl.create_context(standalone=True, backend="egl", require=330)
+    options: dict[str, Any] = {"standalone": True, "backend": "egl", "require": 330}
+    context = moderngl.create_context(**options)
     program = context.program(vertex_shader=_VERTEX, fragment_shader=_FRAGMENT)
     vertices = context.buffer(reserve=len(faces) * 72, dynamic=True)
     array = context.vertex_array(program, [(vertices, "3f 3f", "point", "normal")])

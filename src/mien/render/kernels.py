@@ -7,6 +7,8 @@ its two ends: neighbours never leave a gap along a shared edge.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ def to_screen(points: Array, rows: int, cols: int, sign: float, out: Array) -> N
 
 
 @njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _span(v0: float, v1: float, v2: float, last: float) -> tuple[float, float]:
+def _span(v0: Any, v1: Any, v2: Any, last: Any) -> tuple[Any, Any]:
     """First and last pixel with its centre between the least and the greatest value."""
     low = np.ceil(min(v0, min(v1, v2)) - HALF)
     high = np.floor(max(v0, max(v1, v2)) - HALF)
@@ -36,7 +38,7 @@ def _span(v0: float, v1: float, v2: float, last: float) -> tuple[float, float]:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _with_pixels(screen: Array, faces: Index, last_row: float, last_col: float, out: Index) -> int:
+def _with_pixels(screen: Array, faces: Index, last_row: Any, last_col: Any, out: Index) -> int:
     """Lists the triangles whose bounding box holds a pixel centre. No branch: most small ones hold none."""
     count = 0
     for t in range(len(faces)):
@@ -44,7 +46,7 @@ def _with_pixels(screen: Array, faces: Index, last_row: float, last_col: float, 
         top, bottom = _span(screen[a, 1], screen[b, 1], screen[c, 1], last_row)
         left, right = _span(screen[a, 0], screen[b, 0], screen[c, 0], last_col)
         out[count] = t
-        count += np.int64((top <= bottom) & (left <= right))
+        count += int((top <= bottom) & (left <= right))
     return count
 
 
