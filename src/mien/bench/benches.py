@@ -11,10 +11,10 @@ from mien.core.errors import ConfigError
 BENCHES = {
     "engine": ("mien.bench.engine_step", "step and waiting for data"),
     "ncl": ("mien.bench.ncl_loss", "NCL++ loss over cross-entropy"),
+    "render": ("mien.bench.render_speed", "a moving body drawn, beside other renderers"),
     "sagm": ("mien.bench.sagm_step", "SAM, GSAM and SAGM steps over a plain one"),
 }
 LATER = {
-    "render": "synthetic people",
     "people": "synthetic people",
     "gkd": "gkd",
     "partial_fc": "gkd",
