@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.synth.body import people
-from mien.synth.face import _raster
+from mien.synth.raster import raster
 
 Array = NDArray[Any]
 SIDE, HALF, Y0 = 1024, 1.25, 7.1
@@ -30,7 +30,7 @@ def frontal(vertices: Array, faces: Array) -> tuple[Array, Array]:
         [(vertices[:, 0] + HALF) * k, (Y0 + HALF - vertices[:, 1]) * k, far - vertices[:, 2]], 1
     ).astype(np.float32)
     zbuf, ids = np.zeros((SIDE, SIDE), np.float32), np.full((SIDE, SIDE), -1, np.int32)
-    _raster(np.ascontiguousarray(screen), faces, zbuf, ids, 0)
+    raster(np.ascontiguousarray(screen), faces, zbuf, ids, 0)
     return ids, np.where(ids >= 0, far + 1 / np.minimum(zbuf, -1e-9), -9.0)
 
 

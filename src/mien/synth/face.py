@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from mien.core.seeds import derive
 from mien.synth import facial_hair, hair, shading, skin
 from mien.synth.head import EYE_L, EYE_R, SKIN, TEETH, TONGUE, HeadMesh
-from mien.synth.light import Shadows, fibonacci, shadow_maps, transfer
+from mien.synth.light import Light, Shadows, fibonacci, shadow_maps, transfer
 from mien.synth.looks import Looks, Shot
 from mien.synth.noise import fbm_at, volume
+from mien.synth.raster import raster, weights
 from mien.synth.strands import BEARD, BROWS, Strands, draw, join
 
 Array = NDArray[Any]  # of floats
@@ -225,54 +225,6 @@ def rotation(yaw: float, pitch: float, roll: float) -> Array:
     return (y @ x @ z).astype(np.float32)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _raster(screen: Array, faces: Index, zbuf: Array, ids: Index, base: int) -> None:
-    rows, cols = zbuf.shape
-    for t in range(len(faces)):
-        a, b, c = faces[t]
-        x0, y0, d0 = screen[a]
-        x1, y1, d1 = screen[b]
-        x2, y2, d2 = screen[c]
-        if d0 <= 0.1 or d1 <= 0.1 or d2 <= 0.1:
-            continue
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if area == 0:
-            continue
-        i0 = max(0, int(np.ceil(min(y0, y1, y2) - 0.5)))
-        i1 = min(rows - 1, int(np.floor(max(y0, y1, y2) - 0.5)))
-        j0 = max(0, int(np.ceil(min(x0, x1, x2) - 0.5)))
-        j1 = min(cols - 1, int(np.floor(max(x0, x1, x2) - 0.5)))
-        for i in range(i0, i1 + 1):
-            for j in range(j0, j1 + 1):
-                px, py = j + 0.5, i + 0.5
-                w1 = ((px - x0) * (y2 - y0) - (x2 - x0) * (py - y0)) / area
-                w2 = ((x1 - x0) * (py - y0) - (px - x0) * (y1 - y0)) / area
-                if w1 >= 0 and w2 >= 0 and w1 + w2 <= 1:
-                    z = -((1 - w1 - w2) / d0 + w1 / d1 + w2 / d2)
-                    if z < zbuf[i, j]:
-                        zbuf[i, j] = z
-                        ids[i, j] = base + t
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _weights(screen: Array, faces: Index, rows: Index, cols: Index, face: Index) -> Array:
-    """Perspective-correct weights of vertices 1 and 2 at pixel centres (N, 2)."""
-    out = np.empty((len(rows), 2), np.float32)
-    for n in range(len(rows)):
-        a, b, c = faces[face[n]]
-        x0, y0, d0 = screen[a]
-        x1, y1, d1 = screen[b]
-        x2, y2, d2 = screen[c]
-        px, py = cols[n] + 0.5, rows[n] + 0.5
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        w1 = ((px - x0) * (y2 - y0) - (x2 - x0) * (py - y0)) / area
-        w2 = ((x1 - x0) * (py - y0) - (px - x0) * (y1 - y0)) / area
-        u0, u1, u2 = (1 - w1 - w2) / d0, w1 / d1, w2 / d2
-        s = u0 + u1 + u2
-        out[n, 0], out[n, 1] = u1 / s, u2 / s
-    return out
-
-
 def _collar(canon: Array, kind: str) -> NDArray[np.bool_]:
     """Whether cloth covers canonical points: crew, V or scoop in front, one line at the back."""
     x, y, z = np.abs(canon[:, 0]), canon[:, 1], canon[:, 2]
@@ -351,14 +303,14 @@ def render(
     zbuf = np.zeros((side, side), np.float32)
     ids = np.full((side, side), -1, np.int32)
     screen = project(points)
-    _raster(screen, head.faces, zbuf, ids, 0)
+    raster(screen, head.faces, zbuf, ids, 0)
     zc = np.zeros((side, side), np.float32)
     idc = np.full((side, side), -1, np.int32)
     cloth_screen = project(cloth_points)
-    _raster(cloth_screen, head.shirt, zc, idc, 0)
+    raster(cloth_screen, head.shirt, zc, idc, 0)
 
     rows_c, cols_c = (a.astype(np.int32) for a in np.nonzero(idc >= 0))
-    bary_c = _weights(cloth_screen, head.shirt, rows_c, cols_c, idc[rows_c, cols_c])
+    bary_c = weights(cloth_screen, head.shirt, rows_c, cols_c, idc[rows_c, cols_c])
     canon_c = shading.gather(head.shirt, idc[rows_c, cols_c], bary_c, head.canon)
     covered = _collar(canon_c, shot.shirt[1])
     below = zbuf[rows_c, cols_c]
@@ -392,7 +344,7 @@ def render(
     seen = (ids >= 0) & (strand < 0)
     rows, cols = (a.astype(np.int32) for a in np.nonzero(ids >= 0 if detail.per_pixel else seen))
     face = ids[rows, cols]
-    bary = _weights(screen, head.faces, rows, cols, face)
+    bary = weights(screen, head.faces, rows, cols, face)
     packed = np.concatenate(
         [points, normals, head.canon, irradiance, ambient[:, None], person.paint, person.masks], 1
     ).astype(np.float32)
@@ -406,7 +358,7 @@ def render(
     normal_map[rows, cols] = normal
 
     own = np.flatnonzero(material == SKIN)
-    color, shine, under = _skin(
+    color, shine, under = shade_skin_at(
         own,
         position,
         normal,
@@ -414,12 +366,11 @@ def render(
         light_in,
         seen_sky,
         masks,
-        got[:, 13:16],
-        person,
-        shot,
+        looks,
+        shot.light,
         shadows,
         camera,
-        detail,
+        None if detail.per_pixel else got[:, 13:16],
     )
     if detail.per_pixel:
         image = np.zeros((side, side, 3), np.float32)
@@ -509,9 +460,10 @@ def render(
         canon_map[hit] = 0
     marks = screen[head.landmarks]
     marks = np.concatenate([marks[:, :2] / detail.supersample, marks[:, 2:] * 0.1], 1).astype(np.float32)
-    rgb, depth = _finish(radiance, part, zbuf, shot, size, detail.supersample)
-    o = detail.supersample // 2
-    pick = (slice(o, None, detail.supersample), slice(o, None, detail.supersample))
+    k = detail.supersample
+    rgb = grade(radiance, part, backdrop(shot.light, shot.seed, size), shot.seed, k)
+    pick = (slice(k // 2, None, k), slice(k // 2, None, k))
+    depth = np.where(part[pick] > 0, -0.1 / np.minimum(zbuf[pick], -1e-9), np.inf).astype(np.float32)
     return Picture(
         rgb,
         depth,
@@ -560,7 +512,7 @@ def _shirt(head: HeadMesh, points: Array) -> tuple[Array, Array]:
     return out.astype(np.float32), shading.vertex_normals(out.astype(np.float32), head.shirt)
 
 
-def _skin(
+def shade_skin_at(
     own: NDArray[np.int64],
     position: Array,
     normal: Array,
@@ -568,20 +520,33 @@ def _skin(
     light_in: Array,
     ambient: Array,
     masks: Array,
-    painted: Array,
-    person: Person,
-    shot: Shot,
+    looks: Looks,
+    light: Light,
     shadows: Shadows,
     camera: Array,
-    detail: Detail,
+    painted: Array | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Albedo, specular radiance and irradiance of the skin samples ``own``."""
-    looks = person.looks
+    """Albedo, specular radiance and irradiance (N, 3) of the skin samples ``own``. O(N).
+
+    Args:
+        own: which samples.
+        position: (S, 3) world.
+        normal: (S, 3).
+        canon: (S, 3) canonical positions.
+        light_in: (S, 3) irradiance of the sky.
+        ambient: (S,) visibility of the sky.
+        masks: (S, 7) of `skin.paint`.
+        looks: whose skin.
+        light: key and sky.
+        shadows: of the key.
+        camera: (3,) its position.
+        painted: (S, 3) albedo; None: painted here, with bump.
+    """
     p, n, c = (np.ascontiguousarray(a[own]) for a in (position, normal, canon))
     m, a = np.ascontiguousarray(masks[own]), np.ascontiguousarray(ambient[own])
-    color = skin.paint(looks.skin, c, m) if detail.per_pixel else np.ascontiguousarray(painted[own])
+    color = skin.paint(looks.skin, c, m) if painted is None else np.ascontiguousarray(painted[own])
     fine = n
-    if detail.per_pixel:
+    if painted is None:
         strength = 0.007 + 0.018 * max(0.0, looks.skin.age - 0.5)
         fine = shading.bump(
             volume(), c, n, np.ascontiguousarray(m[:, 0]), strength, looks.skin.age, True, looks.skin.seed
@@ -597,7 +562,7 @@ def _skin(
         rough,
         gloss.astype(np.float32),
         camera,
-        shot.light,
+        light,
         shadows,
     )
     open_ = np.clip(a, 0, 1)
@@ -645,9 +610,9 @@ def _cloth(
     return rgb, normal
 
 
-def _background(shot: Shot, size: int) -> Array:
-    """A defocused room: blurred rectangles on a base colour, (size, size, 3) linear."""
-    rng = np.random.default_rng(derive(shot.seed, "background"))
+def backdrop(light: Light, seed: int, size: int) -> Array:
+    """A defocused room: blurred rectangles on a base colour, (size, size, 3) linear, tone-mapped."""
+    rng = np.random.default_rng(derive(seed, "background"))
     base = rng.uniform(0.08, 0.6) * (0.75 + 0.5 * rng.random(3))
     canvas = np.tile(base, (48, 48, 1))
     for _ in range(rng.integers(3, 13)):
@@ -661,8 +626,8 @@ def _background(shot: Shot, size: int) -> Array:
     f = np.clip(at - low, 0, 1)
     rows = canvas[low] * (1 - f)[:, None, None] + canvas[low + 1] * f[:, None, None]
     full = rows[:, low] * (1 - f)[None, :, None] + rows[:, low + 1] * f[None, :, None]
-    level = 0.5 * (np.array(shot.light.top) + np.array(shot.light.bottom)) * 1.6 + 0.15
-    return (full * level).astype(np.float32)
+    level = 0.5 * (np.array(light.top) + np.array(light.bottom)) * 1.6 + 0.15
+    return tone((full * level).astype(np.float32))
 
 
 def tone(x: Array) -> Array:
@@ -681,21 +646,24 @@ def _mean(x: Array, k: int) -> Array:
     return x.reshape(h, k, w, k, *x.shape[2:]).mean((1, 3)).astype(np.float32)
 
 
-def _finish(
-    radiance: Array, part: NDArray[np.uint8], zbuf: Array, shot: Shot, size: int, k: int
-) -> tuple[NDArray[np.uint8], Array]:
-    """Tone, background, sensor: the picture, and its depth in metres (inf: background)."""
-    toned = tone(radiance)
+def grade(radiance: Array, part: NDArray[np.uint8], room: Array, seed: int, k: int) -> NDArray[np.uint8]:
+    """Tone curve on every sample, mean of k x k samples over the backdrop, sRGB, blur, sensor noise.
+
+    Args:
+        radiance: (k H, k W, 3) linear.
+        part: (k H, k W), 0 where the backdrop shows.
+        room: (H, W, 3) of `backdrop`.
+        seed: of the noise.
+        k: samples a pixel side.
+    """
     cover = (part > 0).astype(np.float32)
     mask = _mean(cover, k)[..., None]
-    front = _mean(toned * cover[..., None], k)
-    image = srgb(front + (1 - mask) * tone(_background(shot, size)))
+    front = _mean(tone(radiance) * cover[..., None], k)
+    image = srgb(front + (1 - mask) * room)
     image = np.stack([gaussian_filter(image[..., c], 0.45) for c in range(3)], -1)
-    rng = np.random.default_rng(derive(shot.seed, "sensor"))
+    rng = np.random.default_rng(derive(seed, "sensor"))
     image = image + rng.normal(0, 0.008, image.shape)
-    pick = (slice(k // 2, None, k), slice(k // 2, None, k))
-    depth = np.where(part[pick] > 0, -0.1 / np.minimum(zbuf[pick], -1e-9), np.inf).astype(np.float32)
-    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8), depth
+    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def contact_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:

@@ -1,6 +1,6 @@
 """Pictures of dressed people from head to foot, with exact ground truth of the front and of the back.
 
-Camera frame: x right, y up, z towards the camera; the body turns, the camera looks along -z. Decimetres inside.
+Camera frame: x right, y up, z towards the camera; the body turns, the camera looks along -z.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class View:
         height: of the picture, pixels.
         width: pixels.
         focal: 35 mm-equivalent focal length; 0: orthographic.
-        span: what the picture's height covers at the body, metres.
+        span: what the picture's height covers at the body, metres; 0: the body fills the picture.
         light: sky and key.
         seed: background and sensor noise.
     """
@@ -77,7 +77,7 @@ class View:
     height: int = 512
     width: int = 256
     focal: float = 0.0
-    span: float = 2.0
+    span: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -162,20 +162,23 @@ def photograph_body(
         supersample: samples a pixel side.
         dressed: other clothes on the same body.
     """
-    human, head, wear = people(), head_mesh(), dressed or body.dressed
+    human, wear = people(), dressed or body.dressed
     moves, bones = vertex_moves(human, wear.shaped, pose)
     turn = rotation(view.yaw, view.pitch, 0).astype(np.float64)
     root = bones[0, :3, :3] @ human.joints(wear.shaped)[0] + bones[0, :3, 3]
-    middle = root + np.array([0, -0.6, 0])
+    posed = wear.posed(moves)
+    low, high = posed[:, 1].min(), posed[:, 1].max() + 0.25  # hair
+    middle = np.array([root[0], 0.5 * (low + high), root[2]])
 
     def seen(p: Array) -> Array:
         return np.ascontiguousarray((p - middle) @ turn.T, np.float32)
 
-    points = seen(wear.posed(moves))
+    points = seen(posed)
     base = seen(np.einsum("vij,vj->vi", moves[..., :3], wear.shaped) + moves[..., 3])
     k = supersample
     rows, cols = view.height * k, view.width * k
-    span = view.span * 10
+    reach = np.linalg.norm((posed - middle)[:, [0, 2]], axis=1).max()  # of any yaw
+    span = view.span * 10 or 1.06 * max(high - low, 2 * reach * rows / cols)
     if view.focal:
         focal = view.focal / 36 * max(rows, cols)
         eye = np.array([0, 0, focal * span / rows], np.float32)
@@ -205,9 +208,7 @@ def photograph_body(
     normals = shading.vertex_normals(np.ascontiguousarray(folded, np.float32), wear.faces)
     truth = shading.vertex_normals(points, wear.faces)
     centre = np.zeros(3, np.float32)
-    shadows = shadow_maps(
-        view.light, points, wear.faces, strands, 6, 512, 3, centre, _HALF
-    )
+    shadows = shadow_maps(view.light, points, wear.faces, strands, 6, 512, 3, centre, _HALF)
     sees = transfer(points, normals, wear.faces, strands, None, 256, centre, _HALF)
     irradiance, ambient = sees @ view.light.sky(fibonacci()), sees.sum(1)
 
@@ -258,7 +259,7 @@ def photograph_body(
     albedo[i[cloth], j[cloth]] = paint
 
     hit = np.nonzero(strand >= 0)
-    knob = seen(_head_point(bones, human.bones.index("head"), np.array([0, 7.55, 0.25]), body, human))
+    knob = seen(_head_point(bones, human.bones.index("head"), np.array([0, 7.55, 0.25]), body, human))[0]
     rgb, outward = shading.shade_strands(
         along[hit], strand[hit], strands.points, strands.first, knob, strands.color, strands.layer,
         strands.shift, strands.kind, camera, view.light, shadows, shading.environment(view.light),

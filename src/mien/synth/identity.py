@@ -118,13 +118,14 @@ def _tent(value: float, what: str) -> dict[str, float]:
     }
 
 
-def sample_identity(seed: int, known: frozenset[str], lscale: float = LSCALE) -> Identity:
+def sample_identity(seed: int, known: frozenset[str], lscale: float = LSCALE, tall: float = 0.5) -> Identity:
     """A person's shape; the same seed gives the same person everywhere.
 
     Args:
         seed: identity.
         known: shapes of the asset.
         lscale: 1 gives some caricatures, 0.6 is always natural.
+        tall: 0 short .. 1 tall.
     """
     rng = np.random.default_rng(derive(seed, "identity"))
     ancestry = rng.dirichlet([0.3] * 3)
@@ -132,7 +133,7 @@ def sample_identity(seed: int, known: frozenset[str], lscale: float = LSCALE) ->
     age = float(0.42 + 0.5 * rng.beta(1.1, 1.7))
     weight, muscle = (float(np.clip(0.5 + s * rng.normal(), 0, 1)) for s in (0.16, 0.15))
     macro = Macro((float(ancestry[0]), float(ancestry[1]), float(ancestry[2])), male, age)
-    shape = macro_weights(macro, muscle, weight)
+    shape = macro_weights(macro, muscle, weight, tall)
     for name, share in zip(HEAD_SHAPES, rng.dirichlet([0.5] * 7) * rng.uniform(0.2, 0.8), strict=True):
         shape[f"head-{name}"] = float(share)
     for stem, sigma in SINGLE.items():
