@@ -24,6 +24,7 @@ from mien.synth.looks import Looks, Shot
 from mien.synth.noise import fbm_at, volume
 from mien.synth.raster import raster, weights
 from mien.synth.strands import BEARD, BROWS, Strands, draw, join
+from mien.synth.worn import worn_region
 
 Array = NDArray[Any]  # of floats
 Index = NDArray[np.int32]
@@ -554,6 +555,12 @@ def shade_skin_at(
     nose_line = np.exp(-((c[:, 0] / 0.18) ** 2)) * (c[:, 2] > 1.0)
     rough = (0.50 - 0.12 * m[:, 0] - 0.05 * nose_line * looks.oil).astype(np.float32)
     gloss = np.full(len(own), looks.oil, np.float32) * (1 - 0.8 * m[:, 3])
+    if looks.worn is not None:
+        w = worn_region(c).astype(np.float32)
+        color = color + w[:, None] * (looks.worn.color(c, m) - color)
+        fine = np.ascontiguousarray(fine + w[:, None] * (n - fine))  # no pores on a mask
+        rough = (rough + w * (looks.worn.rough - rough)).astype(np.float32)
+        gloss = gloss + w * (looks.worn.gloss - gloss)
     under, shine = shading.shade_skin(
         p,
         fine,

@@ -12,6 +12,7 @@ from mien.synth.facial_hair import BrowShape, Frames
 from mien.synth.hair import HairLine, Style
 from mien.synth.light import Light, sample_light
 from mien.synth.skin import Skin
+from mien.synth.worn import Worn
 
 Color = tuple[float, float, float]
 _HAIR: dict[str, Color] = {
@@ -63,7 +64,7 @@ class Macro:
 
 @dataclass(frozen=True)
 class Looks:
-    """Colours and hair of one person."""
+    """Colours and hair of one person; ``worn``: the mask over the face, if any."""
 
     skin: Skin
     style: Style
@@ -81,6 +82,7 @@ class Looks:
     oil: float
     lash: float
     seed: int
+    worn: Worn | None = None
 
 
 def _pick(rng: np.random.Generator, table: dict[str, float]) -> str:
