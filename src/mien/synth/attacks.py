@@ -1,7 +1,7 @@
 """Live faces and presentation attacks as scenes: prints (flat, bent, cut out), screens, worn masks.
 
-A print or a screen is a recapture: a picture of the victim on a surface before the attacker, in scale, with the
-surface's own depth and infrared reflectance. A mask is worn: the attacker's head with another surface.
+A print or a screen is a recapture: a picture of the victim on a surface before the attacker, in scale, with
+the surface's own depth and infrared reflectance. A mask is worn: the attacker's head with another surface.
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ def _mean_of_neighbours() -> csr_matrix:
 
 def _facets(head: HeadMesh, points: Array, rng: np.random.Generator) -> Array:
     """A face folded from paper: linear between 25 - 45 corners, seen from the front."""
-    own = np.flatnonzero((worn_region(head.canon) > 0) & (head.canon[:, 2] > 0.4))
+    skin = np.unique(head.faces[head.material == SKIN])
+    own = skin[(worn_region(head.canon[skin]) > 0) & (head.canon[skin, 2] > 0.4)]
     corners = [int(own[np.argmax(head.canon[own, 2])])]
     gap = np.full(len(own), np.inf)
     for _ in range(int(rng.integers(25, 45))):
@@ -71,7 +72,9 @@ def wear_mask(attacker: Person, victim: Person, kind: MaskKind, seed: int) -> Pe
     own, theirs = attacker.vertices, victim.vertices
     shift = 0.5 * (attacker.eyes[0] + attacker.eyes[1]) - 0.5 * (victim.eyes[0] + victim.eyes[1])
     target = theirs + shift
-    face = worn_region(head.canon)
+    skin = np.unique(head.faces[head.material == SKIN])
+    face = np.zeros(len(head.canon))
+    face[skin] = worn_region(head.canon[skin])
     if kind == "paper":
         target = _facets(head, target, rng)
     smooth = _mean_of_neighbours()
@@ -81,13 +84,16 @@ def wear_mask(attacker: Person, victim: Person, kind: MaskKind, seed: int) -> Pe
     normal = vertex_normals(np.ascontiguousarray(own, np.float32), head.faces)
     outside = ((target - own) * normal).sum(1)
     least = float(rng.uniform(*_OFFSET[kind]))
-    target = target + np.maximum(0, least - outside)[:, None] * normal
+    if kind in ("silicone", "latex"):
+        target = target + np.maximum(0, least - outside)[:, None] * normal
+    else:  # a rigid shell moves forward as a whole
+        gap = np.maximum(0, least - outside)[face > 0.5]
+        target = target + np.array([0, 0, float(np.clip(np.percentile(gap, 90), 0.02, 0.15))])
     vertices = (own + face[:, None] * (target - own)).astype(np.float32)
     masks = attacker.masks.copy()
     masks[:, 5:7] += face[:, None] * (victim.masks[:, 5:7] - masks[:, 5:7])
     worn = _paint(victim, kind, rng)
     looks = replace(attacker.looks, worn=worn)
-    skin = np.unique(head.faces[head.material == SKIN])
     color = attacker.paint.copy()
     w = face[skin, None]
     color[skin] = (1 - w) * color[skin] + w * worn.color(head.canon[skin], masks[skin])
