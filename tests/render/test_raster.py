@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 from fractions import Fraction
 
@@ -264,3 +265,8 @@ def test_without_numba_the_twin_draws_and_says_so_once(monkeypatch, caplog):
             rasterize(P, F, 8, 8, backend="numba")
     finally:
         kernels.cache_clear()
+
+
+def test_the_kernel_for_arrays_brings_no_torch():
+    code = "import sys; from mien.render import raster_numpy; raster_numpy; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
