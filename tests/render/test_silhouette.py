@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import distance_transform_edt
 
 from mien.core.errors import ConfigError
 from mien.render import contour_edges, coverage, rasterize
+from mien.render.silhouette import _grown
 from tests.render.meshes import icosphere, triangle
 
 
@@ -105,6 +108,13 @@ def test_empty_full_and_cut_views():
     inside = face_id[0, 20:22, -1] >= 0  # the border of the picture is no outline
     assert inside.all()
     assert (cut[0, 20:22, -1] == 1).all()
+
+
+@pytest.mark.parametrize("reach", [1, 1.5, 2, 3.3, 4])
+def test_growing_by_shifts_is_growing_by_distance(reach):
+    mask = np.random.default_rng(0).random((40, 31)) < 0.03
+    assert np.array_equal(_grown(mask, reach), distance_transform_edt(~mask) <= reach)
+    assert np.array_equal(_grown(mask, 5), distance_transform_edt(~mask) <= 5)
 
 
 @pytest.mark.parametrize("width_px", [0.0, -1.0, float("nan"), 100.0])
