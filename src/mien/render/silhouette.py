@@ -40,7 +40,7 @@ def contour_edges(xy: Tensor, F: Tensor) -> Tensor:
 
 
 def _grown(mask: Bools, reach: float) -> Bools:
-    """Pixels with a pixel of the mask within ``reach``, centre to centre. O(H W reach^2), or O(H W) if far."""
+    """Pixels with a pixel of the mask within ``reach``, centre to centre. O(H W reach^2); O(H W) if far."""
     if reach > 4:
         return np.asarray(distance_transform_edt(~mask) <= reach)
     k, (rows, cols) = int(reach), mask.shape
