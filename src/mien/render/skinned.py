@@ -175,14 +175,7 @@ def save_skinned_glb(
         attributes.COLOR_0 = blob.add(mesh.colors, _FLOAT, _VERTICES)
     if uv is not None:
         attributes.TEXCOORD_0 = blob.add(_flipped(uv, len(mesh.vertices)), _FLOAT, _VERTICES)
-    surface = gl.PbrMetallicRoughness(metallicFactor=0.0, roughnessFactor=0.8)
-    if texture is not None:
-        if uv is None:
-            raise ConfigError("a texture needs uv")
-        out.images = [gl.Image(bufferView=blob.view(_png(texture)), mimeType="image/png")]
-        out.samplers, out.textures = [gl.Sampler()], [gl.Texture(source=0, sampler=0)]
-        surface.baseColorTexture = gl.TextureInfo(index=0)
-    out.materials = [gl.Material(pbrMetallicRoughness=surface, alphaMode="OPAQUE")]
+    _add_material(out, blob, uv, texture)
     indices = blob.add(mesh.faces.astype(np.uint32).reshape(-1, 1), _UINT, _INDICES)
     out.meshes = [gl.Mesh(primitives=[gl.Primitive(attributes=attributes, indices=indices, material=0)])]
     inverse = np.tile(np.eye(4, dtype=np.float32), (len(names), 1, 1))
@@ -198,6 +191,19 @@ def save_skinned_glb(
     with new_file(path) as part:
         part.write_bytes(b"".join(out.save_to_bytes()))
     return path
+
+
+def _add_material(out: Any, blob: _Blob, uv: Any, texture: Any) -> None:
+    import pygltflib as gl
+
+    surface = gl.PbrMetallicRoughness(metallicFactor=0.0, roughnessFactor=0.8)
+    if texture is not None:
+        if uv is None:
+            raise ConfigError("a texture needs uv")
+        out.images = [gl.Image(bufferView=blob.view(_png(texture)), mimeType="image/png")]
+        out.samplers, out.textures = [gl.Sampler()], [gl.Texture(source=0, sampler=0)]
+        surface.baseColorTexture = gl.TextureInfo(index=0)
+    out.materials = [gl.Material(pbrMetallicRoughness=surface, alphaMode="OPAQUE")]
 
 
 def _check_skin(weights: Any, bones: Any, vertices: int, joints: int) -> None:
