@@ -6,6 +6,8 @@ tree each time, as they would for any moving mesh. All draw the same frames in t
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -159,6 +161,10 @@ def _moderngl(faces: NDArray[np.int32], size: int) -> Draw:
     """
     import moderngl
 
+    with contextlib.suppress(ImportError):
+        importlib.import_module(
+            "triton"
+        )  # loaded after Mesa's LLVM it crashes the process, before it does not
     options: dict[str, Any] = {"standalone": True, "backend": "egl", "require": 330}
     context = moderngl.create_context(**options)
     program = context.program(vertex_shader=_VERTEX, fragment_shader=_FRAGMENT)

@@ -19,7 +19,7 @@ HALF = np.float32(0.5)
 ZERO = np.float32(0)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def to_screen(points: Array, rows: int, cols: int, sign: float, out: Array) -> None:
     """NDC (V, 3) to pixels: sx = (x/2 + 1/2) W, sy = (1/2 - y/2) H, z times ``sign``. O(V)."""
     w, h, s = np.float32(cols), np.float32(rows), np.float32(sign)
@@ -29,7 +29,7 @@ def to_screen(points: Array, rows: int, cols: int, sign: float, out: Array) -> N
         out[v, 2] = points[v, 2] * s
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")  # type: ignore[untyped-decorator]
 def _span(v0: Any, v1: Any, v2: Any, last: Any) -> tuple[Any, Any]:
     """First and last pixel with its centre between the least and the greatest value."""
     low = np.ceil(min(v0, min(v1, v2)) - HALF)
@@ -37,7 +37,7 @@ def _span(v0: Any, v1: Any, v2: Any, last: Any) -> tuple[Any, Any]:
     return max(ZERO, low), min(last, high)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _with_pixels(screen: Array, faces: Index, last_row: Any, last_col: Any, out: Index) -> int:
     """Lists the triangles whose bounding box holds a pixel centre. No branch: most small ones hold none."""
     count = 0
@@ -50,7 +50,7 @@ def _with_pixels(screen: Array, faces: Index, last_row: Any, last_col: Any, out:
     return count
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def draw(screen: Array, faces: Index, zbuf: Array, ids: Index, base: int, cull: int) -> None:
     """Draws triangles into a z-buffer. O(T + pixels of the bounding boxes).
 
@@ -83,30 +83,25 @@ def draw(screen: Array, faces: Index, zbuf: Array, ids: Index, base: int, cull: 
         if not (abs(z0) < np.inf and abs(z1) < np.inf and abs(z2) < np.inf):
             continue
         nearest = min(z0, min(z1, z2))
+        sign = np.float32(-1) if front else np.float32(1)  # weights above 0 inside, for both windings
         for i in range(int(top), int(bottom) + 1):
             py = np.float32(i) + HALF
-            v0, v1, v2 = y0 - py, y1 - py, y2 - py
+            v0, v1, v2 = (y0 - py) * sign, (y1 - py) * sign, (y2 - py) * sign
             for j in range(int(left), int(right) + 1):
-                if not nearest < zbuf[i, j]:
-                    continue
                 px = np.float32(j) + HALF
                 u0, u1, u2 = x0 - px, x1 - px, x2 - px
                 e0 = u1 * v2 - u2 * v1
                 e1 = u2 * v0 - u0 * v2
                 e2 = u0 * v1 - u1 * v0
                 total = e0 + e1 + e2
-                if front:
-                    inside = (e0 <= ZERO) & (e1 <= ZERO) & (e2 <= ZERO) & (total < ZERO)
-                else:
-                    inside = (e0 >= ZERO) & (e1 >= ZERO) & (e2 >= ZERO) & (total > ZERO)
-                if inside:
+                if (min(e0, min(e1, e2)) >= ZERO) & (total > ZERO) & (nearest < zbuf[i, j]):
                     z = max(nearest, z0 + e1 / total * (z1 - z0) + e2 / total * (z2 - z0))
                     if z < zbuf[i, j]:
                         zbuf[i, j] = z
                         ids[i, j] = base + t
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def weights(screen: Array, faces: Index, ids: Index, out: Array) -> None:
     """Screen-linear weights of vertices 1 and 2 at the covered pixels; out (H, W, 2). O(H W)."""
     rows, cols = ids.shape
@@ -130,7 +125,7 @@ def weights(screen: Array, faces: Index, ids: Index, out: Array) -> None:
             out[i, j, 1] = e2 / total
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def blend(
     points: Array, faces: Index, corners: Index, values: Array, ids: Index, w: Array, unit: bool, out: Array
 ) -> None:
@@ -177,7 +172,7 @@ def blend(
                     out[i, j, k] *= scale
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def march(
     tau: Array, colors: Array, places: Array, ends: bool, rgb: Array, depth: Array, weight: Array, seen: Array
 ) -> None:

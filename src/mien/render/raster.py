@@ -242,8 +242,8 @@ def _blend(
     w: Tensor | None,
     unit: bool,
 ) -> Tensor:
-    faces = np.ascontiguousarray(F.numpy(), np.int32)
-    own = faces if corners is F else np.ascontiguousarray(corners.numpy(), np.int32)
+    faces = np.ascontiguousarray(F.cpu().numpy(), np.int32)
+    own = faces if corners is F else np.ascontiguousarray(corners.cpu().numpy(), np.int32)
     ids = np.ascontiguousarray(face_id.numpy(), np.int32)
     out = np.zeros((*face_id.shape, attributes.shape[-1]), np.float32)
     none = np.zeros(0, np.float32)

@@ -162,9 +162,8 @@ def save_skinned_glb(
         raise ConfigError(f"{path}: a skinned mesh is written as .glb")
     mesh = checked_mesh(vertices, faces, colors)
     up, at = _skeleton(names, parents, heads)
+    _check_skin(weights, bones, len(mesh.vertices), len(names))
     owner, kept = strongest(weights, bones)
-    if len(kept) != len(mesh.vertices) or int(owner.max()) >= len(names):
-        raise ConfigError(f"weights are for {len(kept)} vertices and {int(owner.max()) + 1} or more joints")
     blob, out = _Blob(), gl.GLTF2(asset=gl.Asset(version="2.0", generator="mien"))
     attributes = gl.Attributes(
         POSITION=blob.add(mesh.vertices, _FLOAT, _VERTICES),
@@ -176,14 +175,7 @@ def save_skinned_glb(
         attributes.COLOR_0 = blob.add(mesh.colors, _FLOAT, _VERTICES)
     if uv is not None:
         attributes.TEXCOORD_0 = blob.add(_flipped(uv, len(mesh.vertices)), _FLOAT, _VERTICES)
-    surface = gl.PbrMetallicRoughness(metallicFactor=0.0, roughnessFactor=0.8)
-    if texture is not None:
-        if uv is None:
-            raise ConfigError("a texture needs uv")
-        out.images = [gl.Image(bufferView=blob.view(_png(texture)), mimeType="image/png")]
-        out.samplers, out.textures = [gl.Sampler()], [gl.Texture(source=0, sampler=0)]
-        surface.baseColorTexture = gl.TextureInfo(index=0)
-    out.materials = [gl.Material(pbrMetallicRoughness=surface, alphaMode="OPAQUE")]
+    _add_material(out, blob, uv, texture)
     indices = blob.add(mesh.faces.astype(np.uint32).reshape(-1, 1), _UINT, _INDICES)
     out.meshes = [gl.Mesh(primitives=[gl.Primitive(attributes=attributes, indices=indices, material=0)])]
     inverse = np.tile(np.eye(4, dtype=np.float32), (len(names), 1, 1))
@@ -199,6 +191,30 @@ def save_skinned_glb(
     with new_file(path) as part:
         part.write_bytes(b"".join(out.save_to_bytes()))
     return path
+
+
+def _add_material(out: Any, blob: _Blob, uv: Any, texture: Any) -> None:
+    import pygltflib as gl
+
+    surface = gl.PbrMetallicRoughness(metallicFactor=0.0, roughnessFactor=0.8)
+    if texture is not None:
+        if uv is None:
+            raise ConfigError("a texture needs uv")
+        out.images = [gl.Image(bufferView=blob.view(_png(texture)), mimeType="image/png")]
+        out.samplers, out.textures = [gl.Sampler()], [gl.Texture(source=0, sampler=0)]
+        surface.baseColorTexture = gl.TextureInfo(index=0)
+    out.materials = [gl.Material(pbrMetallicRoughness=surface, alphaMode="OPAQUE")]
+
+
+def _check_skin(weights: Any, bones: Any, vertices: int, joints: int) -> None:
+    shape = to_numpy(weights).shape
+    if len(shape) != 2 or shape[0] != vertices or (bones is None and shape[1] != joints):
+        want = f"({vertices}, {joints if bones is None else 'K'})"
+        raise ConfigError(f"weights must be {want} for this mesh and skeleton, got {shape}")
+    if bones is not None and to_numpy(bones).size:
+        low, high = int(to_numpy(bones).min()), int(to_numpy(bones).max())
+        if low < 0 or high >= joints:
+            raise ConfigError(f"bone {low if low < 0 else high} is out of range: there are {joints} joints")
 
 
 def _nodes(names: Sequence[str], parents: list[int], heads: NDArray[np.float32]) -> list[Any]:

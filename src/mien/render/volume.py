@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -107,12 +107,12 @@ def _sums(tau: Tensor, rgb: Tensor, middle: Tensor, own: bool) -> March:
     return March((weights[..., None] * color).sum(-2), (weights * middle).sum(-1), weights, seen)
 
 
-def _fast(found: object, tau: Tensor, rgb: Tensor, middle: Tensor, own: bool) -> March:
+def _fast(found: Any, tau: Tensor, rgb: Tensor, middle: Tensor, own: bool) -> March:
     shape, count, channels = tau.shape[:-1], tau.shape[-1], rgb.shape[-1]
     a, b = (np.ascontiguousarray(t.detach().numpy()).reshape(-1, count) for t in (tau, middle))
     c = np.ascontiguousarray(rgb.detach().numpy()).reshape(-1, rgb.shape[-2], channels)
     color, place = np.empty((len(a), channels), np.float32), np.empty(len(a), np.float32)
     weights, seen = np.empty_like(a), np.empty((len(a), count + 1), np.float32)
-    found.march(a, c, b, not own, color, place, weights, seen)  # type: ignore[attr-defined]
-    back = [torch.from_numpy(x).reshape(*shape, *x.shape[1:]) for x in (color, place, weights, seen)]
+    found.march(a, c, b, not own, color, place, weights, seen)
+    back = [torch.from_numpy(x).reshape((*shape, *x.shape[1:])) for x in (color, place, weights, seen)]
     return March(*back)
