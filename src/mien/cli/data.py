@@ -48,32 +48,6 @@ class CheckOptions:
     than the published ones: domains."""
 
 
-@dataclass(frozen=True)
-class FacesOptions:
-    """Makes rendered faces with depth, normals, albedo, parts, canonical positions and labels; resumable."""
-
-    output: str = "out/faces"
-    """Folder of the set."""
-    identities: int = 16
-    """People."""
-    per_identity: int = 4
-    """Pictures of each person."""
-    size: int = 128
-    """Pixels a side."""
-    seed: int = 0
-    """Same seed, same pictures, whatever the number of workers."""
-    yaw: float = 0.22
-    """Standard deviation of the head's turn, radians."""
-    expressions: float = 1.0
-    """Strength of expressions, 0 to 1."""
-    glasses: float = 0.22
-    """How often a picture has glasses."""
-    aligned: bool = False
-    """Also 112 x 112 faces, aligned to the standard template."""
-    workers: int = 0
-    """Processes; 0: as many as there are cores."""
-
-
 def run(argv: Sequence[str]) -> int:
     """Lists sets, checks a copy, or makes a made set."""
     words = list(argv)
@@ -149,32 +123,27 @@ def _config(kind: str, path: str) -> Any:
 
 
 def _make(words: list[str]) -> int:
-    name = words.pop(0) if words and not words[0].startswith("-") else ""
-    if name != "faces":
-        raise ConfigError(
-            f"made set {name!r}: only faces can be made; the others belong to systems that are not part of"
-            " this version of mien"
-        )
-    options = console.parse(FacesOptions, words, "data make faces")
     import os
     import time
 
-    from mien.synth.maker import FaceSet, make_faces
+    from mien.synth.made_sets import SETS, made_set
+    from mien.synth.maker import make
 
-    settings = FaceSet(
-        options.identities,
-        options.per_identity,
-        options.size,
-        options.seed,
-        options.yaw,
-        options.expressions,
-        options.glasses,
-        options.aligned,
-    )
-    output, began = Path(options.output), time.monotonic()
-    with console.counter("faces") as count:
-        make_faces(settings, output, options.workers or os.cpu_count() or 1, count)
-    seconds = time.monotonic() - began
-    pictures = options.identities * options.per_identity
-    console.show(f"{pictures} pictures in {seconds:.1f} s; open {output / 'sheet.png'}")
+    kind = words.pop(0) if words and not words[0].startswith("-") else ""
+    if not kind:
+        console.show(f"usage: mien data make {'|'.join(SETS)} ...; its flags: mien data make KIND --help")
+        return 0 if words else 2
+    shards, words = console.take_switch(words, "--shards")
+    place, words = console.take(words, "--output", f"out/{kind}")
+    count, words = console.take(words, "--workers", str(os.cpu_count() or 1))
+    if not str(count).isdigit() or not int(str(count)):
+        raise ConfigError(f"--workers {count} is not a number of processes")
+    cls = made_set(kind)
+    also = "Also: --output DIR (default out/KIND), --workers N (default all cores), --shards (WebDataset)."
+    settings = console.parse(cls, words, f"data make {kind}", None, f"{cls.__doc__}\n{also}")
+    output, began = Path(str(place)), time.monotonic()
+    with console.counter(kind) as bar:
+        make(settings, output, int(str(count)), shards, bar)
+    samples = settings.identities * settings.per_identity
+    console.show(f"{samples} samples in {time.monotonic() - began:.1f} s; open {output / 'sheet.png'}")
     return 0

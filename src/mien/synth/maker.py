@@ -1,198 +1,271 @@
-"""Made sets of faces with exact ground truth: a folder for each identity, resumable, worker-independent.
+"""Writes made sets: folders or WebDataset shards, resumable, the same whatever the number of workers.
 
-Layout of a set: ``set.json`` (settings), ``sheet.png``, ``card.md``, and for each identity ``faces/NNNNNN/``
-with ``KK.png``, ``KK.112.png`` if aligned, ``truth.npz`` and ``labels.json``.
+A set in folders is ``<kind>/<identity>/<picture>.<ext>``; in shards the same samples lie in tar files of
+whole identities. Both hold ``set.json`` (settings), ``sheet.png`` (contact sheet) and ``card.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import io as streams
+import json
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core import io
 from mien.core.errors import ConfigError, DataError
-from mien.core.seeds import derive
-from mien.render.alignment import align_face, five_of_68
-from mien.synth.face import Picture, contact_sheet, detail_for
-from mien.synth.looks import Shot, sample_shot
-from mien.synth.portrait import make_face, photograph, sample_actions
 
-VERSION = 1
+VERSION = 2
 _SHEET = 64
+_SHARD = 2000  # samples of a shard, about
 
 
 @dataclass(frozen=True)
-class FaceSet:
-    """Settings of a made set.
+class Sample:
+    """One sample: its name within its identity, and its files by extension."""
+
+    name: str
+    files: dict[str, bytes]
+
+
+class MadeSet(Protocol):
+    """Settings of a made set; a frozen dataclass.
 
     Attributes:
+        kind: name of the set.
         identities: people.
-        per_identity: pictures of each.
-        size: pixels a side, 16 to 1024.
+        per_identity: samples of each.
+        size: pixels a side (or height).
         seed: of the whole set.
-        yaw: standard deviation of the head's turn, radians.
-        expressions: 0 neutral .. 1.
-        glasses: how often a picture has glasses.
-        aligned: also 112 x 112 faces at the standard template.
+        shown: extensions of the pictures for the contact sheet.
     """
 
-    identities: int = 16
-    per_identity: int = 4
-    size: int = 128
-    seed: int = 0
-    yaw: float = 0.22
-    expressions: float = 1.0
-    glasses: float = 0.22
-    aligned: bool = False
+    kind: ClassVar[str]
+    shown: ClassVar[tuple[str, ...]]
 
-    def __post_init__(self) -> None:
-        """Checks ranges.
+    @property
+    def identities(self) -> int: ...  # noqa: D102
 
-        Raises:
-            ConfigError: a value outside its range.
-        """
-        ranges: dict[str, tuple[float, float]] = {
-            "identities": (1, 1_000_000),
-            "per_identity": (1, 10_000),
-            "size": (16, 1024),
-            "yaw": (0, 0.8),
-            "expressions": (0, 1),
-            "glasses": (0, 1),
-        }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ConfigError(f"{name}={value} is outside [{low:g}, {high:g}]")
+    @property
+    def per_identity(self) -> int: ...  # noqa: D102
+
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+
+    def samples(self, number: int) -> Iterator[Sample]:
+        """All samples of one identity, a function of the settings and the number alone."""
+        ...
 
 
-def make_faces(
-    settings: FaceSet, output: Path, workers: int = 1, done: Callable[[int, int], None] = lambda n, of: None
+def check_ranges(settings: Any, **ranges: tuple[float, float]) -> None:
+    """Compares fields with ranges.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            raise ConfigError(f"{name}={value} is outside [{low:g}, {high:g}]")
+
+
+def png(image: NDArray[Any]) -> bytes:
+    """A picture as PNG bytes: uint8 (H, W), (H, W, 3), or uint16 (H, W)."""
+    out = streams.BytesIO()
+    Image.fromarray(image).save(out, "PNG")
+    return out.getvalue()
+
+
+def npz(**arrays: Any) -> bytes:
+    """Arrays as a compressed npz."""
+    out = streams.BytesIO()
+    np.savez_compressed(out, **arrays)
+    return out.getvalue()
+
+
+def js(value: Any) -> bytes:
+    """A value as JSON."""
+    return (json.dumps(value, sort_keys=True) + "\n").encode()
+
+
+def make(
+    settings: MadeSet,
+    output: Path,
+    workers: int = 1,
+    shards: bool = False,
+    done: Callable[[int, int], None] = lambda n, of: None,
 ) -> Path:
-    """Makes what is missing of a set. Disk O(pictures size^2), memory O(per_identity size^2) a worker.
+    """Makes what is missing of a set. Disk O(samples size^2), memory O(per_identity size^2) a worker.
 
     Args:
         settings: the set.
         output: its folder; made if need be.
         workers: processes.
+        shards: tar files instead of folders.
         done: called with (finished, all) identities.
 
     Raises:
-        DataError: the folder holds a set made with other settings.
+        DataError: the folder holds something else, or a set made with other settings.
+        MienError: the disk is full; finished folders and shards are whole, the same command goes on.
     """
-    record = {"kind": "faces", "version": VERSION, **asdict(settings)}
+    record = {"kind": settings.kind, "version": VERSION, "shards": shards, **asdict(settings)}  # type: ignore[call-overload]
     told = output / "set.json"
     if told.is_file():
-        if io.read_json(told) != record:
+        if io.read_json(told) != json.loads(json.dumps(record)):
             raise DataError(f"{output}: holds a set of other settings ({told}); choose another --output")
     elif output.is_dir() and any(output.iterdir()):
         raise DataError(f"{output}: not empty and no made set; choose another --output")
     else:
         io.write_json(told, record)
-    missing = [k for k in range(settings.identities) if not _folder(output, k).is_dir()]
-    finished = settings.identities - len(missing)
+    groups = _groups(settings) if shards else [range(n, n + 1) for n in range(settings.identities)]
+    missing = [g for g in groups if not _place(settings, output, g, shards).exists()]
+    finished = settings.identities - sum(map(len, missing))
     done(finished, settings.identities)
-    for _ in _run(partial(_make_one, settings, output), missing, workers):
-        finished += 1
+    work = partial(_write_shard if shards else _write_folder, settings, output)
+    for count in _run(work, missing, workers):
+        finished += count
         done(finished, settings.identities)
-    _finish(settings, output)
+    _finish(settings, output, shards)
     return output
 
 
-def _run(work: Callable[[int], None], items: list[int], workers: int) -> Iterator[None]:
+def _groups(settings: MadeSet) -> list[range]:
+    each = max(1, _SHARD // settings.per_identity)
+    return [range(a, min(a + each, settings.identities)) for a in range(0, settings.identities, each)]
+
+
+def _place(settings: MadeSet, output: Path, group: range, shards: bool) -> Path:
+    if shards:
+        return output / f"{settings.kind}-{group.start:06d}-{group.stop - 1:06d}.tar"
+    return output / settings.kind / f"{group.start:06d}"
+
+
+def _run(work: Callable[[range], int], items: list[range], workers: int) -> Iterator[int]:
     if workers <= 1 or len(items) <= 1:
         yield from map(work, items)
         return
     with ProcessPoolExecutor(min(workers, len(items)), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, items)
+        try:
+            yield from pool.map(work, items)
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a worker was killed (out of memory?); the same command goes on where it stopped, --workers 1"
+                " needs the least"
+            ) from error
 
 
-def _folder(output: Path, identity: int) -> Path:
-    return output / "faces" / f"{identity:06d}"
+def _write_folder(settings: MadeSet, output: Path, group: range) -> int:
+    """All samples of one identity, under a temporary name until they are complete."""
+    place = _place(settings, output, group, False)
+    with io.new_folder(place) as folder:
+        for sample in settings.samples(group.start):
+            for ext, data in sample.files.items():
+                (folder / f"{sample.name}.{ext}").write_bytes(data)
+    return 1
 
 
-def _make_one(settings: FaceSet, output: Path, number: int) -> None:
-    """All pictures of one identity, under a temporary name until they are complete."""
-    who = derive(settings.seed, "identity", number)
-    person = make_face(who, detail_for(settings.size))
-    pictures: list[Picture] = []
-    labels: list[dict[str, Any]] = []
-    for k in range(settings.per_identity):
-        seed = derive(who, "nuisance", k)
-        shot = sample_shot(seed, settings.yaw, settings.glasses)
-        actions = sample_actions(seed, settings.expressions)
-        pictures.append(photograph(person, shot, settings.size, actions))
-        labels.append(_label(number, k, shot, actions, pictures[-1]))
-    with io.new_folder(_folder(output, number)) as folder:
-        for k, picture in enumerate(pictures):
-            Image.fromarray(picture.rgb).save(folder / f"{k:02d}.png")
-            if settings.aligned:
-                crop = align_face(picture.rgb, five_of_68(picture.landmarks)[:, :2] - 0.5)
-                Image.fromarray(crop).save(folder / f"{k:02d}.112.png")
-        np.savez_compressed(folder / "truth.npz", **_truth(pictures))
-        io.write_json(folder / "labels.json", labels)
+def _write_shard(settings: MadeSet, output: Path, group: range) -> int:
+    """The samples of some identities as one WebDataset tar, under a temporary name until it is complete."""
+    import webdataset
+
+    with io.new_file(_place(settings, output, group, True)) as part, part.open("wb") as stream:
+        writer = webdataset.TarWriter(stream, user="mien", group="mien", mtime=0.0, encoder=False)
+        for number in group:
+            for sample in settings.samples(number):
+                writer.write({"__key__": f"{number:06d}/{sample.name}", **sample.files})
+        writer.close()
+    return len(group)
 
 
-def _truth(pictures: list[Picture]) -> dict[str, Any]:
-    """Stacks (K, S, S, ..).
+def read_samples(output: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Samples of a made set in order: ``identity/picture`` and files by extension; folders or shards.
 
-    depth m float16 (inf background), normal int8 / 127, albedo uint8 / 255 linear, part uint8, canonical
-    position dm float16, landmarks (K, 68, 3) x, y pixels and depth m, visible (K, 68).
+    Raises:
+        DataError: no made set there.
     """
-    return {
-        "depth": np.stack([p.depth for p in pictures]).astype(np.float16),
-        "normal": np.round(np.stack([p.normal for p in pictures]) * 127).astype(np.int8),
-        "albedo": np.round(np.clip(np.stack([p.albedo for p in pictures]), 0, 1) * 255).astype(np.uint8),
-        "part": np.stack([p.part for p in pictures]),
-        "canon": np.stack([p.canon for p in pictures]).astype(np.float16),
-        "landmarks": np.stack([p.landmarks for p in pictures]).astype(np.float32),
-        "visible": np.stack([p.visible for p in pictures]),
-    }
+    told = output / "set.json"
+    if not told.is_file():
+        raise DataError(f"{output}: no made set (set.json is missing); mien data make writes one")
+    record = io.read_json(told)
+    if not record["shards"]:
+        for folder in sorted((output / record["kind"]).iterdir()):
+            if folder.name.isdigit():
+                yield from _grouped(
+                    (f"{folder.name}/{f.name}", f.read_bytes()) for f in sorted(folder.iterdir())
+                )
+        return
+    import tarfile
+
+    for path in sorted(output.glob(f"{record['kind']}-*.tar")):
+        with tarfile.open(path) as tar:
+            files = ((m.name, tar.extractfile(m)) for m in tar if m.isfile())
+            yield from _grouped((name, stream.read()) for name, stream in files if stream is not None)
 
 
-def _label(number: int, k: int, shot: Shot, actions: dict[str, float], picture: Picture) -> dict[str, Any]:
-    return {
-        "identity": number,
-        "picture": k,
-        "yaw": shot.yaw,
-        "pitch": shot.pitch,
-        "roll": shot.roll,
-        "gaze": list(shot.gaze),
-        "focal_px": picture.focal,
-        "camera_m": picture.camera.tolist(),
-        "rotation": picture.rotation.tolist(),
-        "landmarks5": five_of_68(picture.landmarks)[:, :2].tolist(),
-        "light": {"kind": shot.light.kind, "key": list(shot.light.key), "color": list(shot.light.color)},
-        "glasses": shot.frames is not None,
-        "actions": actions,
-    }
+def _grouped(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Files with the same name up to the first dot of their last part."""
+    key, own = "", dict[str, bytes]()
+    for name, data in files:
+        stem, _, ext = name.rpartition("/")[2].partition(".")
+        full = f"{name.rpartition('/')[0]}/{stem}"
+        if full != key and own:
+            yield key, own
+            own = {}
+        key = full
+        own[ext] = data
+    if own:
+        yield key, own
 
 
-def _finish(settings: FaceSet, output: Path) -> None:
-    """Contact sheet (at most 64 identities, first pictures) and card."""
-    shown = min(settings.identities, _SHEET)
-    each = max(1, min(settings.per_identity, _SHEET // shown))
-    pictures = [
-        np.asarray(Image.open(_folder(output, n) / f"{k:02d}.png").convert("RGB"))
-        for n in range(shown)
-        for k in range(each)
-    ]
+def _finish(settings: MadeSet, output: Path, shards: bool) -> None:
+    """Contact sheet (at most 64 samples of the first identities) and card."""
+    from mien.synth.face import contact_sheet
+
+    each = max(1, min(settings.per_identity, _SHEET // min(settings.identities, _SHEET)))
+    pictures: list[NDArray[np.uint8]] = []
+    taken: dict[str, int] = {}
+    for key, files in read_samples(output):
+        who = key.split("/")[0]
+        if len(pictures) >= _SHEET * len(settings.shown):
+            break
+        if taken.get(who, 0) >= each:
+            continue
+        taken[who] = taken.get(who, 0) + 1
+        pictures += [_thumb(files[ext]) for ext in settings.shown if ext in files]
+    columns = len(settings.shown) * max(1, 8 // len(settings.shown))
     with io.new_file(output / "sheet.png") as part:
-        Image.fromarray(contact_sheet(pictures, 8)).save(part, format="png")
+        Image.fromarray(contact_sheet(pictures, columns)).save(part, format="png")
     count = settings.identities * settings.per_identity
     lines = (
-        "# Made faces\n",
-        f"{settings.identities:,} identities, {count:,} pictures of {settings.size} pixels,"
-        f" seed {settings.seed}.",
+        f"# Made set: {settings.kind}\n",
+        f"{settings.identities:,} identities, {count:,} samples of {settings.size} pixels,"
+        f" seed {settings.seed}, {'WebDataset shards' if shards else 'folders'}.",
         "Rendered by mien from the CC0 MakeHuman / MPFB2 human: adults, no real person.\n",
         "They look like characters of a video game. Numbers measured on them say how an algorithm works, not",
         "how it does on photographs.\n",
+        "Files of a sample: " + ", ".join(sorted(_extensions(output))) + "; settings: set.json.\n",
     )
     io.write_text(output / "card.md", "\n".join(lines))
+
+
+def _extensions(output: Path) -> set[str]:
+    return set(next(iter(read_samples(output)))[1])
+
+
+def _thumb(data: bytes) -> NDArray[np.uint8]:
+    image = Image.open(streams.BytesIO(data)).convert("RGB")
+    if max(image.size) > 256:
+        image.thumbnail((256, 256))
+    return np.asarray(image)
