@@ -7,6 +7,7 @@ the surface's own depth and infrared reflectance. A mask is worn: the attacker's
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -388,6 +389,9 @@ def sample_attack(species: str, seed: int) -> PrintAttack | ScreenAttack | MaskA
     raise ConfigError(f"species {species!r} is none of live, {', '.join(SPECIES)}")
 
 
+_face = lru_cache(8)(make_face)
+
+
 def present(subject: int, species: str, size: int, seed: int, attacker: int | None = None) -> Scene:
     """A scene of one subject: live, or attacked with an instrument that shows the subject's face.
 
@@ -396,7 +400,7 @@ def present(subject: int, species: str, size: int, seed: int, attacker: int | No
         species: "live" or one of `SPECIES`.
         size: pixels a side.
         seed: everything else.
-        attacker: identity of who attacks; default drawn.
+        attacker: identity of who attacks; default one of two who are after this subject.
 
     Raises:
         ConfigError: no such species.
@@ -404,15 +408,14 @@ def present(subject: int, species: str, size: int, seed: int, attacker: int | No
     detail = detail_for(size)
     shot = sample_shot(derive(seed, "scene"), 0.18, 0.12)
     if species == "live":
-        person = make_face(subject, detail)
-        return live_scene(photograph(person, shot, size, sample_actions(seed)), seed)
+        return live_scene(photograph(_face(subject, detail), shot, size, sample_actions(seed)), seed)
     instrument = sample_attack(species, seed)
-    who = derive(seed, "attacker") if attacker is None else attacker
-    own = make_face(who, detail)
+    who = derive(subject, "attacker", seed % 2) if attacker is None else attacker
+    own = _face(who, detail)
     if isinstance(instrument, MaskAttack):
-        return instrument.scene(own, make_face(subject, detail), shot, size, seed)
+        return instrument.scene(own, _face(subject, detail), shot, size, seed)
     photo = sample_shot(derive(seed, "photo"), 0.10, 0.12)
-    victim = photograph(make_face(subject, detail), photo, size, sample_actions(seed, 0.7))
+    victim = photograph(_face(subject, detail), photo, size, sample_actions(seed, 0.7))
     return instrument.scene(photograph(own, shot, size), victim, shot, seed)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
+from PIL import Image
 
 from mien.core.seeds import derive
 from mien.render.alignment import align_face, five_of_68
 from mien.synth.attacks import SPECIES, face_box, present
+from mien.synth.audit import shortcut_audit
 from mien.synth.dressed import sample_surface, signed_distance
 from mien.synth.face import Picture, detail_for
 from mien.synth.full_body import BodyPicture, make_body, photograph_body, sample_view
@@ -54,6 +59,10 @@ class FaceSet:
             ConfigError: a value outside its range.
         """
         check_ranges(self, **_COUNTS, size=(16, 1024), yaw=(0, 0.8), expressions=(0, 1), glasses=(0, 1))
+
+    def report(self, samples: Iterator[tuple[str, dict[str, bytes]]]) -> list[str]:
+        """Nothing is measured."""
+        return []
 
     def samples(self, number: int) -> Iterator[Sample]:
         """Pictures of one person."""
@@ -159,6 +168,23 @@ class PadSet:
         for name in self.species:
             sample_attack(name, 0)
 
+    def report(self, samples: Iterator[tuple[str, dict[str, bytes]]]) -> list[str]:
+        """The shortcut audit, on at most 4,000 samples of a set of five subjects or more."""
+        found, kinds, who = [], [], []
+        for _, files in islice(samples, 4000):
+            label = json.loads(files["json"])
+            with np.load(io.BytesIO(files["npz"]), allow_pickle=False) as truth:
+                depth, ir, face = truth["depth"], truth["ir"], truth["face"]
+            found.append((np.asarray(Image.open(io.BytesIO(files["png"]))), depth, ir, face))
+            kinds.append(label["species"])
+            who.append(label["subject"])
+        counts = {k: kinds.count(k) for k in ("live", *SPECIES)}
+        lines = ["Samples: " + ", ".join(f"{k} {n}" for k, n in counts.items() if n) + ".\n"]
+        if len(set(who)) < 20 or not 0 < counts["live"] < len(kinds):
+            return lines
+        auc = ", ".join(f"{k} {v:.3f}" for k, v in shortcut_audit(found, kinds, who).items())
+        return [*lines, f"Shortcut audit (AUC of trivial statistics on held-out subjects): {auc}.\n"]
+
     def samples(self, number: int) -> Iterator[Sample]:
         """Samples of one subject."""
         who = derive(self.seed, "identity", number)
@@ -213,6 +239,10 @@ class BodySet:
             ConfigError: a value outside its range.
         """
         check_ranges(self, **_COUNTS, size=(64, 1024), points=(0, 1_000_000))
+
+    def report(self, samples: Iterator[tuple[str, dict[str, bytes]]]) -> list[str]:
+        """Nothing is measured."""
+        return []
 
     def samples(self, number: int) -> Iterator[Sample]:
         """Pictures of one dressed person."""
@@ -312,6 +342,10 @@ class VideoSet:
             ConfigError: a value outside its range.
         """
         check_ranges(self, **_COUNTS, size=(16, 512), frames=(1, 1000), fps=(1, 120), turn=(0, 0.6))
+
+    def report(self, samples: Iterator[tuple[str, dict[str, bytes]]]) -> list[str]:
+        """Nothing is measured."""
+        return []
 
     def samples(self, number: int) -> Iterator[Sample]:
         """Clips of one person; light, clothes and room stay, expression and pose move."""

@@ -68,6 +68,10 @@ class MadeSet(Protocol):
         """All samples of one identity, a function of the settings and the number alone."""
         ...
 
+    def report(self, samples: Iterator[tuple[str, dict[str, bytes]]]) -> list[str]:
+        """Lines for the card: what was measured on the whole set."""
+        ...
+
 
 def check_ranges(settings: Any, **ranges: tuple[float, float]) -> None:
     """Compares fields with ranges.
@@ -255,6 +259,7 @@ def _finish(settings: MadeSet, output: Path, shards: bool) -> None:
         "Rendered by mien from the CC0 MakeHuman / MPFB2 human: adults, no real person.\n",
         "They look like characters of a video game. Numbers measured on them say how an algorithm works, not",
         "how it does on photographs.\n",
+        *settings.report(read_samples(output)),
         "Files of a sample: " + ", ".join(sorted(_extensions(output))) + "; settings: set.json.\n",
     )
     io.write_text(output / "card.md", "\n".join(lines))

@@ -40,8 +40,8 @@ def _mean_of_neighbours() -> csr_matrix:
 
 def _facets(head: HeadMesh, points: Array, rng: np.random.Generator) -> Array:
     """A face folded from paper: linear between 25 - 45 corners, seen from the front."""
-    skin = np.unique(head.faces[head.material == SKIN])
-    own = skin[(worn_region(head.canon[skin]) > 0) & (head.canon[skin, 2] > 0.4)]
+    seen = _front_vertices(head)
+    own = seen[(worn_region(head.canon[seen]) > 0) & (head.canon[seen, 2] > 0.4)]
     corners = [int(own[np.argmax(head.canon[own, 2])])]
     gap = np.full(len(own), np.inf)
     for _ in range(int(rng.integers(25, 45))):
@@ -53,6 +53,12 @@ def _facets(head: HeadMesh, points: Array, rng: np.random.Generator) -> Array:
     good = np.isfinite(flat).all(1)
     out[own[good]] = flat[good]
     return out
+
+
+def _front_vertices(head: HeadMesh) -> Array:
+    """Vertices of the faces that a frontal view sees, without the lining of the mouth."""
+    seen = np.unique(head.faces[np.unique(head.front[head.front >= 0])])
+    return np.asarray(seen[head.masks[seen, 3] < 0.5])
 
 
 def wear_mask(attacker: Person, victim: Person, kind: MaskKind, seed: int) -> Person:
@@ -75,6 +81,10 @@ def wear_mask(attacker: Person, victim: Person, kind: MaskKind, seed: int) -> Pe
     skin = np.unique(head.faces[head.material == SKIN])
     face = np.zeros(len(head.canon))
     face[skin] = worn_region(head.canon[skin])
+    if kind == "paper":  # what lies behind the face stays behind the fold
+        hidden = np.ones(len(face), bool)
+        hidden[_front_vertices(head)] = False
+        face[hidden] = 0
     if kind == "paper":
         target = _facets(head, target, rng)
     smooth = _mean_of_neighbours()
