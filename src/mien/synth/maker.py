@@ -235,7 +235,7 @@ def _grouped(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, dict[str
 
 def _finish(settings: MadeSet, output: Path, shards: bool) -> None:
     """Contact sheet (at most 64 samples of the first identities) and card."""
-    from mien.synth.face import contact_sheet
+    from mien.synth.sheet import contact_sheet
 
     each = max(1, min(settings.per_identity, _SHEET // min(settings.identities, _SHEET)))
     pictures: list[NDArray[np.uint8]] = []
