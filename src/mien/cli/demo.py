@@ -12,10 +12,15 @@ from typing import Any
 from mien.cli import console
 from mien.core.errors import ConfigError, MienError
 
+PEOPLE = "people"
+
 
 @dataclass(frozen=True)
 class Options:
-    """Shipped models on bundled input, or on yours: mien demo [METHOD ...] [--input FILE, repeatable]."""
+    """Shipped models on bundled input, or on yours: mien demo [METHOD ...] [--input FILE, repeatable].
+
+    Without names also `people`: rendered faces and a dressed body.
+    """
 
     output: Path = Path("out/demo")
     """Folder for index.html, summary.json and the rest."""
@@ -31,9 +36,12 @@ def run(argv: Sequence[str]) -> int:
     while rest and not rest[0].startswith("-"):
         names.append(rest.pop(0))
     options = console.parse(Options, rest, "demo")
+    everything = not names
+    with_people = everything or PEOPLE in names
+    names = [n for n in names if n != PEOPLE]
     for name in names:
         entry_of(name).load("config")
-    names = names or ready()
+    names = ready() if everything else names
     missing = [str(p) for p in inputs if not p.is_file()]
     if missing:
         raise ConfigError(f"--input {missing[0]}: no such file")
@@ -41,16 +49,49 @@ def run(argv: Sequence[str]) -> int:
     for name in names:
         summary[name], section = _one(name, options.output, inputs)
         sections.append(section)
+    more: dict[str, Any] = {}
+    if with_people:
+        more[PEOPLE], section = _people(options.output)
+        sections.append(section)
     from mien.core import figures, io
 
     index = io.write_text(options.output / "index.html", figures.page("mien demo", "".join(sections)))
     seconds = round(time.perf_counter() - began, 2)
-    io.write_json(options.output / "summary.json", {"seconds": seconds, "methods": summary})
+    io.write_json(options.output / "summary.json", {"seconds": seconds, "methods": summary, **more})
     console.show(f"{seconds} s; open {index}")
     failed = [n for n, s in summary.items() if not s["ok"]]
     if failed:
         raise MienError(f"{', '.join(failed)} failed: {summary[failed[0]]['headline']['error']}")
     return 0
+
+
+def _people(output: Path) -> tuple[dict[str, Any], str]:
+    """Sixteen made faces, and one dressed person from both sides."""
+    import numpy as np
+
+    from mien.core import io
+    from mien.synth.full_body import make_body, photograph_body, sample_view
+    from mien.synth.maker import png
+    from mien.synth.portrait import portrait
+    from mien.synth.poses import sample_pose
+    from mien.synth.sheet import contact_sheet
+
+    began = time.perf_counter()
+    faces = contact_sheet([portrait(n, 0, 128).rgb for n in range(16)], 8)
+    body, pose = make_body(3), sample_pose(3, "standing")
+    views = [photograph_body(body, pose, sample_view(3, 320, 192, yaw)) for yaw in (0.35, 0.35 + np.pi)]
+    shown = [((v.normal + 1) * 127.5 * (v.layer > 0)[..., None]).astype(np.uint8) for v in views]
+    sides = contact_sheet([*(v.rgb for v in views), *shown], 4)
+    files = [
+        io.write_bytes(output / "people" / name, png(sheet))
+        for name, sheet in (("faces.png", faces), ("body.png", sides))
+    ]
+    seconds = round(time.perf_counter() - began, 2)
+    console.show(f"people: 16 rendered faces, one dressed body ({seconds} s)")
+    pictures = "".join(f'<p><img alt="{f.stem}" src="people/{f.name}"></p>' for f in files)
+    names = [str(f.relative_to(output)) for f in files]
+    text = "<h2>people: rendered, with exact ground truth</h2><p>No real person; see mien data make.</p>"
+    return {"ok": True, "seconds": seconds, "files": names}, text + pictures
 
 
 def _inputs(words: list[str]) -> tuple[list[Path], list[str]]:
