@@ -185,11 +185,10 @@ def _write_shard(settings: MadeSet, output: Path, group: range) -> int:
     import webdataset
 
     with io.new_file(_place(settings, output, group, True)) as part, part.open("wb") as stream:
-        writer = webdataset.TarWriter(stream, user="mien", group="mien", mtime=0.0, encoder=False)
-        for number in group:
-            for sample in settings.samples(number):
-                writer.write({"__key__": f"{number:06d}/{sample.name}", **sample.files})
-        writer.close()
+        with webdataset.TarWriter(stream, user="mien", group="mien", mtime=0.0, encoder=False) as writer:
+            for number in group:
+                for sample in settings.samples(number):
+                    writer.write({"__key__": f"{number:06d}/{sample.name}", **sample.files})
     return len(group)
 
 

@@ -55,6 +55,18 @@ def _facets(head: HeadMesh, points: Array, rng: np.random.Generator) -> Array:
     return out
 
 
+def _closed(head: HeadMesh, points: Array, face: Array) -> Array:
+    """A shell without a mouth: what lies behind its front (the lining of the lips) goes 3 mm behind it."""
+    front = _front_vertices(head)
+    behind = np.flatnonzero(face > 0)
+    behind = behind[~np.isin(behind, front)]
+    z = LinearNDInterpolator(points[front, :2], points[front, 2])(points[behind, :2])
+    out = points.copy()
+    good = np.isfinite(z)
+    out[behind[good], 2] = z[good] - 0.03
+    return out
+
+
 def _front_vertices(head: HeadMesh) -> Array:
     """Vertices of the faces that a frontal view sees, without the lining of the mouth."""
     seen = np.unique(head.faces[np.unique(head.front[head.front >= 0])])
@@ -81,16 +93,14 @@ def wear_mask(attacker: Person, victim: Person, kind: MaskKind, seed: int) -> Pe
     skin = np.unique(head.faces[head.material == SKIN])
     face = np.zeros(len(head.canon))
     face[skin] = worn_region(head.canon[skin])
-    if kind == "paper":  # what lies behind the face stays behind the fold
-        hidden = np.ones(len(face), bool)
-        hidden[_front_vertices(head)] = False
-        face[hidden] = 0
     if kind == "paper":
         target = _facets(head, target, rng)
     smooth = _mean_of_neighbours()
     broad = (face > 0)[:, None]
     for _ in range(_SMOOTHING[kind]):
         target = np.where(broad, 0.5 * target + 0.5 * (smooth @ target), target)
+    if kind not in ("silicone", "latex"):
+        target = _closed(head, target, face)
     normal = vertex_normals(np.ascontiguousarray(own, np.float32), head.faces)
     outside = ((target - own) * normal).sum(1)
     least = float(rng.uniform(*_OFFSET[kind]))

@@ -108,6 +108,7 @@ class Sensor:
         balance: gain of red and blue.
         jpeg: quality; 0: none.
         exposure: log spread of the exposure of each picture.
+        contrast: log spread of the contrast that the camera chooses.
         depth_noise: sigma_z = a + b (z - 0.4 m)^2, metres.
         depth_step: quantisation, metres.
         fading: least infrared return that gives a depth.
@@ -124,7 +125,8 @@ class Sensor:
     shot: float = 800.0
     balance: tuple[float, float] = (1.0, 1.0)
     jpeg: int = 92
-    exposure: float = 0.22
+    exposure: float = 0.25
+    contrast: float = 0.18
     depth_noise: tuple[float, float] = (0.0012, 0.0019)
     depth_step: float = 0.001
     fading: float = 0.02
@@ -176,6 +178,8 @@ class Sensor:
         linear = np.clip(scene.rgb, 0, 1) ** 2.2
         gain = float(np.exp(np.clip(rng.normal(0, self.exposure), -0.5, 0.5)))
         linear = linear * gain * np.array([self.balance[0], 1.0, self.balance[1]])
+        middle = float(np.median(linear)) + 1e-3
+        linear = middle * (linear / middle) ** float(np.exp(np.clip(rng.normal(0, self.contrast), -0.5, 0.5)))
         linear = np.stack([gaussian_filter(linear[..., c], self.blur) for c in range(3)], -1)
         linear = rng.poisson(np.clip(linear, 0, 4) * self.shot) / self.shot
         image = np.clip(linear, 0, 1) ** (1 / 2.2) + rng.normal(0, self.noise, linear.shape)
