@@ -115,24 +115,30 @@ def render(text: str, tables: Sequence[Table], where: str) -> str:
         method, kind = match[2], match[3]
         if kind == "overview":
             return match[1] + markdown(overview_rows(tables)) + match[4]
-        if method not in by_name or kind not in ("rows", "claims", "facts"):
+        if kind == "facts" and facts_file(method).is_file():
+            return match[1] + facts(method) + match[4]
+        if method not in by_name or kind not in ("rows", "claims"):
             raise DataError(f"{where}: no results for marker {method}:{kind}")
         table = by_name[method]
         body = {
             "rows": lambda: markdown(metric_rows(table)),
             "claims": lambda: markdown(claim_rows(table)),
-            "facts": lambda: facts(table),
         }
         return match[1] + body[kind]() + match[4]
 
     return _MARK.sub(fill, text)
 
 
-def facts(table: Table) -> str:
-    """Measured side facts: ``results/METHOD.facts.jsonl``, the last line of a name counting."""
+def facts_file(name: str) -> Path:
+    """Where the side facts of a method, or of the made people, are kept."""
     from mien.bench.store import results_dir
 
-    records = {r["name"]: r for r in io.read_lines(results_dir() / f"{table.entry.name}.facts.jsonl")}
+    return results_dir() / f"{name}.facts.jsonl"
+
+
+def facts(name: str) -> str:
+    """Measured side facts: ``results/NAME.facts.jsonl``, the last line of a name counting."""
+    records = {r["name"]: r for r in io.read_lines(facts_file(name))}
     return markdown([{"measurement": r["text"], "value": r["value"]} for r in records.values()])
 
 
@@ -143,6 +149,7 @@ def documents() -> list[Path]:
         here / "README.md",
         *sorted((here / "docs").rglob("*.md")),
         *sorted((here / "src/mien/methods").glob("*/README.md")),
+        here / "src/mien/synth/README.md",
     ]
     return [p for p in found if p.is_file()]
 

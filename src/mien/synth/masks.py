@@ -108,7 +108,9 @@ def wear_mask(attacker: Person, victim: Person, kind: MaskKind, seed: int) -> Pe
         target = target + np.maximum(0, least - outside)[:, None] * normal
     else:  # a rigid shell moves forward as a whole
         gap = np.maximum(0, least - outside)[face > 0.5]
-        target = target + np.array([0, 0, float(np.clip(np.percentile(gap, 90), 0.02, 0.15))])
+        target = target + np.array(
+            [0, 0, float(np.clip(np.percentile(gap, 90), 0.02, 0.12 if kind == "paper" else 0.07))]
+        )
     vertices = (own + face[:, None] * (target - own)).astype(np.float32)
     masks = attacker.masks.copy()
     masks[:, 5:7] += face[:, None] * (victim.masks[:, 5:7] - masks[:, 5:7])
