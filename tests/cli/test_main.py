@@ -101,7 +101,13 @@ def test_version_and_no_words(capsys):
         (["convert", "tensorflow", "x"], 2, "no kind"),
         (["data", "chek"], 2, "did you mean 'check'"),
         (["data", "check"], 2, "which folder"),
-        (["data", "make", "people"], 2, "not part of this version"),
+        (["data", "make", "people"], 2, "no made set 'people'"),
+        (["data", "make", "face"], 2, "did you mean 'faces'"),
+        (["data", "make", "faces", "--size", "0"], 2, "size=0 is outside [16, 1024]"),
+        (["data", "make", "faces", "--size", "1000000"], 2, "size=1000000 is outside"),
+        (["data", "make", "faces", "--sizes", "64"], 2, "did you mean --size"),
+        (["data", "make", "faces", "--workers", "x"], 2, "not a number of processes"),
+        (["data", "make", "pad", "--species", "replai"], 2, "species 'replai' is none of"),
         (["demo", "ncl", "--input", "/nowhere.png"], 2, "no such file"),
         (["demo", "car"], 2, "not part of this version"),
     ],
@@ -262,6 +268,34 @@ def test_data_list_and_check(capsys, tmp_path):
     victim = next(p for p in sorted(root.rglob("*")) if p.is_file())
     victim.write_bytes(victim.read_bytes()[:20])
     assert "1 problem(s)" in said(capsys, "data", "check", str(root), code=1)
+
+
+def test_data_make_writes_resumes_and_refuses(capsys, tmp_path):
+    out = tmp_path / "faces"
+    words = ("data", "make", "faces", "--identities", "2", "--per-identity", "1", "--size", "32")
+    assert "2 samples in" in said(capsys, *words, "--output", str(out), "--workers", "1")
+    before = {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+    assert {"sheet.png", "card.md", "set.json"} <= {p.name for p in before}
+    said(capsys, *words, f"--output={out}", "--workers", "1")
+    assert {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()} == before
+    assert "other settings" in said(capsys, *words, "--seed", "1", "--output", str(out), code=1)
+    assert "faces|heads|pad|bodies|video" in said(capsys, "data", "make", code=2)
+    help_text = said(capsys, "data", "make", "pad", "--help")
+    assert "--shards" in help_text
+    assert {"faces", "heads", "pad", "bodies", "video"} <= {
+        r["name"] for r in json.loads(said(capsys, "data", "list", "--json"))
+    }
+
+
+def test_demo_shows_made_people(capsys, tmp_path):
+    said(capsys, "demo", "people", "--output", str(tmp_path))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["methods"] == {}
+    assert summary["people"]["ok"]
+    for name in summary["people"]["files"]:
+        with Image.open(tmp_path / name) as sheet:
+            assert np.asarray(sheet).std() > 20
+    assert "people/faces.png" in (tmp_path / "index.html").read_text()
 
 
 def test_doctor(capsys):

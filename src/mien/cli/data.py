@@ -139,8 +139,11 @@ def _make(words: list[str]) -> int:
 
     kind = words.pop(0) if words and not words[0].startswith("-") else ""
     if not kind:
-        console.show(f"usage: mien data make {'|'.join(SETS)} ...; its flags: mien data make KIND --help")
-        return 0 if words else 2
+        usage = f"mien data make {'|'.join(SETS)} ...; its flags: mien data make KIND --help"
+        if not words:
+            raise ConfigError(f"which set? {usage}")
+        console.show(f"usage: {usage}")
+        return 0
     shards, words = console.take_switch(words, "--shards")
     place, words = console.take(words, "--output", f"out/{kind}")
     count, words = console.take(words, "--workers", str(os.cpu_count() or 1))
