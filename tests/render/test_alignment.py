@@ -50,8 +50,8 @@ def test_one_point_has_no_similarity():
 def test_sizes():
     np.testing.assert_allclose(template(112), TEMPLATE)
     np.testing.assert_allclose(template(224), 2 * TEMPLATE)
-    np.testing.assert_allclose(template(128), TEMPLATE + [8, 0])
-    np.testing.assert_allclose(template(256), 2 * TEMPLATE + [16, 0])
+    np.testing.assert_allclose(template(128), TEMPLATE + np.array([8, 0]))
+    np.testing.assert_allclose(template(256), 2 * TEMPLATE + np.array([16, 0]))
     for size in (0, -112, 100, 160):
         with pytest.raises(ConfigError, match=rf"aligned size {size} is not a multiple of 112 or 128"):
             template(size)

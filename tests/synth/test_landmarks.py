@@ -90,7 +90,7 @@ def test_hidden_landmarks_are_marked():
     assert straight.visible[[36, 45]].all()
     hidden = [k for k in (far, near) if not turned.visible[k]]
     assert len(hidden) == 1
-    other = turned.landmarks[[k for k in (far, near) if turned.visible[k]][0], 2]
+    other = turned.landmarks[next(k for k in (far, near) if turned.visible[k]), 2]
     assert turned.landmarks[hidden[0], 2] > other  # what is hidden is farther away
 
 
