@@ -104,13 +104,14 @@ def find() -> list[int]:
     left[33] = int(under[np.argmin(v[under, 2] + 1.2 * v[under, 1])])
     base = float(v[left[33], 1])
     left[34], left[35] = near(0.075, base + 0.015), near(0.15, base + 0.04)
-    # Jaw 8 .. 16: chin, then outwards and up to the ear.
+    # Jaw 8 .. 16: chin, then outwards and up to the ear; never the skin under it, farther back.
+    front = skin[v[skin, 2] > 0.9]
     for k, x in enumerate((0.0, 0.14, 0.27, 0.39, 0.49)):
         c = int((x + HALF) * SIDE / (2 * HALF))
         z = height[:, c]
         start = int((Y0 + HALF - 6.45) * SIDE / (2 * HALF))
         jump = next((i for i in range(start, SIDE - 2) if z[i] - z[i + 2] > 0.05), start)
-        left[8 + k] = near(x, float(world(jump - 1, c)[1]))
+        left[8 + k] = near(x, float(world(jump - 1, c)[1]), front)
     cheeks = skin[(v[skin, 2] > 0.42) & (v[skin, 1] > 6.3) & (human.masks["ears"][skin] < 0.2)]
     for k, y in enumerate((6.55, 6.78, 7.02, 7.27)):
         band = cheeks[np.abs(v[cheeks, 1] - y) < 0.05]

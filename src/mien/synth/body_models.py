@@ -354,7 +354,7 @@ def _frames(axis: Tensor) -> Tensor:
 
 
 def _unit_capsule(around: int, along: int) -> tuple[Array, Index]:
-    """Vertices (t along the axis, offset in radii (3)) and faces of a capsule."""
+    """Vertices (t along the axis, offset in radii (3)) and outward faces of a capsule."""
     rings: list[tuple[float, float, float]] = []  # t, axial offset, ring radius
     for k in range(along):
         angle = np.pi * (k + 0.5) / along
@@ -366,9 +366,9 @@ def _unit_capsule(around: int, along: int) -> tuple[Array, Index]:
     for k in range(along - 1):
         for q in range(around):
             a, b = k * around + q, k * around + (q + 1) % around
-            faces += [(a, a + around, b), (b, a + around, b + around)]
+            faces += [(a, b, a + around), (b, b + around, a + around)]
     first, last = along * around, along * around + 1
     for q in range(around):
         n = (q + 1) % around
-        faces += [(first, q, n), (last, (along - 1) * around + n, (along - 1) * around + q)]
+        faces += [(first, n, q), (last, (along - 1) * around + q, (along - 1) * around + n)]
     return np.array(rows), np.array(faces, np.int32)

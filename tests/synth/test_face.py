@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mien.synth.face import CHEAP, FULL, backdrop, contact_sheet, detail_for, grade, rotation, srgb, tone
+from mien.synth.light import sample_light
+from mien.synth.looks import sample_shot
+from mien.synth.portrait import photograph
+
+from .made import person
+
+
+def test_rotation_turns_as_documented():
+    forward, up = np.array([0, 0, 1.0]), np.array([0, 1.0, 0])
+    left = rotation(0.3, 0, 0) @ forward
+    np.testing.assert_allclose(left, [np.sin(0.3), 0, np.cos(0.3)], atol=1e-6)  # to the subject's left, +x
+    assert (rotation(0, 0.3, 0) @ forward)[1] == pytest.approx(-np.sin(0.3), abs=1e-6)  # pitch down
+    np.testing.assert_allclose(rotation(0, 0, 0.2) @ up, [-np.sin(0.2), np.cos(0.2), 0], atol=1e-6)
+    r = rotation(0.4, -0.2, 0.1)
+    np.testing.assert_allclose(r, rotation(0.4, 0, 0) @ rotation(0, -0.2, 0) @ rotation(0, 0, 0.1), atol=1e-6)
+    assert np.linalg.det(r) == pytest.approx(1, abs=1e-6)
+
+
+def test_tone_and_srgb():
+    x = np.array([0, 0.1, 0.5, 1.0, 3.0])
+    np.testing.assert_allclose(tone(x), 1.18 * x * (1 + 0.1 * x) / (1 + 0.42 * x), rtol=1e-6)
+    assert (np.diff(tone(np.linspace(0, 4, 100))) > 0).all()
+    np.testing.assert_allclose(srgb(np.array([0.0, 0.0031308, 0.2140, 1.0])), [0, 0.04045, 0.5, 1], atol=1e-3)
+
+
+def test_grade_shows_the_backdrop_where_nothing_is():
+    part = np.zeros((8, 8), np.uint8)
+    room = np.full((4, 4, 3), 0.25, np.float32)
+    image = grade(np.full((8, 8, 3), 9.0, np.float32), part, room, 0, 2)
+    assert image.dtype == np.uint8
+    assert image.mean() / 255 == pytest.approx(float(srgb(np.array([0.25]))[0]), abs=0.01)
+    bright = grade(np.full((8, 8, 3), 9.0, np.float32), part + 1, room, 0, 2)
+    assert bright.mean() > 200
+    assert np.array_equal(image, grade(np.full((8, 8, 3), 9.0, np.float32), part, room, 0, 2))
+
+
+def test_backdrops():
+    light = sample_light(0)
+    room = backdrop(light, 1, 32)
+    assert room.shape == (32, 32, 3)
+    assert (room > 0).all()
+    assert np.array_equal(room, backdrop(light, 1, 32))
+    assert not np.array_equal(room, backdrop(light, 2, 32))
+
+
+def test_contact_sheet():
+    tiles = [np.full((4, 4, 3), 10 * k, np.uint8) for k in range(3)]
+    sheet = contact_sheet(tiles, 2)
+    assert sheet.shape == (12, 12, 3)
+    assert (sheet[6:10, :4] == 20).all()
+    assert (sheet[6:, 6:] == 255).all()
+
+
+def test_detail_grows_with_size():
+    assert detail_for(64) == CHEAP
+    assert detail_for(65) == FULL
+
+
+def test_a_turned_head_looks_to_its_left():
+    shot = sample_shot(2, frontal=True, glasses=0)
+    pictures = {yaw: photograph(person(12), replace(shot, yaw=yaw), 64) for yaw in (-0.5, 0.5)}
+    nose = {yaw: p.landmarks[30, 0] - p.landmarks[27:28, 0].mean() for yaw, p in pictures.items()}
+    assert nose[0.5] > 1 > -1 > nose[-0.5]  # the subject's left is right in the picture
+    left_cheek = {yaw: (p.canon[p.part == 1][:, 0] > 0).mean() for yaw, p in pictures.items()}
+    assert left_cheek[0.5] < 0.45 < 0.55 < left_cheek[-0.5]
+
+
+def test_glasses_and_shirt_do_not_change_the_face_below():
+    from mien.synth.facial_hair import Frames
+
+    bare = sample_shot(2, frontal=True, glasses=0)
+    frames = Frames(0.3, 0.23, 3.0, 0.03, (0.01, 0.01, 0.01))
+    a, b = (photograph(person(12), replace(bare, frames=f), 64) for f in (None, frames))
+    changed = a.part != b.part
+    assert 10 < changed.sum() < 400
+    assert (b.depth[changed] < a.depth[changed] + 1e-6).all()  # in front of the face
+    same = ~changed & (a.part == 1)
+    np.testing.assert_allclose(a.canon[same], b.canon[same], atol=1e-5)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from mien.synth.noise import fbm, fbm_at, noise, smoothstep, volume
+
+
+def test_volume_is_periodic_noise_of_unit_variance():
+    v = volume()
+    assert v.shape == (64, 64, 64)
+    assert v.dtype == np.float32
+    assert abs(v.mean()) < 1e-5
+    assert v.std() == pytest.approx(1, abs=1e-5)
+    wrap = np.abs(v[0] - v[-1]).mean() / np.abs(v[1] - v[0]).mean()
+    assert wrap == pytest.approx(1, abs=0.1)  # the seam is as smooth as the inside
+
+
+def test_volume_is_the_same_in_every_state_of_numpy():
+    before = hashlib.sha256(volume().tobytes()).hexdigest()
+    np.random.seed(5)  # noqa: NPY002
+    assert hashlib.sha256(volume.__wrapped__().tobytes()).hexdigest() == before
+
+
+def test_noise_interpolates_the_volume_with_smooth_weights():
+    v = volume()
+    assert noise(v, 3.0, 70.0, -1.0) == pytest.approx(float(v[3, 6, 63]))  # periodic
+    s = smoothstep(0.0, 1.0, 0.25)
+    expected = (1 - s) * v[3, 6, 9] + s * v[4, 6, 9]
+    assert noise(v, 3.25, 6.0, 9.0) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_fbm_is_a_sum_of_octaves():
+    v = volume()
+    x, y, z, f, s = 0.3, -0.7, 1.1, 1.6, 5.0
+    total, power = 0.0, 0.0
+    for o in range(3):
+        t, k = s + 17.3 * o, f * 2**o
+        total += 0.5**o * noise(v, x * k + t, y * k + 1.7 * t, z * k + 2.3 * t)
+        power += 0.25**o
+    assert fbm(v, x, y, z, f, 3, s) == pytest.approx(total / power**0.5, abs=1e-9)
+    points = np.array([[x, y, z], [0, 0, 0]], np.float32)
+    got = fbm_at(v, points, f, 3, s)
+    assert got[0] == pytest.approx(total / power**0.5, abs=1e-4)
+    assert got.shape == (2,)
+
+
+def test_smoothstep_both_ways():
+    assert [smoothstep(1.0, 3.0, x) for x in (0.0, 1.0, 2.0, 3.0, 9.0)] == [0, 0, 0.5, 1, 1]
+    assert [smoothstep(3.0, 1.0, x) for x in (0.0, 1.0, 2.0, 3.0, 9.0)] == [1, 1, 0.5, 0, 0]
