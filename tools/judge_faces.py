@@ -9,7 +9,7 @@ versions. Exit status 1 if a goal is missed.
 
 detection  64 unpicked frontal renders, 256 px: how many the detector finds.
 verify     40 people x 5 pictures, 192 px, embedding of the detector's box + 25 %; L2 distances of pictures
-           of the same person and of different ones. Also without glasses, in grey, and real ones (ORL, 40 x 5).
+           of the same person and of different ones. Also without glasses, in grey, and real faces (ORL).
 factors    14 people, one thing changed at a time: mean distance to the unchanged picture. No nuisance may
            move a person as far as another person is away.
 """
