@@ -175,7 +175,7 @@ def made(
     print(file=sys.stderr)
     arrays = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
     with io.new_file(path) as whole, whole.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     return arrays
 
 
