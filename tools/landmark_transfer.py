@@ -323,7 +323,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="JSON file of everything")
     parser.add_argument("--cache", type=Path, default=Path("out/judge"), help="where renders are kept")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
-    parser.add_argument("--steps", type=int, default=1200, help="of training")
+    parser.add_argument("--steps", type=int, default=600, help="of training")
     parser.add_argument("--seeds", type=int, default=1, help="how many nets")
     given = parser.parse_args(arguments)
     try:
