@@ -339,6 +339,8 @@ def _keep(head: HeadMesh, person: Person) -> _Kept:
     still[0, own, 4:7] = skin.broad(person.looks.skin, head.canon[own], person.masks[own])
     still[0, :, 7:12] = person.masks[:, [0, 3, 4, 5, 6]]
     still[0, :, 12:15] = person.paint
+    seen = np.clip(ambient, 0, 1)
+    still[0, :, 15] = seen**0.6 * (0.35 + 0.65 * np.clip(1.35 * seen, 0, 1))
     normals = shading.vertex_normals(person.vertices, head.faces)
     parts = [] if person.strands is None else [person.strands]
     parts += [g.grown(person.vertices, normals) for g in person.growth]
@@ -468,6 +470,7 @@ def _shade(s: _Scene) -> None:
     color, collar, stripes = s.shot.shirt
     surface.shade_surface(
         s.ids,
+        s.zbuf,
         s.strand,
         clear,
         s.screen,
@@ -476,6 +479,7 @@ def _shade(s: _Scene) -> None:
         s.moving,
         s.kept.still,
         level,
+        s.detail.per_pixel and s.detail.supersample == 2,
         volume(),
         skin.numbers(looks.skin),
         np.array(looks.skin.moles, np.float32).reshape(-1, 3),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numba import njit
@@ -332,29 +332,77 @@ def lit(
     A map gives (bilinear mean of exp(-30 d) behind meshes) x exp(-9 x bilinear mean of depth in the hair).
     """
     count, n = mesh.shape[0], mesh.shape[1]
-    k = n / (2 * half)
-    x, y, z = x - centre[0], y - centre[1], z - centre[2]
-    total = 0.0
+    k, end = np.float32(n / (2 * half)), np.float32(n - 1)
+    wide, above = np.float32(half), np.float32(bias)
+    px, py, pz = np.float32(x) - centre[0], np.float32(y) - centre[1], np.float32(z) - centre[2]
+    total = _EMPTY
     for m in range(count):
-        fj = (x * axes[m, 0, 0] + y * axes[m, 0, 1] + z * axes[m, 0, 2] + half) * k - 0.5
-        fi = (x * axes[m, 1, 0] + y * axes[m, 1, 1] + z * axes[m, 1, 2] + half) * k - 0.5
-        h = x * axes[m, 2, 0] + y * axes[m, 2, 1] + z * axes[m, 2, 2] + bias
-        if not (fi >= 0 and fj >= 0 and fi < n - 1 and fj < n - 1):
-            total += 1.0
+        fj = (px * axes[m, 0, 0] + py * axes[m, 0, 1] + pz * axes[m, 0, 2] + wide) * k - _PIXEL
+        fi = (px * axes[m, 1, 0] + py * axes[m, 1, 1] + pz * axes[m, 1, 2] + wide) * k - _PIXEL
+        h = px * axes[m, 2, 0] + py * axes[m, 2, 1] + pz * axes[m, 2, 2] + above
+        if not (fi >= _EMPTY and fj >= _EMPTY and fi < end and fj < end):
+            total += _ONE
             continue
         i, j = int(fi), int(fj)
-        u, v = fi - i, fj - j
-        seen, curl = 0.0, 0.0
-        for a in range(2):
-            for b in range(2):
-                w = (u if a else 1 - u) * (v if b else 1 - v)
-                over = mesh[m, i + a, j + b] - h
-                if over <= 0:
-                    seen += w
-                elif over < 0.4:
-                    seen += w * np.exp(-30 * over)
-                curl += w * max(0.0, hair[m, i + a, j + b] - h)
-        if curl > 0 and seen > 0:
-            seen *= np.exp(-9 * curl)
+        m00, m01, m10, m11 = mesh[m, i, j], mesh[m, i, j + 1], mesh[m, i + 1, j], mesh[m, i + 1, j + 1]
+        h00, h01, h10, h11 = hair[m, i, j], hair[m, i, j + 1], hair[m, i + 1, j], hair[m, i + 1, j + 1]
+        solid = max(max(m00, m01), max(m10, m11)) - h
+        woolly = max(max(h00, h01), max(h10, h11)) - h
+        if solid <= _EMPTY and woolly <= _EMPTY:
+            total += _ONE
+            continue
+        u, v = fi - np.float32(i), fj - np.float32(j)
+        w00, w01, w10, w11 = (_ONE - u) * (_ONE - v), (_ONE - u) * v, u * (_ONE - v), u * v
+        seen = _ONE
+        if solid > _EMPTY:
+            seen = w00 * _behind(m00 - h) + w01 * _behind(m01 - h)
+            seen += w10 * _behind(m10 - h) + w11 * _behind(m11 - h)
+        if woolly > _EMPTY and seen > _EMPTY:
+            curl = w00 * max(_EMPTY, h00 - h) + w01 * max(_EMPTY, h01 - h)
+            curl += w10 * max(_EMPTY, h10 - h) + w11 * max(_EMPTY, h11 - h)
+            seen *= np.exp(np.float32(-9) * curl)
         total += seen
-    return total / count
+    return total / np.float32(count)
+
+
+@njit(cache=True, inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
+def _behind(over: Any) -> Any:
+    """exp(-30 d) of the depth behind a mesh; nothing beyond .4 dm."""
+    if over <= _EMPTY:
+        return _ONE
+    if over >= np.float32(0.4):
+        return _EMPTY
+    return np.exp(np.float32(-30) * over)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def lit_hair(
+    x: float,
+    y: float,
+    z: float,
+    mesh: Array,
+    hair: Array,
+    axes: Array,
+    centre: Array,
+    half: float,
+    bias: float,
+) -> float:
+    """As `lit` from the nearest sample of each map: strands hide its steps."""
+    count, n = mesh.shape[0], mesh.shape[1]
+    k, end = np.float32(n / (2 * half)), np.float32(n)
+    wide, above = np.float32(half), np.float32(bias)
+    px, py, pz = np.float32(x) - centre[0], np.float32(y) - centre[1], np.float32(z) - centre[2]
+    total = _EMPTY
+    for m in range(count):
+        fj = (px * axes[m, 0, 0] + py * axes[m, 0, 1] + pz * axes[m, 0, 2] + wide) * k
+        fi = (px * axes[m, 1, 0] + py * axes[m, 1, 1] + pz * axes[m, 1, 2] + wide) * k
+        h = px * axes[m, 2, 0] + py * axes[m, 2, 1] + pz * axes[m, 2, 2] + above
+        if not (fi >= _EMPTY and fj >= _EMPTY and fi < end and fj < end):
+            total += _ONE
+            continue
+        i, j = int(fi), int(fj)
+        over, curl = max(_EMPTY, mesh[m, i, j] - h), max(_EMPTY, hair[m, i, j] - h)
+        if over < np.float32(0.4):
+            depth = np.float32(30) * over + np.float32(9) * curl
+            total += np.exp(-depth) if depth > _EMPTY else _ONE
+    return total / np.float32(count)

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mien.synth.light import Light, Shadows, fibonacci, lit
+from mien.synth.light import Light, Shadows, fibonacci, lit, lit_hair
 from mien.synth.noise import noise, smoothstep
 
 Array = NDArray[np.float32]
@@ -588,7 +588,7 @@ def strand_point(
     wrap = max(0.0, (nl + 0.35) / 1.35)
     diffuse, white, tinted = 0.0, 0.0, 0.0
     if wrap > 0:
-        wrap *= lit(x, y, z, mesh, hair, axes, centre, half, 0.05)
+        wrap *= lit_hair(x, y, z, mesh, hair, axes, centre, half, 0.05)
     if wrap > 0:
         vx, vy, vz = eye[0] - x, eye[1] - y, eye[2] - z
         inverse = 1 / np.sqrt(vx * vx + vy * vy + vz * vz)

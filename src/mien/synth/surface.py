@@ -21,8 +21,8 @@ Array = NDArray[Any]  # of floats
 Index = NDArray[np.int32]
 Parts = NDArray[np.uint8]
 # Columns of the table that stays: canonical x, y, z; visibility of the sky; melanin, haemoglobin, medium
-# noise (`skin.broad`); masks of lips, mouth, scalp, brow, beard; paint.
-STILL = 15
+# noise (`skin.broad`); masks of lips, mouth, scalp, brow, beard; paint; darkness of hollows.
+STILL = 16
 COLLARS = ("crew", "v", "scoop")
 VERTEX, COARSE, EVERY = range(3)  # how much of the paint is computed for each sample
 _TEETH, _TONGUE, _SHIRT = 3, 4, 5
@@ -82,7 +82,7 @@ def dress(
         screen: (V, 3) pixel x, y, depth of all vertices.
         faces: (T, 3) of all surfaces.
         first: the garment's first face; its ids count from 0.
-        canon: (V, 15) still values, canonical position first.
+        canon: (V, `STILL`) still values, canonical position first.
         height: (T,) mean canonical height of a face.
         collar: index into `COLLARS`.
         zc: (S, S) of the garment.
@@ -150,9 +150,114 @@ def _pores(
     return gx, gy, gz
 
 
+Nine = tuple[float, float, float, float, float, float, float, float, float]
+
+
+@njit(cache=True, inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
+def _interpolate(
+    moving: Array, still: Array, a: int, b: int, c: int, v1: float, v2: float, got: Array
+) -> None:
+    """Both tables at a point of a face."""
+    w0, w1, w2 = np.float32(1 - v1 - v2), np.float32(v1), np.float32(v2)
+    for q in range(9):
+        got[q] = w0 * moving[a, q] + w1 * moving[b, q] + w2 * moving[c, q]
+    for q in range(STILL):
+        got[9 + q] = w0 * still[a, q] + w1 * still[b, q] + w2 * still[c, q]
+    size = np.sqrt(got[3] * got[3] + got[4] * got[4] + got[5] * got[5]) + np.float32(1e-9)
+    for q in range(3, 6):
+        got[q] /= size
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _skin(
+    got: Array,
+    level: int,
+    vol: Array,
+    skin: Array,
+    moles: Array,
+    beard_hair: Array,
+    oil: float,
+    mean_sky: Array,
+    eye: Array,
+    light: Array,
+    mesh: Array,
+    hair: Array,
+    axes: Array,
+    centre: Array,
+    half: float,
+) -> Nine:
+    """Irradiance, specular radiance, albedo of a point of skin from interpolated values."""
+    nx, ny, nz, x, y, z = got[3], got[4], got[5], got[9], got[10], got[11]
+    open_, lips, mouth = got[12], got[16], got[17]
+    if level == VERTEX:
+        red, green, blue = got[21], got[22], got[23]
+        fx, fy, fz = nx, ny, nz
+    else:
+        age, seed = skin[2], skin[13]
+        md, grain = got[15], 0.0
+        if level == EVERY:
+            md = fbm(vol, x, y, z, 5.0, 3, seed + 3)
+            hi = fbm(vol, x, y, z, 22.0, 2, seed + 7)
+            if got[20] > 0:
+                grain = noise(vol, x * 95 + seed, y * 95, z * 95 + seed)
+        else:
+            hi = 0.9 * noise(vol, x * 22 + seed + 7, y * 22 + 1.7 * seed, z * 22 + 2.3 * seed)
+        red, green, blue = coat(
+            vol, x, y, z, got[13], got[14], md, hi, grain, lips, mouth, got[18], got[19], got[20], skin,
+            moles, beard_hair,
+        )  # fmt: skip
+        strength = 0.007 + 0.018 * max(0.0, age - 0.5)
+        gx, gy, gz = _pores(vol, x, y, z, lips, strength, age, level == EVERY, seed)
+        fx, fy, fz = nx - gx, ny - gy, nz - gz
+        inverse = 1 / (np.sqrt(fx * fx + fy * fy + fz * fz) + 1e-9)
+        fx, fy, fz = fx * inverse, fy * inverse, fz * inverse
+    rough = 0.50 - 0.12 * lips
+    if z > 1.0 and abs(x) < 0.5:
+        u = x / 0.18
+        rough -= 0.05 * oil * np.exp(-u * u)
+    ir, ig, ib, sr, sg, sb = skin_point(
+        got[0], got[1], got[2], fx, fy, fz, open_, rough, oil * (1 - 0.8 * mouth), eye, light, mesh, hair,
+        axes, centre, half,
+    )  # fmt: skip
+    ir, ig, ib = got[6] + ir, got[7] + ig, got[8] + ib
+    if abs(x) < 0.27 and 6.70 < y < 7.0 and z > 1.15:
+        dark = 1 - 0.88 * smoothstep(0.22, 0.03, open_)  # nostrils
+        ir, ig, ib = ir * dark, ig * dark, ib * dark
+    extra = float(got[24])
+    if mouth > 0:
+        inner = _depth_in(z)
+        ir += mouth * (inner * (0.55 * mean_sky[0] + 0.6 * ir) - ir)
+        ig += mouth * (inner * (0.55 * mean_sky[1] + 0.6 * ig) - ig)
+        ib += mouth * (inner * (0.55 * mean_sky[2] + 0.6 * ib) - ib)
+        extra += mouth * (1 - extra)
+    return ir * extra, ig * extra, ib * extra, sr, sg, sb, red, green, blue
+
+
+@njit(cache=True, inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
+def _depth_in(z: float) -> float:
+    """Light in the open mouth by canonical depth."""
+    return float(0.1 + 0.9 * min(1.0, max(0.0, (z - 0.80) / 0.5)) ** 1.2)
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _one_piece(
+    i: int, j: int, k: int, ids: Index, zbuf: Array, strand: Index, clear: NDArray[np.bool_], material: Parts
+) -> bool:
+    """Whether all samples of a pixel see skin without a step in depth."""
+    near, far = zbuf[i, j], zbuf[i, j]
+    for y in range(i, i + k):
+        for x in range(j, j + k):
+            t, s = ids[y, x], strand[y, x]
+            if t < 0 or material[t] != 0 or (s >= 0 and not clear[s]):
+                return False
+            near, far = min(near, zbuf[y, x]), max(far, zbuf[y, x])
+    return bool(near > far * 1.004)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def shade_surface(
     ids: Index,
+    zbuf: Array,
     strand: Index,
     clear: NDArray[np.bool_],
     screen: Array,
@@ -161,6 +266,7 @@ def shade_surface(
     moving: Array,
     still: Array,
     level: int,
+    blocks: bool,
     vol: Array,
     skin: Array,
     moles: Array,
@@ -190,6 +296,7 @@ def shade_surface(
 
     Args:
         ids: (S, S) faces, -1 none.
+        zbuf: (S, S) of -1 / depth.
         strand: (S, S) strands before them, -1 none.
         clear: (strands,) through which the surface shows.
         screen: (V, 3) pixel x, y, depth.
@@ -198,6 +305,7 @@ def shade_surface(
         moving: (V, 9) position, normal, irradiance of the sky.
         still: (V, `STILL`).
         level: VERTEX, COARSE or EVERY.
+        blocks: one evaluation for the samples of a pixel where they all see one piece of skin.
         vol: noise.
         skin: `skin.numbers`.
         moles: (M, 3).
@@ -224,101 +332,84 @@ def shade_surface(
         canon_map: (S / k, S / k, 3), written at the middle samples.
     """
     rows, cols = ids.shape
-    age, seed = skin[2], skin[13]
-    strength = 0.007 + 0.018 * max(0.0, age - 0.5)
     pick = k // 2
-    got = np.empty(9 + STILL, np.float64)
-    for i in range(rows):
-        for j in range(cols):
-            t = ids[i, j]
-            if t < 0 or (strand[i, j] >= 0 and not clear[strand[i, j]]):
-                continue
-            a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
-            w1, w2 = _weights(screen, a, b, c, j + 0.5, i + 0.5)
-            w0 = 1 - w1 - w2
-            for q in range(9):
-                got[q] = w0 * moving[a, q] + w1 * moving[b, q] + w2 * moving[c, q]
-            for q in range(STILL):
-                got[9 + q] = w0 * still[a, q] + w1 * still[b, q] + w2 * still[c, q]
-            inverse = 1 / (np.sqrt(got[3] * got[3] + got[4] * got[4] + got[5] * got[5]) + 1e-9)
-            nx, ny, nz = got[3] * inverse, got[4] * inverse, got[5] * inverse
-            x, y, z = got[9], got[10], got[11]
-            what = material[t]
-            part[i, j] = what + 1
-            at = i % k == pick and j % k == pick
-            oi, oj = i // k, j // k
-            if at:
-                normal_map[oi, oj, 0], normal_map[oi, oj, 1], normal_map[oi, oj, 2] = nx, ny, nz
-                canon_map[oi, oj, 0], canon_map[oi, oj, 1], canon_map[oi, oj, 2] = x, y, z
-            if what == 0:
-                open_, lips, mouth = got[12], got[16], got[17]
-                if level == VERTEX:
-                    red, green, blue = got[21], got[22], got[23]
-                    fx, fy, fz = nx, ny, nz
-                else:
-                    md, grain = got[15], 0.0
-                    if level == EVERY:
-                        md = fbm(vol, x, y, z, 5.0, 3, seed + 3)
-                        hi = fbm(vol, x, y, z, 22.0, 2, seed + 7)
-                        if got[20] > 0:
-                            grain = noise(vol, x * 95 + seed, y * 95, z * 95 + seed)
-                    else:
-                        hi = 0.9 * noise(vol, x * 22 + seed + 7, y * 22 + 1.7 * seed, z * 22 + 2.3 * seed)
-                    red, green, blue = coat(
-                        vol, x, y, z, got[13], got[14], md, hi, grain, lips, mouth, got[18], got[19],
-                        got[20], skin, moles, beard_hair,
-                    )  # fmt: skip
-                    gx, gy, gz = _pores(vol, x, y, z, lips, strength, age, level == EVERY, seed)
-                    fx, fy, fz = nx - gx, ny - gy, nz - gz
-                    inverse = 1 / (np.sqrt(fx * fx + fy * fy + fz * fz) + 1e-9)
-                    fx, fy, fz = fx * inverse, fy * inverse, fz * inverse
-                rough = 0.50 - 0.12 * lips
-                if z > 1.0:
-                    u = x / 0.18
-                    rough -= 0.05 * oil * np.exp(-u * u)
-                ir, ig, ib, sr, sg, sb = skin_point(
-                    got[0], got[1], got[2], fx, fy, fz, open_, rough, oil * (1 - 0.8 * mouth), eye, light,
-                    mesh, hair, axes, centre, half,
+    got = np.empty(9 + STILL, np.float32)
+    for i0 in range(0, rows, k):
+        for j0 in range(0, cols, k):
+            oi, oj = i0 // k, j0 // k
+            whole = blocks and _one_piece(i0, j0, k, ids, zbuf, strand, clear, material)
+            if whole:
+                t = ids[i0 + pick, j0 + pick]
+                a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+                v1, v2 = _weights(screen, a, b, c, j0 + pick + 0.5, i0 + pick + 0.5)
+                _interpolate(moving, still, a, b, c, v1, v2, got)
+                for q in range(3):
+                    normal_map[oi, oj, q], canon_map[oi, oj, q] = got[3 + q], got[9 + q]
+                v1, v2 = _weights(screen, a, b, c, j0 + 0.5 * k, i0 + 0.5 * k)
+                v1, v2 = min(1.0, max(0.0, v1)), min(1.0, max(0.0, v2))
+                if v1 + v2 > 1:
+                    v1, v2 = v1 / (v1 + v2), v2 / (v1 + v2)
+                _interpolate(moving, still, a, b, c, v1, v2, got)
+                ir, ig, ib, sr, sg, sb, red, green, blue = _skin(
+                    got, level, vol, skin, moles, beard_hair, oil, mean_sky, eye, light, mesh, hair, axes,
+                    centre, half,
                 )  # fmt: skip
-                ir, ig, ib = got[6] + ir, got[7] + ig, got[8] + ib
-                if abs(x) < 0.27 and 6.70 < y < 7.0 and z > 1.15:
-                    dark = 1 - 0.88 * smoothstep(0.22, 0.03, open_)  # nostrils
-                    ir, ig, ib = ir * dark, ig * dark, ib * dark
-                seen = min(1.0, max(0.0, open_))
-                extra = seen**0.6 * (0.35 + 0.65 * min(1.0, 1.35 * seen))
-                if mouth > 0:
-                    inner = 0.1 + 0.9 * min(1.0, max(0.0, (z - 0.80) / 0.5)) ** 1.2
-                    ir += mouth * (inner * (0.55 * mean_sky[0] + 0.6 * ir) - ir)
-                    ig += mouth * (inner * (0.55 * mean_sky[1] + 0.6 * ig) - ig)
-                    ib += mouth * (inner * (0.55 * mean_sky[2] + 0.6 * ib) - ib)
-                    extra += mouth * (1 - extra)
-                ir, ig, ib = ir * extra, ig * extra, ib * extra
-                if level == VERTEX:
-                    sr, sg, sb = sr + red * ir, sg + green * ig, sb + blue * ib
-                else:
-                    under[0, i, j], under[1, i, j], under[2, i, j], under[3, i, j] = ir, ig, ib, 1
-                    paint[i, j, 0], paint[i, j, 1], paint[i, j, 2] = red, green, blue
-                radiance[i, j, 0], radiance[i, j, 1], radiance[i, j, 2] = sr, sg, sb
-                if at:
-                    albedo_map[oi, oj, 0], albedo_map[oi, oj, 1], albedo_map[oi, oj, 2] = red, green, blue
-            elif what == _TEETH or what == _TONGUE:
-                inner = 0.1 + 0.9 * min(1.0, max(0.0, (z - 0.80) / 0.5)) ** 1.2
-                for q in range(3):
-                    own = _TONES[what - _TEETH, q]
-                    radiance[i, j, q] = own * inner * (0.6 * got[6 + q] + 0.55 * mean_sky[q])
+                albedo_map[oi, oj, 0], albedo_map[oi, oj, 1], albedo_map[oi, oj, 2] = red, green, blue
+                for i in range(i0, i0 + k):
+                    for j in range(j0, j0 + k):
+                        part[i, j] = 1
+                        under[0, i, j], under[1, i, j], under[2, i, j], under[3, i, j] = ir, ig, ib, 1
+                        paint[i, j, 0], paint[i, j, 1], paint[i, j, 2] = red, green, blue
+                        radiance[i, j, 0], radiance[i, j, 1], radiance[i, j, 2] = sr, sg, sb
+                continue
+            for i in range(i0, i0 + k):
+                for j in range(j0, j0 + k):
+                    t = ids[i, j]
+                    if t < 0 or (strand[i, j] >= 0 and not clear[strand[i, j]]):
+                        continue
+                    a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+                    v1, v2 = _weights(screen, a, b, c, j + 0.5, i + 0.5)
+                    _interpolate(moving, still, a, b, c, v1, v2, got)
+                    what = material[t]
+                    part[i, j] = what + 1
+                    at = i - i0 == pick and j - j0 == pick
                     if at:
-                        albedo_map[oi, oj, q] = own
-            elif what == _SHIRT:
-                band = stripes if np.sin(y * 24) > 0.2 else 0.0
-                edge = 0.0 if covers(x, y + 0.10, z, collar) else 1.0
-                shade = 1 + 0.05 * np.sin(y * 160) - 0.6 * band - 0.22 * edge
-                key = matt_point(
-                    got[0], got[1], got[2], nx, ny, nz, 0.15, light, mesh, hair, axes, centre, half
-                )
-                for q in range(3):
-                    radiance[i, j, q] = shirt[q] * shade * (got[6 + q] + light[1, 3 + q] * key)
-                    if at:
-                        albedo_map[oi, oj, q] = shirt[q]
+                        for q in range(3):
+                            normal_map[oi, oj, q], canon_map[oi, oj, q] = got[3 + q], got[9 + q]
+                    if what == 0:
+                        ir, ig, ib, sr, sg, sb, red, green, blue = _skin(
+                            got, level, vol, skin, moles, beard_hair, oil, mean_sky, eye, light, mesh, hair,
+                            axes, centre, half,
+                        )  # fmt: skip
+                        if level == VERTEX:
+                            sr, sg, sb = sr + red * ir, sg + green * ig, sb + blue * ib
+                        else:
+                            under[0, i, j], under[1, i, j], under[2, i, j], under[3, i, j] = ir, ig, ib, 1
+                            paint[i, j, 0], paint[i, j, 1], paint[i, j, 2] = red, green, blue
+                        radiance[i, j, 0], radiance[i, j, 1], radiance[i, j, 2] = sr, sg, sb
+                        if at:
+                            albedo_map[oi, oj, 0], albedo_map[oi, oj, 1] = red, green
+                            albedo_map[oi, oj, 2] = blue
+                    elif what == _TEETH or what == _TONGUE:
+                        inner = _depth_in(got[11])
+                        for q in range(3):
+                            own = _TONES[what - _TEETH, q]
+                            radiance[i, j, q] = own * inner * (0.6 * got[6 + q] + 0.55 * mean_sky[q])
+                            if at:
+                                albedo_map[oi, oj, q] = own
+                    elif what == _SHIRT:
+                        y = got[10]
+                        band = stripes if np.sin(y * 24) > 0.2 else 0.0
+                        edge = 0.0 if covers(got[9], y + 0.10, got[11], collar) else 1.0
+                        shade = 1 + 0.05 * np.sin(y * 160) - 0.6 * band - 0.22 * edge
+                        key = matt_point(
+                            got[0], got[1], got[2], got[3], got[4], got[5], 0.15, light, mesh, hair, axes,
+                            centre, half,
+                        )  # fmt: skip
+                        for q in range(3):
+                            radiance[i, j, q] = shirt[q] * shade * (got[6 + q] + light[1, 3 + q] * key)
+                            if at:
+                                albedo_map[oi, oj, q] = shirt[q]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=True)  # type: ignore[untyped-decorator]
