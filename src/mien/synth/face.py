@@ -50,6 +50,7 @@ __all__ = [
 Array = NDArray[Any]  # of floats
 Index = NDArray[np.int32]
 _BLUR_MM = (1.7, 0.75, 0.45)
+_EYES = np.array([0.0, 7.284, 1.245], np.float32)  # canonical, between the eyes
 
 
 @dataclass(frozen=True)
@@ -383,6 +384,10 @@ def _prepare(s: _Scene) -> None:
         side = np.array([0.44, 0.06, -1.05], np.float32)
         ears = (person.eyes[0] + side, person.eyes[1] + side * np.array([-1, 1, 1], np.float32))
         s.glasses = facial_hair.glasses(shot.frames, person.eyes, ears)
+        rims = s.glasses.points[:82]
+        between = _EYES - 0.5 * (person.eyes[0] + person.eyes[1])
+        forward = facial_hair.clearance(head, base, rims, between)
+        s.glasses = facial_hair.glasses(shot.frames, person.eyes, ears, forward)
     moved = np.empty((kept.ends[-1] + (0 if s.glasses is None else len(s.glasses.points)), 3), np.float32)
     start = kept.ends[0]
     if person.strands is not None:

@@ -17,8 +17,8 @@ from mien.synth.noise import noise, smoothstep
 Array = NDArray[np.float32]
 Index = NDArray[np.int32]
 # Strength of the white and of the tinted highlight by kind of strand: hair, brows, lashes, beard, glasses.
-_WHITE = (0.024, 0.0067, 0.0067, 0.0067, 0.072)
-_TINTED = (1.6, 0.48, 0.48, 0.48, 1.6)
+_WHITE = (0.010, 0.0025, 0.0025, 0.0012, 0.03)
+_TINTED = (1.6, 0.48, 0.48, 0.25, 1.6)
 
 
 def pack_light(light: Light) -> Array:
