@@ -229,7 +229,7 @@ def sample_shot(seed: int, yaw: float = 0.22, glasses: float = 0.22, frontal: bo
             float(rng.uniform(0.27, 0.33)),
             float(rng.uniform(0.19, 0.27)),
             float(rng.uniform(2.2, 5)),
-            float(rng.uniform(0.014, 0.038)),
+            float(rng.uniform(0.018, 0.044)),
             color,
         )
     hue = rng.random(3) ** 1.6

@@ -22,7 +22,7 @@ from mien.synth.full_body import BodyPicture, make_body, photograph_body, sample
 from mien.synth.looks import Shot, sample_shot
 from mien.synth.maker import MadeSet, Sample, check_ranges, js, npz, png
 from mien.synth.motion import talk
-from mien.synth.portrait import make_face, photograph, sample_actions
+from mien.synth.portraits import make_face, photograph, sample_actions
 from mien.synth.poses import KINDS, sample_pose
 from mien.synth.sensors import Sensor, depth_picture
 
