@@ -512,7 +512,7 @@ def _shade(s: _Scene) -> None:
         s.along,
         s.zbuf,
         s.ids,
-        0.78 if s.detail.per_pixel else 0.5,
+        0.78 if s.detail.per_pixel else 0.6,
         s.focal,
         t.points,
         t.first,
