@@ -147,6 +147,18 @@ def test_fast_inside_test_equals_the_exact_winding_number(worn):
     assert 0.1 < (exact > 0.5).mean() < 0.9
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_dressed_body_is_solid(seed):
+    """What is inside the undressed skin is inside the clothes and the skin that is left."""
+    made = body(seed)
+    query = np.random.default_rng(seed).uniform(made.points.min(0), made.points.max(0), (6000, 3))
+    within = query[inside_of(query, made.shaped, people().faces["body"])]
+    assert len(within) > 300
+    assert inside_of(within, made.points, made.faces).mean() > 0.99
+    far = query + np.array([0, 0, 12.0])
+    assert not inside_of(far, made.points, made.faces).any()
+
+
 def test_signed_distance_of_a_ball():
     points, faces = ball(0.7, 4)
     query = np.random.default_rng(1).uniform(-1.2, 1.2, (300, 3))
