@@ -23,7 +23,7 @@ from mien.synth.attacks import SPECIES, present
 from mien.synth.face import FINE
 from mien.synth.full_body import make_body, photograph_body, sample_view
 from mien.synth.looks import sample_shot
-from mien.synth.portrait import make_face, photograph, portrait, sample_actions
+from mien.synth.portraits import make_face, photograph, portrait, sample_actions
 from mien.synth.poses import sample_pose
 from mien.synth.sensors import Sensor, depth_picture
 from mien.synth.sheet import contact_sheet

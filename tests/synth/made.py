@@ -8,7 +8,7 @@ import numpy as np
 
 from mien.synth.face import detail_for
 from mien.synth.looks import sample_shot
-from mien.synth.portrait import make_face, photograph, portrait
+from mien.synth.portraits import make_face, photograph, portrait
 
 
 @lru_cache(None)

@@ -8,7 +8,7 @@ import pytest
 from mien.synth.face import CHEAP, FULL, backdrop, contact_sheet, detail_for, grade, rotation, srgb, tone
 from mien.synth.light import sample_light
 from mien.synth.looks import sample_shot
-from mien.synth.portrait import photograph
+from mien.synth.portraits import photograph
 
 from .made import person
 

@@ -139,7 +139,7 @@ def test_transforms_pose_the_joints():
 
 def test_head_is_that_of_the_portraits():
     from mien.synth.face import CHEAP
-    from mien.synth.portrait import make_face
+    from mien.synth.portraits import make_face
 
     assert body(3).person.looks == make_face(3, CHEAP).looks
 

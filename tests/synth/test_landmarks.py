@@ -79,7 +79,7 @@ def test_hidden_landmarks_are_marked():
     from dataclasses import replace
 
     from mien.synth.looks import sample_shot
-    from mien.synth.portrait import photograph
+    from mien.synth.portraits import photograph
 
     from .made import person
 

@@ -72,7 +72,7 @@ def _people(output: Path) -> tuple[dict[str, Any], str]:
     from mien.core import io
     from mien.synth.full_body import make_body, photograph_body, sample_view
     from mien.synth.maker import png
-    from mien.synth.portrait import portrait
+    from mien.synth.portraits import portrait
     from mien.synth.poses import sample_pose
     from mien.synth.sheet import contact_sheet
 

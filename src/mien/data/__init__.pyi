@@ -22,6 +22,7 @@ from .labelled import LabelledImages as LabelledImages
 from .labelled import Splits as Splits
 from .loader import StepLoader as StepLoader
 from .longtail import make_longtail as make_longtail
+from .orl import Orl as Orl
 from .readers import read_splits as read_splits
 from .rotated import colored_mnist as colored_mnist
 from .rotated import rotated_fashion as rotated_fashion

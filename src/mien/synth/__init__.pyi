@@ -21,9 +21,9 @@ from .full_body import make_body as make_body
 from .full_body import photograph_body as photograph_body
 from .garment import Garment as Garment
 from .garment import sample_outfit as sample_outfit
-from .portrait import make_face as make_face
-from .portrait import photograph as photograph
-from .portrait import portrait as portrait
+from .portraits import make_face as make_face
+from .portraits import photograph as photograph
+from .portraits import portrait as portrait
 from .poses import sample_pose as sample_pose
 from .sensors import Capture as Capture
 from .sensors import Scene as Scene

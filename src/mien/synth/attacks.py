@@ -21,7 +21,7 @@ from mien.synth.face import Person, Picture, detail_for
 from mien.synth.head import EYE_L, EYE_R, SKIN
 from mien.synth.looks import Shot, sample_shot
 from mien.synth.masks import MaskKind, wear_mask
-from mien.synth.portrait import make_face, photograph, sample_actions
+from mien.synth.portraits import make_face, photograph, sample_actions
 from mien.synth.sensors import REFLECTANCE, Scene, surface_normals
 from mien.synth.worn import worn_region
 

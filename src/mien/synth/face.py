@@ -8,28 +8,49 @@ World axes: x subject's left, y up, z towards the camera; decimetres.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from mien.core.seeds import derive
-from mien.synth import facial_hair, hair, shading, skin
-from mien.synth.head import EYE_L, EYE_R, SKIN, TEETH, TONGUE, HeadMesh
+from mien.synth import facial_hair, hair, shading, skin, surface
+from mien.synth.grading import backdrop, contact_sheet, grade, srgb, tone
+from mien.synth.head import EYE_L, EYE_R, SHIRT, SKIN, HeadMesh
 from mien.synth.light import Light, Shadows, fibonacci, shadow_maps, transfer
 from mien.synth.looks import Looks, Shot
-from mien.synth.noise import fbm_at, volume
+from mien.synth.noise import volume
 from mien.synth.raster import raster, weights
-from mien.synth.strands import BEARD, BROWS, Strands, draw, join
+from mien.synth.strands import BEARD, BROWS, GLASSES, Strands, bound_strands, draw, join, project, turn
 from mien.synth.worn import worn_region
 
+__all__ = [
+    "CHEAP",
+    "FINE",
+    "FULL",
+    "MIDDLE",
+    "SHIRT",
+    "STAGES",
+    "Detail",
+    "Person",
+    "Picture",
+    "backdrop",
+    "contact_sheet",
+    "detail_for",
+    "grade",
+    "make_person",
+    "render",
+    "rotation",
+    "shade_skin_at",
+    "srgb",
+    "tone",
+]
 Array = NDArray[Any]  # of floats
 Index = NDArray[np.int32]
-SHIRT = 5
 _BLUR_MM = (1.7, 0.75, 0.45)
+_EYES = np.array([0.0, 7.284, 1.245], np.float32)  # canonical, between the eyes
 
 
 @dataclass(frozen=True)
@@ -52,13 +73,14 @@ class Detail:
 
 
 CHEAP = Detail(2, 0.3, 1, 128, False)
+MIDDLE = Detail(2, 0.5, 3, 160)
 FULL = Detail()
 FINE = Detail(3, 1.0, 6, 224, True)
 
 
 def detail_for(size: int) -> Detail:
     """Enough for a picture of this size."""
-    return CHEAP if size <= 64 else FULL
+    return CHEAP if size <= 64 else MIDDLE if size <= 128 else FULL
 
 
 @dataclass(frozen=True)
@@ -77,6 +99,7 @@ class Person:
         masks: (V, 7) for `skin.paint`.
         paint: (V, 3) albedo at the vertices.
         growth: brows and beard, bound to faces.
+        kept: what the first picture leaves for the next ones.
     """
 
     vertices: Array
@@ -91,6 +114,24 @@ class Person:
     masks: Array
     paint: Array
     growth: tuple[facial_hair.BoundHair, ...]
+    kept: list[_Kept] = field(default_factory=list, init=False, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What the pictures of one person share.
+
+    Attributes:
+        still: (2 V, `surface.STILL`), head and garment.
+        ambient: (V,) visibility of the sky.
+        strands: hair, brows, beard, lashes; their points are written anew for each picture.
+        ends: number of points up to the end of hair, of each growth, of the lashes.
+    """
+
+    still: Array
+    ambient: Array
+    strands: Strands
+    ends: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -124,10 +165,6 @@ class Picture:
     visible: NDArray[np.bool_]
 
 
-def _smooth(a: float, b: float, x: Array) -> Array:
-    return hair.step(a, b, x)
-
-
 def make_person(head: HeadMesh, vertices: Array, looks: Looks, neck: Array, detail: Detail = FULL) -> Person:
     """Grows hair and computes what light reaches the vertices.
 
@@ -143,7 +180,7 @@ def make_person(head: HeadMesh, vertices: Array, looks: Looks, neck: Array, deta
     rng = np.random.default_rng(derive(looks.seed, "growth"))
     normals = shading.vertex_normals(vertices, head.faces)
     color = np.array(looks.hair_color)
-    used = np.unique(head.faces[head.material == SKIN])
+    used = head.skin
     scalp = hair.Scalp(vertices[used], normals[used], head.canon[used], _within(used, head.scalp))
     strands = hair.grow(
         looks.style, scalp, looks.line, color, looks.grey, derive(looks.seed, "hair"), detail.strands
@@ -174,14 +211,10 @@ def make_person(head: HeadMesh, vertices: Array, looks: Looks, neck: Array, deta
         masks[:, 4] *= 0.6
     paint = np.zeros((len(vertices), 3), np.float32)
     paint[used] = skin.paint(looks.skin, head.canon[used], masks[used])
-    low = head.shirt[head.canon[head.shirt].mean(1)[:, 1] < 4.8]
-    occluders = np.concatenate([head.faces, low])
     seen = np.zeros((len(vertices), 64), np.float32)
-    everything = np.unique(np.concatenate([head.faces.ravel(), head.shirt.ravel()]))
     whole = shading.vertex_normals(vertices, np.concatenate([head.faces, head.shirt]))
-    seen[everything] = transfer(
-        vertices[everything], whole[everything], _within(everything, occluders), strands
-    )
+    solid = head.solid
+    seen[solid] = transfer(vertices[solid], whole[solid], _within(solid, head.occluders), strands)
     eyes, radius = _eyeballs(head, vertices)
     skull = vertices[used][head.canon[used, 1] > 6.15]
     low, high = float(skull[:, 1].min()), float(skull[:, 1].max())
@@ -226,18 +259,37 @@ def rotation(yaw: float, pitch: float, roll: float) -> Array:
     return (y @ x @ z).astype(np.float32)
 
 
-def _collar(canon: Array, kind: str) -> NDArray[np.bool_]:
-    """Whether cloth covers canonical points: crew, V or scoop in front, one line at the back."""
-    x, y, z = np.abs(canon[:, 0]), canon[:, 1], canon[:, 2]
-    if kind == "v":
-        front = np.minimum(5.05 + 1.1 * x, 5.42 + 0.42 * x)
-    elif kind == "scoop":
-        front = np.minimum(5.12 + 0.9 * x**1.5, 5.38 + 0.42 * x)
-    else:
-        front = 5.40 + 0.45 * x
-    back = 5.48 + 0.45 * x
-    w = hair.step(0.5, -0.05, z)
-    return y < front * (1 - w) + back * w
+@dataclass
+class _Scene:
+    """A picture in the making; the stages fill it in order."""
+
+    head: HeadMesh
+    person: Person
+    shot: Shot
+    size: int
+    delta: Array | None
+    detail: Detail
+    kept: _Kept
+    side: int = 0
+    rot: Array = field(default_factory=lambda: np.zeros(0))
+    focal: float = 0.0
+    distance: float = 0.0
+    camera: Array = field(default_factory=lambda: np.zeros(0))
+    eyes: list[Array] = field(default_factory=list)
+    points: Array = field(default_factory=lambda: np.zeros(0))
+    screen: Array = field(default_factory=lambda: np.zeros(0))
+    moving: Array = field(default_factory=lambda: np.zeros(0))
+    strands: Strands | None = None
+    glasses: Strands | None = None
+    zbuf: Array = field(default_factory=lambda: np.zeros(0))
+    ids: Index = field(default_factory=lambda: np.zeros(0, np.int32))
+    strand: Index = field(default_factory=lambda: np.zeros(0, np.int32))
+    along: Array = field(default_factory=lambda: np.zeros(0))
+    shadows: Shadows | None = None
+    radiance: Array = field(default_factory=lambda: np.zeros(0))
+    part: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    maps: tuple[Array, Array, Array] = field(default_factory=lambda: (np.zeros(0),) * 3)
+    picture: Picture | None = None
 
 
 def render(
@@ -258,226 +310,338 @@ def render(
         delta: (V, 3) displacement of the expression, dm.
         detail: default by size.
     """
-    detail = detail or detail_for(size)
-    side = size * detail.supersample
-    rot = rotation(shot.yaw, shot.pitch, shot.roll)
-    base = person.vertices if delta is None else (person.vertices + delta).astype(np.float32)
-    looks = person.looks
-    weight = _smooth(5.35, 6.3, head.canon[:, 1])[:, None].astype(np.float32)
-    turn = ((base - person.neck) @ rot.T + person.neck).astype(np.float32)
-    points = np.ascontiguousarray(base + weight * (turn - base), np.float32)
-    normals = shading.vertex_normals(points, head.faces)
-    eyes = tuple(((c - person.neck) @ rot.T + person.neck).astype(np.float32) for c in person.eyes)
-    cloth_points, cloth_normals = _shirt(head, points)
+    scene = begin(head, person, shot, size, delta, detail)
+    for stage in STAGES.values():
+        stage(scene)
+    assert scene.picture is not None
+    return scene.picture
 
-    strands: list[Strands] = []
-    if person.strands is not None:
-        p = person.strands.points
-        w = _smooth(5.35, 6.3, p[:, 1])[:, None].astype(np.float32)
-        t = ((p - person.neck) @ rot.T + person.neck).astype(np.float32)
-        strands.append(person.strands.moved((p + w * (t - p)).astype(np.float32)))
-    strands += [g.grown(points, normals) for g in person.growth]
-    strands.append(facial_hair.lashes(head, points, (eyes[0], eyes[1]), looks.lash))
-    if shot.frames is not None:
-        left, right = person.eyes
-        ears = (
-            left + np.array([0.44, 0.06, -1.05], np.float32),
-            right + np.array([-0.44, 0.06, -1.05], np.float32),
-        )
-        local = facial_hair.glasses(shot.frames, person.eyes, ears)
-        strands.append(local.moved(((local.points - person.neck) @ rot.T + person.neck).astype(np.float32)))
-    drawn = join(strands) if strands else None
 
-    focal = shot.focal / 36 * side
-    distance = focal * person.height / (side * shot.fill)
-    middle = (rot @ (person.middle - person.neck) + person.neck) * np.float32(0.7) + np.float32(
-        0.3
-    ) * person.middle
-    camera = middle + np.array([0, 0, distance], np.float32)
+def begin(
+    head: HeadMesh,
+    person: Person,
+    shot: Shot,
+    size: int,
+    delta: Array | None = None,
+    detail: Detail | None = None,
+) -> _Scene:
+    """A picture before its first stage; arguments as `render`."""
+    if not person.kept:
+        person.kept.append(_keep(head, person))
+    return _Scene(head, person, shot, size, delta, detail or detail_for(size), person.kept[0])
 
-    def project(p: Array) -> Array:
-        depth = camera[2] - p[:, 2]
-        x = 0.5 * side + focal * (p[:, 0] - camera[0]) / depth
-        y = 0.5 * side - focal * (p[:, 1] - camera[1]) / depth
-        return np.ascontiguousarray(np.stack([x, y, depth], 1), np.float32)
 
-    zbuf = np.zeros((side, side), np.float32)
-    ids = np.full((side, side), -1, np.int32)
-    screen = project(points)
-    raster(screen, head.faces, zbuf, ids, 0)
-    zc = np.zeros((side, side), np.float32)
-    idc = np.full((side, side), -1, np.int32)
-    cloth_screen = project(cloth_points)
-    raster(cloth_screen, head.shirt, zc, idc, 0)
-
-    rows_c, cols_c = (a.astype(np.int32) for a in np.nonzero(idc >= 0))
-    bary_c = weights(cloth_screen, head.shirt, rows_c, cols_c, idc[rows_c, cols_c])
-    canon_c = shading.gather(head.shirt, idc[rows_c, cols_c], bary_c, head.canon)
-    covered = _collar(canon_c, shot.shirt[1])
-    below = zbuf[rows_c, cols_c]
-    skin_y = _canon_y(head, screen, ids, rows_c, cols_c)
-    near = (skin_y < 5.75) & (zc[rows_c, cols_c] < below * 0.88)
-    wins = covered & ((zc[rows_c, cols_c] < below) | near)
-    rows_c, cols_c, bary_c, canon_c = rows_c[wins], cols_c[wins], bary_c[wins], canon_c[wins]
-    face_c = idc[rows_c, cols_c]
-    zbuf[rows_c, cols_c] = np.minimum(zc[rows_c, cols_c], below[wins])
-    ids[rows_c, cols_c] = -2
-
-    strand = np.full((side, side), -1, np.int32)
-    along = np.zeros((side, side), np.float32)
-    if drawn is not None:
-        draw(project(drawn.points), drawn.first, drawn.width, focal, zbuf, strand, along)
-
-    low = head.shirt[head.canon[head.shirt].mean(1)[:, 1] < 4.8]
-    hairs = strands[0] if person.strands is not None else None
-    casts = np.concatenate([head.faces, low]).astype(np.int32)
-    shadows = shadow_maps(shot.light, points, casts, hairs, detail.maps, detail.side)
-    sky = shot.light.sky((fibonacci() @ rot.T).astype(np.float32))
-    irradiance = person.transfer @ sky
+def _keep(head: HeadMesh, person: Person) -> _Kept:
+    own = head.skin
+    still = np.zeros((2, len(head.canon), surface.STILL), np.float32)
     ambient = person.transfer.sum(1)
+    still[:, :, :3] = head.canon
+    still[:, :, 3] = ambient
+    still[0, own, 4:7] = skin.broad(person.looks.skin, head.canon[own], person.masks[own])
+    still[0, :, 7:12] = person.masks[:, [0, 3, 4, 5, 6]]
+    still[0, :, 12:15] = person.paint
+    seen = np.clip(ambient, 0, 1)
+    still[0, :, 15] = seen**0.6 * (0.35 + 0.65 * np.clip(1.35 * seen, 0, 1))
+    normals = shading.vertex_normals(person.vertices, head.faces)
+    parts = [] if person.strands is None else [person.strands]
+    parts += [g.grown(person.vertices, normals) for g in person.growth]
+    parts.append(facial_hair.lashes(head, person.vertices, person.eyes, person.looks.lash))
+    ends = np.cumsum([0 if person.strands is None else len(person.strands.points)] + [
+        len(p.points) for p in parts[person.strands is not None :]
+    ])  # fmt: skip
+    return _Kept(still.reshape(-1, surface.STILL), ambient, join(parts), tuple(int(e) for e in ends))
 
-    radiance = np.zeros((side, side, 3), np.float32)
-    albedo = np.zeros((side, side, 3), np.float32)
-    normal_map = np.zeros((side, side, 3), np.float32)
-    canon_map = np.zeros((side, side, 3), np.float32)
-    part = np.zeros((side, side), np.uint8)
 
-    seen = (ids >= 0) & (strand < 0)
-    rows, cols = (a.astype(np.int32) for a in np.nonzero(ids >= 0 if detail.per_pixel else seen))
-    face = ids[rows, cols]
-    bary = weights(screen, head.faces, rows, cols, face)
-    packed = np.concatenate(
-        [points, normals, head.canon, irradiance, ambient[:, None], person.paint, person.masks], 1
-    ).astype(np.float32)
-    got = shading.gather(head.faces, face, bary, packed)
-    position, normal, canon = (np.ascontiguousarray(got[:, k : k + 3]) for k in (0, 3, 6))
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
-    light_in, seen_sky, masks = np.ascontiguousarray(got[:, 9:12]), got[:, 12].copy(), got[:, 16:]
-    material = head.material[face]
-    part[rows, cols] = material + 1
-    canon_map[rows, cols] = canon
-    normal_map[rows, cols] = normal
+def _prepare(s: _Scene) -> None:
+    """Expression, pose, camera; strands and garment on the moved mesh."""
+    head, person, shot, kept = s.head, s.person, s.shot, s.kept
+    s.side = size = s.size * s.detail.supersample
+    s.rot = rot = rotation(shot.yaw, shot.pitch, shot.roll)
+    neck = np.asarray(person.neck, np.float32)
+    s.focal = shot.focal / 36 * size
+    s.distance = s.focal * person.height / (size * shot.fill)
+    middle = np.float32(0.7) * (rot @ (person.middle - neck) + neck) + np.float32(0.3) * person.middle
+    s.camera = (middle + np.array([0, 0, s.distance])).astype(np.float32)
+    s.eyes = [((c - neck) @ rot.T + neck).astype(np.float32) for c in person.eyes]
 
-    own = np.flatnonzero(material == SKIN)
-    color, shine, under = shade_skin_at(
-        own,
-        position,
-        normal,
-        canon,
-        light_in,
-        seen_sky,
-        masks,
-        looks,
-        shot.light,
-        shadows,
-        camera,
-        None if detail.per_pixel else got[:, 13:16],
+    base = person.vertices if s.delta is None else (person.vertices + s.delta).astype(np.float32)
+    count = len(base)
+    both = np.empty((2 * count, 3), np.float32)
+    s.points = points = both[:count]
+    turn(base, head.canon[:, 1], neck, rot, points)
+    normals = shading.vertex_normals(points, head.faces)
+    both[count:] = points + head.lift * shading.vertex_normals(points, head.shirt)
+    cloth = shading.vertex_normals(both[count:], head.shirt)
+    s.screen = np.empty_like(both)
+    project(both, s.camera, s.focal, 0.5 * size, s.screen)
+    irradiance = person.transfer @ shot.light.sky((fibonacci() @ rot.T).astype(np.float32))
+    s.moving = np.empty((2 * count, 9), np.float32)
+    s.moving[:, :3] = both
+    s.moving[:count, 3:6], s.moving[count:, 3:6] = normals, cloth
+    s.moving[:count, 6:], s.moving[count:, 6:] = irradiance, irradiance
+
+    if shot.frames is not None:
+        side = np.array([0.44, 0.06, -1.05], np.float32)
+        ears = (person.eyes[0] + side, person.eyes[1] + side * np.array([-1, 1, 1], np.float32))
+        s.glasses = facial_hair.glasses(shot.frames, person.eyes, ears)
+        rims = s.glasses.points[:82]
+        between = _EYES - 0.5 * (person.eyes[0] + person.eyes[1])
+        forward = facial_hair.clearance(head, base, rims, between)
+        s.glasses = facial_hair.glasses(shot.frames, person.eyes, ears, forward)
+    moved = np.empty((kept.ends[-1] + (0 if s.glasses is None else len(s.glasses.points)), 3), np.float32)
+    start = kept.ends[0]
+    if person.strands is not None:
+        own = person.strands.points
+        turn(own, own[:, 1], neck, rot, moved[:start])
+    for g, end in zip(person.growth, kept.ends[1:], strict=False):
+        bound_strands(g.roots.corners, g.roots.weights, g.shape, points, normals, moved[start:end])
+        start = end
+    moved[start : kept.ends[-1]] = facial_hair.lashes(
+        head, points, (s.eyes[0], s.eyes[1]), person.looks.lash
+    ).points
+    s.strands = kept.strands
+    if s.glasses is not None:
+        moved[kept.ends[-1] :] = (s.glasses.points - neck) @ rot.T + neck
+        s.strands = join([kept.strands, s.glasses])
+    s.strands = s.strands.moved(moved)
+
+
+def _raster(s: _Scene) -> None:
+    """Skin and garment into one z-buffer."""
+    head, count = s.head, len(s.head.canon)
+    shape = (s.side, s.side)
+    s.zbuf, s.ids = np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
+    raster(s.screen[:count], head.faces, s.zbuf, s.ids, 0)
+    zc, idc = np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
+    raster(s.screen[count:], head.shirt, zc, idc, 0)
+    faces, _, height = head.surfaces
+    collar = surface.COLLARS.index(s.shot.shirt[1])
+    surface.dress(s.screen, faces, len(head.faces), s.kept.still, height, collar, zc, idc, s.zbuf, s.ids)
+
+
+def _draw(s: _Scene) -> None:
+    """Strands into the z-buffer."""
+    assert s.strands is not None
+    s.strand = np.full((s.side, s.side), -1, np.int32)
+    s.along = np.zeros((s.side, s.side), np.float32)
+    flat = np.empty_like(s.strands.points)
+    project(s.strands.points, s.camera, s.focal, 0.5 * s.side, flat)
+    kept, end = s.kept.strands, s.kept.ends[-1]
+    draw(flat[:end], kept.first, kept.width, s.focal, s.zbuf, s.strand, s.along)
+    if s.glasses is not None:
+        g = s.glasses
+        draw(flat[end:], g.first, g.width, s.focal, s.zbuf, s.strand, s.along, len(kept), end, 0.0)
+
+
+def _shadow(s: _Scene) -> None:
+    """Maps of the key light."""
+    assert s.strands is not None
+    hairs = s.strands.moved(s.strands.points[: s.kept.ends[0]]) if s.person.strands is not None else None
+    s.shadows = shadow_maps(s.shot.light, s.points, s.head.occluders, hairs, s.detail.maps, s.detail.side)
+
+
+def _shade(s: _Scene) -> None:
+    """Linear radiance of every sample, and the maps of truth at the middle samples."""
+    assert s.strands is not None
+    assert s.shadows is not None
+    head, looks, light, shadows = s.head, s.person.looks, s.shot.light, s.shadows
+    faces, material, _ = head.surfaces
+    per_mm = s.focal / (s.distance * 100)
+    level = surface.VERTEX
+    if s.detail.per_pixel:
+        level = surface.EVERY if per_mm >= 1.0 else surface.COARSE
+    s.radiance = np.zeros((s.side, s.side, 3), np.float32)
+    s.part = np.zeros((s.side, s.side), np.uint8)
+    truth = np.zeros((3, s.size, s.size, 3), np.float32)
+    s.maps = truth[0], truth[1], truth[2]
+    planes = s.side if s.detail.per_pixel else 0
+    under = np.zeros((4, planes, planes), np.float32)
+    paint = np.zeros((planes, planes, 3), np.float32)
+    kind = s.strands.kind
+    clear = kind == GLASSES
+    if s.detail.per_pixel:
+        clear |= (kind == BROWS) | (kind == BEARD)
+    rays = (
+        s.camera,
+        shading.pack_light(light),
+        shadows.mesh,
+        shadows.hair,
+        shadows.axes,
+        shadows.centre,
+        shadows.half,
     )
-    if detail.per_pixel:
-        image = np.zeros((side, side, 3), np.float32)
-        cover = np.zeros((side, side), np.float32)
-        image[rows[own], cols[own]] = under
-        cover[rows[own], cols[own]] = 1
-        per_mm = focal / (distance * 100)
-        for c, mm in enumerate(_BLUR_MM):
-            s = mm * per_mm
-            if s > 0.3:
-                image[..., c] = gaussian_filter(image[..., c], s) / np.maximum(
-                    gaussian_filter(cover, s), 0.05
-                )
-        under = image[rows[own], cols[own]]
-    radiance[rows[own], cols[own]] = color * under + shine
-    albedo[rows[own], cols[own]] = color
+    irradiance = s.moving[: len(head.canon), 6:]
+    mean_sky = head.share @ irradiance
+    color, collar, stripes = s.shot.shirt
+    surface.shade_surface(
+        s.ids,
+        s.zbuf,
+        s.strand,
+        clear,
+        s.screen,
+        faces,
+        material,
+        s.moving,
+        s.kept.still,
+        level,
+        s.detail.per_pixel and s.detail.supersample == 2,
+        volume(),
+        skin.numbers(looks.skin),
+        np.array(looks.skin.moles, np.float32).reshape(-1, 3),
+        np.array(looks.skin.hair_color, np.float32),
+        looks.oil,
+        mean_sky,
+        np.array(color, np.float32),
+        surface.COLLARS.index(collar),
+        stripes,
+        *rays,
+        s.detail.supersample,
+        s.radiance,
+        under,
+        paint,
+        s.part,
+        *s.maps,
+    )
+    if looks.worn is not None:
+        _shade_mask(s, under, paint)
+    if s.detail.per_pixel:
+        surface.scatter(under, paint, np.array(_BLUR_MM) * per_mm, s.radiance)
+    _shade_eyes(s, mean_sky)
+    centre = s.person.neck + s.rot @ (np.array([0, 7.55, 0.25], np.float32) - s.person.neck)
+    t = s.strands
+    surface.lay_strands(
+        s.strand,
+        s.along,
+        s.zbuf,
+        s.ids,
+        s.detail.per_pixel,
+        s.focal,
+        t.points,
+        t.first,
+        centre.astype(np.float32),
+        t.color,
+        t.layer,
+        t.shift,
+        t.width,
+        t.kind,
+        *rays,
+        shading.harmonics(shading.environment(light)),
+        s.detail.supersample,
+        s.radiance,
+        s.part,
+        *s.maps,
+    )
 
-    view = camera - position
-    view /= np.linalg.norm(view, axis=1, keepdims=True)
+
+def _samples(s: _Scene, rows: Index, cols: Index, values: Array) -> Array:
+    """Per-vertex values (V, C) at surface samples."""
+    faces, face = s.head.surfaces[0], s.ids[rows, cols]
+    return shading.gather(faces, face, weights(s.screen, faces, rows, cols, face), values)
+
+
+def _set_middle(s: _Scene, rows: Index, cols: Index, target: Array, values: Array) -> None:
+    """Writes values of samples into a map of truth."""
+    k = s.detail.supersample
+    own = (rows % k == k // 2) & (cols % k == k // 2)
+    target[rows[own] // k, cols[own] // k] = values[own]
+
+
+def _shade_mask(s: _Scene, under: Array, paint: Array) -> None:
+    """Skin again, under a worn mask."""
+    rows, cols = (a.astype(np.int32) for a in np.nonzero(s.part == SKIN + 1))
+    masks = np.concatenate([s.person.masks, np.zeros_like(s.person.masks)])
+    got = _samples(s, rows, cols, np.concatenate([s.moving, s.kept.still, masks], 1))
+    normal = got[:, 3:6] / (np.linalg.norm(got[:, 3:6], axis=1, keepdims=True) + 1e-9)
+    assert s.shadows is not None
+    color, shine, into = shade_skin_at(
+        np.arange(len(rows)),
+        got[:, :3],
+        normal,
+        got[:, 9:12],
+        got[:, 6:9],
+        got[:, 12],
+        got[:, 9 + surface.STILL :],
+        s.person.looks,
+        s.shot.light,
+        s.shadows,
+        s.camera,
+        None if s.detail.per_pixel else got[:, 21:24],
+    )
+    s.radiance[rows, cols] = shine
+    if s.detail.per_pixel:
+        under[:3, rows, cols], paint[rows, cols] = into.T, color
+    else:
+        s.radiance[rows, cols] += color * into
+    _set_middle(s, rows, cols, s.maps[1], color)
+
+
+def _shade_eyes(s: _Scene, sky: Array) -> None:
+    """Eyeballs as spheres that look where the shot says."""
+    looks = s.person.looks
     for k, m in enumerate((EYE_L, EYE_R)):
-        at = np.flatnonzero(material == m)
-        if len(at):
-            gaze = rot @ _gaze(shot, 0.04 * (-1 if k == 0 else 1))
-            q = position[at] - eyes[k]
-            q /= np.linalg.norm(q, axis=1, keepdims=True)
-            light = np.tile(irradiance[head.faces[:, 0]].mean(0), (len(at), 1))
-            radiance[rows[at], cols[at]] = shading.shade_eyes(
-                np.ascontiguousarray(q, np.float32),
-                np.ascontiguousarray(view[at], np.float32),
-                light,
-                np.clip(seen_sky[at] * 1.3 + 0.15, 0, 1).astype(np.float32),
-                gaze.astype(np.float32),
-                (rot @ np.array([0, 1, 0], np.float32)),
-                np.array(looks.iris),
-                looks.iris_radius,
-                looks.sclera,
-                looks.veins,
-                shot.light,
-                volume(),
-            )
-            albedo[rows[at], cols[at]] = (0.7, 0.65, 0.6)
-            normal_map[rows[at], cols[at]] = q
-    for m, tone in ((TEETH, (0.72, 0.66, 0.54)), (TONGUE, (0.42, 0.14, 0.13))):
-        at = np.flatnonzero(material == m)
-        if len(at):
-            e = 0.6 * light_in[at] + 0.55 * irradiance.mean(0)
-            depth_in = 0.1 + 0.9 * np.clip((canon[at, 2] - 0.80) / 0.5, 0, 1) ** 1.2
-            radiance[rows[at], cols[at]] = np.array(tone, np.float32) * e * depth_in[:, None]
-            albedo[rows[at], cols[at]] = tone
-
-    if len(rows_c):
-        rgb, nrm = _cloth(
-            head, shot, cloth_points, cloth_normals, face_c, bary_c, canon_c, irradiance, shadows
+        rows, cols = (a.astype(np.int32) for a in np.nonzero(s.part == m + 1))
+        if not len(rows):
+            continue
+        place = _samples(s, rows, cols, s.moving)[:, :3]
+        open_ = _samples(s, rows, cols, s.kept.still)[:, 3]
+        gaze = s.rot @ _gaze(s.shot, 0.04 * (-1 if k == 0 else 1))
+        q, view = _unit(place - s.eyes[k]), _unit(s.camera - place)
+        s.radiance[rows, cols] = shading.shade_eyes(
+            q,
+            view,
+            np.tile(sky, (len(rows), 1)),
+            np.clip(open_ * 1.3 + 0.15, 0, 1).astype(np.float32),
+            gaze.astype(np.float32),
+            np.ascontiguousarray(s.rot[:, 1]),
+            np.array(looks.iris),
+            looks.iris_radius,
+            looks.sclera,
+            looks.veins,
+            s.shot.light,
+            volume(),
         )
-        radiance[rows_c, cols_c], normal_map[rows_c, cols_c] = rgb, nrm
-        albedo[rows_c, cols_c] = shot.shirt[0]
-        part[rows_c, cols_c] = SHIRT + 1
-        canon_map[rows_c, cols_c] = canon_c
+        white = np.broadcast_to(np.array([0.7, 0.65, 0.6], np.float32), q.shape)
+        _set_middle(s, rows, cols, s.maps[0], q)
+        _set_middle(s, rows, cols, s.maps[1], white)
 
-    if drawn is not None:
-        centre = person.neck + rot @ (np.array([0, 7.55, 0.25], np.float32) - person.neck)
-        hit = np.nonzero(strand >= 0)
-        own_strand = strand[hit]
-        soft = np.where((drawn.kind[own_strand] == BROWS) | (drawn.kind[own_strand] == BEARD), 0.78, 1.0)[
-            :, None
-        ]
-        soft = np.where((ids[hit] >= 0)[:, None] & detail.per_pixel, soft, 1.0).astype(np.float32)
-        shine, outward = shading.shade_strands(
-            along[hit],
-            own_strand,
-            drawn.points,
-            drawn.first,
-            centre,
-            drawn.color,
-            drawn.layer,
-            drawn.shift,
-            drawn.kind,
-            camera,
-            shot.light,
-            shadows,
-            shading.environment(shot.light),
-        )
-        radiance[hit] = (1 - soft) * radiance[hit] + soft * shine
-        albedo[hit] = drawn.color[own_strand]
-        part[hit] = 7 + drawn.kind[own_strand]
-        normal_map[hit] = outward
-        canon_map[hit] = 0
-    marks = screen[head.landmarks]
-    marks = np.concatenate([marks[:, :2] / detail.supersample, marks[:, 2:] * 0.1], 1).astype(np.float32)
-    k = detail.supersample
-    rgb = grade(radiance, part, backdrop(shot.light, shot.seed, size), shot.seed, k)
+
+def _unit(v: Array) -> Array:
+    return np.ascontiguousarray(v / (np.linalg.norm(v, axis=1, keepdims=True) + 1e-9), np.float32)
+
+
+def _compose(s: _Scene) -> None:
+    """Tone, backdrop, sensor; the truth beside it."""
+    k, shot = s.detail.supersample, s.shot
+    marks = s.screen[s.head.landmarks]
+    marks = np.concatenate([marks[:, :2] / k, marks[:, 2:] * 0.1], 1).astype(np.float32)
+    rgb = grade(s.radiance, s.part, backdrop(shot.light, shot.seed, s.size), shot.seed, k)
     pick = (slice(k // 2, None, k), slice(k // 2, None, k))
-    depth = np.where(part[pick] > 0, -0.1 / np.minimum(zbuf[pick], -1e-9), np.inf).astype(np.float32)
-    return Picture(
+    part = np.ascontiguousarray(s.part[pick])
+    depth = np.where(part > 0, -0.1 / np.minimum(s.zbuf[pick], -1e-9), np.inf).astype(np.float32)
+    normal, albedo, canon = s.maps
+    s.picture = Picture(
         rgb,
         depth,
-        normal_map[pick],
-        albedo[pick],
-        part[pick],
-        canon_map[pick],
-        focal / detail.supersample,
-        (camera * 0.1).astype(np.float32),
-        rot,
+        normal,
+        albedo,
+        part,
+        canon,
+        s.focal / k,
+        (s.camera * 0.1).astype(np.float32),
+        s.rot,
         marks,
         _unhidden(marks, depth),
     )
+
+
+STAGES: dict[str, Callable[[_Scene], None]] = {
+    "prepare": _prepare,
+    "raster": _raster,
+    "strands": _draw,
+    "shadows": _shadow,
+    "shading": _shade,
+    "compose": _compose,
+}
 
 
 def _unhidden(marks: Array, depth: Array) -> NDArray[np.bool_]:
@@ -492,25 +656,6 @@ def _unhidden(marks: Array, depth: Array) -> NDArray[np.bool_]:
 def _gaze(shot: Shot, inward: float) -> Array:
     x, y = shot.gaze[0] + inward * 0.5, shot.gaze[1] - 0.13  # at rest the lids show the lower part of the eye
     return np.array([math.sin(x) * math.cos(y), math.sin(y), math.cos(x) * math.cos(y)], np.float32)
-
-
-def _canon_y(head: HeadMesh, screen: Array, ids: Index, rows: Index, cols: Index) -> Array:
-    """Canonical height of the skin behind given pixels, 99 where there is none."""
-    face = ids[rows, cols]
-    out = np.full(len(rows), 99.0, np.float32)
-    there = face >= 0
-    out[there] = head.canon[head.faces[face[there]], 1].mean(1)
-    return out
-
-
-def _shirt(head: HeadMesh, points: Array) -> tuple[Array, Array]:
-    """The garment: tights pushed outwards along their normals."""
-    normals = shading.vertex_normals(points, head.shirt)
-    used = np.unique(head.shirt)
-    out = points.copy()
-    lift = 0.09 + 0.035 * fbm_at(volume(), np.ascontiguousarray(head.canon[used]), 1.3, 2, 3.0)
-    out[used] += lift[:, None] * normals[used]
-    return out.astype(np.float32), shading.vertex_normals(out.astype(np.float32), head.shirt)
 
 
 def shade_skin_at(
@@ -583,102 +728,3 @@ def shade_skin_at(
     extra = np.clip(a, 0.0, 1) ** 0.6 * (0.35 + 0.65 * np.clip(1.35 * open_, 0, 1))
     extra = extra * (1 - inside[:, 0]) + inside[:, 0]
     return color, shine, (under * extra[:, None]).astype(np.float32)
-
-
-def _cloth(
-    head: HeadMesh,
-    shot: Shot,
-    points: Array,
-    normals: Array,
-    face: Index,
-    bary: Array,
-    canon: Array,
-    irradiance: Array,
-    shadows: Shadows,
-) -> tuple[Array, Array]:
-    packed = np.concatenate([points, normals, irradiance], 1).astype(np.float32)
-    got = shading.gather(head.shirt, face, bary, packed)
-    normal = got[:, 3:6] / (np.linalg.norm(got[:, 3:6], axis=1, keepdims=True) + 1e-9)
-    color, kind, stripes = shot.shirt
-    albedo = np.tile(np.array(color, np.float32), (len(face), 1))
-    knit = 0.05 * np.sin(canon[:, 1] * 160)
-    band = stripes * (np.sin(canon[:, 1] * 24) > 0.2)
-    edge = ~_collar(canon + np.array([0, 0.10, 0], np.float32), kind)
-    albedo = albedo * (1 + knit - 0.6 * band - 0.22 * edge)[:, None].astype(np.float32)
-    rgb = shading.shade_matt(
-        np.ascontiguousarray(got[:, :3]),
-        np.ascontiguousarray(normal),
-        np.ascontiguousarray(got[:, 6:9]),
-        albedo.astype(np.float32),
-        shot.light,
-        shadows,
-        0.15,
-    )
-    return rgb, normal
-
-
-def backdrop(light: Light, seed: int, size: int) -> Array:
-    """A defocused room: blurred rectangles on a base colour, (size, size, 3) linear, tone-mapped."""
-    rng = np.random.default_rng(derive(seed, "background"))
-    base = rng.uniform(0.08, 0.6) * (0.75 + 0.5 * rng.random(3))
-    canvas = np.tile(base, (48, 48, 1))
-    for _ in range(rng.integers(3, 13)):
-        i, j = rng.integers(-10, 48, 2)
-        h, w = rng.integers(4, 30, 2)
-        canvas[max(0, i) : i + h, max(0, j) : j + w] = rng.uniform(0.05, 0.8) * (0.7 + 0.6 * rng.random(3))
-    s = rng.uniform(0.8, 3)
-    canvas = np.stack([gaussian_filter(canvas[..., c], s) for c in range(3)], -1)
-    at = (np.arange(size) + 0.5) / size * 48 - 0.5
-    low = np.clip(np.floor(at).astype(int), 0, 46)
-    f = np.clip(at - low, 0, 1)
-    rows = canvas[low] * (1 - f)[:, None, None] + canvas[low + 1] * f[:, None, None]
-    full = rows[:, low] * (1 - f)[None, :, None] + rows[:, low + 1] * f[None, :, None]
-    level = 0.5 * (np.array(light.top) + np.array(light.bottom)) * 1.6 + 0.15
-    return tone((full * level).astype(np.float32))
-
-
-def tone(x: Array) -> Array:
-    """Gentle shoulder: 1.18 x (1 + .1 x) / (1 + .42 x)."""
-    return np.asarray(1.18 * x * (1 + 0.1 * x) / (1 + 0.42 * x), np.float32)
-
-
-def srgb(x: Array) -> Array:
-    """Linear [0, 1] to sRGB [0, 1]."""
-    x = np.clip(x, 0, 1)
-    return np.asarray(np.where(x < 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055), np.float32)
-
-
-def _mean(x: Array, k: int) -> Array:
-    h, w = x.shape[0] // k, x.shape[1] // k
-    return x.reshape(h, k, w, k, *x.shape[2:]).mean((1, 3)).astype(np.float32)
-
-
-def grade(radiance: Array, part: NDArray[np.uint8], room: Array, seed: int, k: int) -> NDArray[np.uint8]:
-    """Tone curve on every sample, mean of k x k samples over the backdrop, sRGB, blur, sensor noise.
-
-    Args:
-        radiance: (k H, k W, 3) linear.
-        part: (k H, k W), 0 where the backdrop shows.
-        room: (H, W, 3) of `backdrop`.
-        seed: of the noise.
-        k: samples a pixel side.
-    """
-    cover = (part > 0).astype(np.float32)
-    mask = _mean(cover, k)[..., None]
-    front = _mean(tone(radiance) * cover[..., None], k)
-    image = srgb(front + (1 - mask) * room)
-    image = np.stack([gaussian_filter(image[..., c], 0.45) for c in range(3)], -1)
-    rng = np.random.default_rng(derive(seed, "sensor"))
-    image = image + rng.normal(0, 0.008, image.shape)
-    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def contact_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """Pictures of one size side by side, white gaps of 2 pixels."""
-    size = pictures[0].shape[0]
-    rows = -(-len(pictures) // columns)
-    sheet = np.full((rows * (size + 2), columns * (size + 2), 3), 255, np.uint8)
-    for n, p in enumerate(pictures):
-        i, j = divmod(n, columns)
-        sheet[i * (size + 2) : i * (size + 2) + size, j * (size + 2) : j * (size + 2) + size] = p
-    return sheet

@@ -180,13 +180,32 @@ class Frames:
     color: tuple[float, float, float]
 
 
-def glasses(frames: Frames, eyes: tuple[Array, Array], ears: tuple[Array, Array]) -> Strands:
+def clearance(head: HeadMesh, points: Array, rims: Array, canon: Array) -> float:
+    """How far the front of glasses must move forward to lie 3 mm before the skin, at most 2 cm, dm.
+
+    Args:
+        head: shared geometry.
+        points: (V, 3) the face before it turns.
+        rims: (N, 3) points of the rims.
+        canon: (3,) canonical position minus that of this person, between the eyes.
+    """
+    bound, good = head.below((rims + canon)[:, :2].astype(np.float32))
+    gap = bound.at(points)[good, 2] + 0.03 - rims[good, 2]
+    return float(np.clip(gap.max(initial=0.0), 0.0, 0.2))
+
+
+def glasses(
+    frames: Frames, eyes: tuple[Array, Array], ears: tuple[Array, Array], forward: float = 0.0
+) -> Strands:
     """Two rims .36 dm before the eyes, a bridge and two arms to the ears, as strands.
+
+    Wires are 1.2 to 3 mm; colours are those of frames, dark and muted.
 
     Args:
         frames: shape.
         eyes: centres of the left and right eyeball (3,).
         ears: where the arms end, above the left and right ear.
+        forward: how far before that the front sits, dm.
     """
     t = np.linspace(0, 2 * np.pi, 41)
     c, s = np.cos(t), np.sin(t)
@@ -196,7 +215,7 @@ def glasses(frames: Frames, eyes: tuple[Array, Array], ears: tuple[Array, Array]
     for side, eye, ear in ((1.0, eyes[0], ears[0]), (-1.0, eyes[1], ears[1])):
         x = frames.half_width * ex
         apart = max(0.012, frames.half_width + 0.035 - side * float(eye[0]))
-        centre = eye + np.array([side * apart, -0.015, 0.36])
+        centre = eye + np.array([side * apart, -0.015, 0.36 + forward])
         outward = np.maximum(0, x * side)
         loop = centre + np.stack([x, frames.half_height * ey, -0.35 * outward**2 / frames.half_width], 1)
         loops.append(loop)
@@ -210,8 +229,15 @@ def glasses(frames: Frames, eyes: tuple[Array, Array], ears: tuple[Array, Array]
     u = np.linspace(0, 1, 41)[:, None]
     bridge = inner[0] + u * (inner[1] - inner[0]) + np.array([0, 0.05, 0.05]) * np.sin(np.pi * u)
     paths = np.stack([*loops, *arms, bridge]).astype(np.float32)
-    many = [paths + np.array([0, dy, 0], np.float32) for dy in (-0.004, 0.004)]
-    flat = np.concatenate(many)
+    wire = 0.012 + 0.55 * max(0.0, frames.width - 0.018)
+    color = np.array(frames.color)
+    dull = color.mean() + 0.6 * (color - color.mean())
+    count = len(paths)
     return make_strands(
-        flat, GLASSES, np.array(frames.color), frames.width, np.ones(len(flat)), np.zeros(len(flat))
+        paths,
+        GLASSES,
+        np.minimum(color, 0.35 * dull + 0.004),
+        wire,
+        np.ones(count),
+        np.zeros(count),
     )

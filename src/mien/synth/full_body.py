@@ -25,7 +25,7 @@ from mien.synth.landmarks import coco_keypoints, vertex_parts
 from mien.synth.light import Light, fibonacci, sample_light, shadow_maps, transfer
 from mien.synth.looks import sample_looks
 from mien.synth.noise import fbm_at, volume
-from mien.synth.portrait import head_mesh
+from mien.synth.portraits import head_mesh
 from mien.synth.raster import raster, weights
 from mien.synth.strands import Strands, draw, join
 
@@ -129,7 +129,7 @@ class BodyPicture:
 
 
 def make_body(seed: int, outfit: Outfit | None = None) -> Body:
-    """A dressed person from a seed; the head is that of `portrait.make_face` of the same seed. Some 0.3 s.
+    """A dressed person from a seed; the head is that of `portraits.make_face` of the same seed. Some 0.3 s.
 
     Args:
         seed: who.

@@ -143,6 +143,7 @@ class Cut:
     guides: int = 2200
     mess: float = 0.06
     hug: bool = True
+    low: float = 9.0  # hair parts before it falls below this height on the face; 9: it may hang there
 
 
 def _unit(v: Array) -> Array:
@@ -303,6 +304,7 @@ def _cut(style: Style, rng: np.random.Generator, taller: float) -> Cut:
             0.045,
             0.55,
             0.025,
+            low=7.5,
         )
     if style == "long":
         return Cut(
@@ -319,6 +321,7 @@ def _cut(style: Style, rng: np.random.Generator, taller: float) -> Cut:
             0.05,
             0.55,
             0.035,
+            low=7.5,
         )
     if style == "wavy":
         return Cut(
@@ -337,6 +340,7 @@ def _cut(style: Style, rng: np.random.Generator, taller: float) -> Cut:
             0.05,
             rng.uniform(0.05, 0.09),
             rng.uniform(0.9, 1.5),
+            low=7.5,
         )
     if style == "fringe":
 
@@ -345,7 +349,20 @@ def _cut(style: Style, rng: np.random.Generator, taller: float) -> Cut:
             return np.where(root[:, 2] > 0.75, 0.62, rest) * rng.uniform(0.93, 1.05, len(root))
 
         return Cut(
-            fringe, _fringe_flow, 0.15, rng.uniform(0.12, 0.14), 1, 0.35, 0.02, 0.6, 16, 12, 0.04, 0.5, 0.02
+            fringe,
+            _fringe_flow,
+            0.15,
+            rng.uniform(0.12, 0.14),
+            1,
+            0.35,
+            0.02,
+            0.6,
+            16,
+            12,
+            0.04,
+            0.5,
+            0.02,
+            low=7.0,
         )
     if style == "curly":
         return Cut(
@@ -451,6 +468,7 @@ def _guides(cut: Cut, scalp: Scalp, line: HairLine, rng: np.random.Generator) ->
     down = np.array([0.0, -1.0, 0.0])
     near_normal = normal
     shift = root - canon
+    away = np.where(cut.flow(canon, canon)[:, 0] < 0, -1.0, 1.0)
     for k in range(1, cut.points):
         s = k * step_length[:, 0]
         f = np.exp(-s / cut.reach)[:, None]
@@ -461,6 +479,8 @@ def _guides(cut: Cut, scalp: Scalp, line: HairLine, rng: np.random.Generator) ->
         d = cut.stiff * d + (1 - cut.stiff) * target + (vol * np.exp(-s / 0.6))[:, None] * normal
         d = _unit(d)
         new = p + step_length * d
+        if cut.low < 9:
+            new = _off_face(new, p - shift, away, cut.low)
         distance, near = tree.query(new, distance_upper_bound=0.9)
         found = np.isfinite(distance)
         near = np.where(found, near, 0)
@@ -472,7 +492,27 @@ def _guides(cut: Cut, scalp: Scalp, line: HairLine, rng: np.random.Generator) ->
         d = _unit(new - p)
         p = p + step_length * d
         path.append(p)
-    return np.stack(path, 1).astype(np.float32), normal
+    paths = np.stack(path, 1).astype(np.float32)
+    if cut.low < 9:
+        x, y, z = np.moveaxis(paths - shift[:, None], 2, 0)
+        free = ~((np.abs(x) < 0.45) & (y < cut.low + 0.25) & (z > 0.95)).any(1)
+        paths, normal = paths[free], normal[free]
+    return paths, normal
+
+
+def _off_face(new: Array, canon: Array, away: Array, low: float) -> Array:
+    """Moves points (N, 3) sideways, out of the middle of the face, the more the lower they are.
+
+    Args:
+        new: where they would go.
+        canon: canonical positions they come from.
+        away: (N,) the side, -1 or 1, that each falls to.
+        low: canonical height below which the face is free.
+    """
+    x, y, z = canon.T
+    free = 0.62 * step(low + 0.45, low, y) * step(0.6, 0.95, z)
+    short = np.maximum(0.0, free - x * away)
+    return new + np.stack([short * away, np.zeros(len(x)), np.zeros(len(x))], 1)
 
 
 def _children(

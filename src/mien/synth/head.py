@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.synth.light import depth_map
+from mien.synth.noise import fbm_at, volume
 
 Array = NDArray[Any]  # of floats
 Index = NDArray[np.int32]
-SKIN, EYE_L, EYE_R, TEETH, TONGUE = range(5)
+SKIN, EYE_L, EYE_R, TEETH, TONGUE, SHIRT = range(6)
 _FRONT = 768  # pixels of the frontal look-up
 _FRONT_HALF = 1.3
 _FRONT_CENTRE = np.array([0.0, 7.1, 0.0], np.float32)
@@ -64,6 +66,45 @@ class HeadMesh:
     upper: NDArray[np.bool_]
     front: Index
     landmarks: Index
+
+    @cached_property
+    def skin(self) -> Index:
+        """(N,) vertices of the skin."""
+        return np.unique(self.faces[self.material == SKIN])
+
+    @cached_property
+    def solid(self) -> Index:
+        """(N,) vertices of all faces and of the garment."""
+        return np.unique(np.concatenate([self.faces.ravel(), self.shirt.ravel()]))
+
+    @cached_property
+    def occluders(self) -> Index:
+        """(T, 3) what casts shadows: the head, and the garment where it cannot blacken the neck."""
+        low = self.shirt[self.canon[self.shirt].mean(1)[:, 1] < 4.8]
+        return np.ascontiguousarray(np.concatenate([self.faces, low]), np.int32)
+
+    @cached_property
+    def surfaces(self) -> tuple[Index, NDArray[np.uint8], Array]:
+        """Faces of head and garment (whose vertices follow those of the head), materials, heights."""
+        faces = np.concatenate([self.faces, self.shirt + len(self.canon)]).astype(np.int32)
+        material = np.concatenate([self.material, np.full(len(self.shirt), SHIRT, np.uint8)])
+        height = self.canon[np.concatenate([self.faces, self.shirt]), 1].mean(1)
+        return faces, material, height.astype(np.float32)
+
+    @cached_property
+    def lift(self) -> Array:
+        """(V, 1) how far the garment lies outside the skin, dm."""
+        out = np.zeros((len(self.canon), 1), np.float32)
+        used = np.unique(self.shirt)
+        rough = fbm_at(volume(), np.ascontiguousarray(self.canon[used]), 1.3, 2, 3.0)
+        out[used, 0] = 0.09 + 0.035 * rough
+        return out
+
+    @cached_property
+    def share(self) -> Array:
+        """(V,) weights of the mean over faces."""
+        count = np.bincount(self.faces[:, 0], minlength=len(self.canon))
+        return (count / count.sum()).astype(np.float32)
 
     def below(self, xy: Array) -> tuple[Bound, NDArray[np.bool_]]:
         """Points of the front of the canonical face at (x, y) (N, 2), and which of them exist."""

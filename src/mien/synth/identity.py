@@ -18,8 +18,8 @@ HEAD_SHAPES = ("oval", "round", "rectangular", "square", "triangular", "inverted
 SINGLE = {
     "head-scale-horiz": 0.28, "head-scale-vert": 0.22, "head-scale-depth": 0.28, "head-angle": 0.18,
     "head-fat": 0.40, "head-back-scale-depth": 0.35, "head-age": 0.4, "forehead-nubian": 0.14,
-    "forehead-scale-vert": 0.22, "forehead-temple": 0.4, "forehead-trans": 0.3, "eyebrows-angle": 0.45,
-    "eyebrows-trans:up": 0.45, "eyebrows-trans:forward": 0.35, "nose-base": 0.4, "nose-compression": 0.35,
+    "forehead-scale-vert": 0.22, "forehead-temple": 0.4, "forehead-trans": 0.3, "eyebrows-angle": 0.63,
+    "eyebrows-trans:up": 0.63, "eyebrows-trans:forward": 0.35, "nose-base": 0.4, "nose-compression": 0.35,
     "nose-curve": 0.5, "nose-flaring": 0.5, "nose-greek": 0.4, "nose-hump": 0.5, "nose-nostrils-angle": 0.5,
     "nose-nostrils-width": 0.55, "nose-point": 0.4, "nose-point-width": 0.6, "nose-scale-depth": 0.40,
     "nose-scale-horiz": 0.55, "nose-scale-vert": 0.45, "nose-septumangle": 0.45, "nose-trans:up": 0.4,
@@ -36,12 +36,12 @@ SINGLE = {
     "neck-scale-depth": 0.3,
 }  # fmt: skip
 TWO_SIDED = {
-    "cheek-bones": 0.5, "cheek-inner": 0.5, "cheek-trans": 0.45, "cheek-volume": 0.45, "eye-bag": 0.5,
-    "eye-bag-height": 0.4, "eye-corner1": 0.6, "eye-corner2": 0.6, "eye-epicanthus": 0.35, "eye-eyefold": 0.4,
-    "eye-eyefold-angle": 0.4, "eye-height1": 0.5, "eye-height2": 0.45, "eye-height3": 0.5, "eye-push1": 0.35,
-    "eye-push2": 0.35, "eye-scale": 0.45, "eye-trans:up": 0.4, "eye-trans:in": 0.35, "ear-flap": 0.35,
-    "ear-lobe": 0.5, "ear-rot": 0.4, "ear-scale": 0.45, "ear-scale-vert": 0.35, "ear-trans:up": 0.2,
-    "ear-wing": 0.35,
+    "cheek-bones": 0.5, "cheek-inner": 0.5, "cheek-trans": 0.45, "cheek-volume": 0.45, "eye-bag": 0.7,
+    "eye-bag-height": 0.4, "eye-corner1": 0.84, "eye-corner2": 0.84, "eye-epicanthus": 0.35,
+    "eye-eyefold": 0.4, "eye-eyefold-angle": 0.4, "eye-height1": 0.7, "eye-height2": 0.63,
+    "eye-height3": 0.7, "eye-push1": 0.35, "eye-push2": 0.35, "eye-scale": 0.63, "eye-trans:up": 0.56,
+    "eye-trans:in": 0.49, "ear-flap": 0.35, "ear-lobe": 0.5, "ear-rot": 0.4, "ear-scale": 0.45,
+    "ear-scale-vert": 0.35, "ear-trans:up": 0.2, "ear-wing": 0.35,
 }  # fmt: skip
 PAIRS = (
     ("decr", "incr"),

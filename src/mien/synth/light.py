@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numba import njit
@@ -133,59 +133,79 @@ def fibonacci(count: int = 64) -> Array:
 
 def frame_of(d: Array) -> Array:
     """(3, 3) rows: two axes across a direction, and the direction."""
-    up = np.array([0.0, 1.0, 0.0]) if abs(d[1]) < 0.95 else np.array([1.0, 0.0, 0.0])
-    x = np.cross(up, d)
-    x /= np.linalg.norm(x)
-    return np.stack([x, np.cross(d, x), d]).astype(np.float32)
+    x, y, z = (float(v) for v in d)
+    ux, uy, uz = (0.0, 1.0, 0.0) if abs(y) < 0.95 else (1.0, 0.0, 0.0)
+    ax, ay, az = uy * z - uz * y, uz * x - ux * z, ux * y - uy * x
+    length = math.sqrt(ax * ax + ay * ay + az * az)
+    ax, ay, az = ax / length, ay / length, az / length
+    bx, by, bz = y * az - z * ay, z * ax - x * az, x * ay - y * ax
+    return np.array([[ax, ay, az], [bx, by, bz], [x, y, z]], np.float32)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+_ONE, _PIXEL, _EMPTY = np.float32(1), np.float32(0.5), np.float32(0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def depth_map(points: Array, faces: Index, axes: Array, centre: Array, half: float, out: Array) -> None:
-    """Height towards the light of the nearest surface, orthographic; out (N, N) starts at -1e9. O(pixels)."""
+    """Orthographic height map (N, N) along axes[2]; out starts at -1e9. O(T + covered pixels).
+
+    Most triangles are smaller than a pixel: those without a pixel centre in their box are passed over first.
+    """
     n = out.shape[0]
-    k = n / (2 * half)
+    k, wide = np.float32(n / (2 * half)), np.float32(half)
+    last = np.float32(n - 1)
     q = np.empty_like(points)
     for v in range(len(points)):
         x, y, z = points[v, 0] - centre[0], points[v, 1] - centre[1], points[v, 2] - centre[2]
-        q[v, 0] = (x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2] + half) * k
-        q[v, 1] = (x * axes[1, 0] + y * axes[1, 1] + z * axes[1, 2] + half) * k
+        q[v, 0] = (x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2] + wide) * k - _PIXEL
+        q[v, 1] = (x * axes[1, 0] + y * axes[1, 1] + z * axes[1, 2] + wide) * k - _PIXEL
         q[v, 2] = x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
+    listed = np.empty(len(faces), np.int32)
+    count = 0
     for t in range(len(faces)):
-        a, b, c = faces[t]
+        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+        top = np.ceil(max(_EMPTY, min(q[a, 1], min(q[b, 1], q[c, 1]))))
+        left = np.ceil(max(_EMPTY, min(q[a, 0], min(q[b, 0], q[c, 0]))))
+        bottom = min(last, max(q[a, 1], max(q[b, 1], q[c, 1])))
+        right = min(last, max(q[a, 0], max(q[b, 0], q[c, 0])))
+        listed[count] = t
+        count += int((top <= bottom) & (left <= right))
+    for m in range(count):
+        t = listed[m]
+        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
         x0, y0, x1, y1, x2, y2 = q[a, 0], q[a, 1], q[b, 0], q[b, 1], q[c, 0], q[c, 1]
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if area == 0:
+        if area == _EMPTY:
             continue
-        i0 = max(0, int(np.ceil(min(y0, y1, y2) - 0.5)))
-        i1 = min(n - 1, int(np.floor(max(y0, y1, y2) - 0.5)))
-        j0 = max(0, int(np.ceil(min(x0, x1, x2) - 0.5)))
-        j1 = min(n - 1, int(np.floor(max(x0, x1, x2) - 0.5)))
+        inverse = _ONE / area
+        z0, z1, z2 = q[a, 2], q[b, 2] - q[a, 2], q[c, 2] - q[a, 2]
+        i0, i1 = int(np.ceil(max(_EMPTY, min(y0, min(y1, y2))))), int(min(last, max(y0, max(y1, y2))))
+        j0, j1 = int(np.ceil(max(_EMPTY, min(x0, min(x1, x2))))), int(min(last, max(x0, max(x1, x2))))
         for i in range(i0, i1 + 1):
+            py = np.float32(i) - y0
             for j in range(j0, j1 + 1):
-                px, py = j + 0.5, i + 0.5
-                w1 = ((px - x0) * (y2 - y0) - (x2 - x0) * (py - y0)) / area
-                w2 = ((x1 - x0) * (py - y0) - (px - x0) * (y1 - y0)) / area
-                if w1 >= 0 and w2 >= 0 and w1 + w2 <= 1:
-                    z = q[a, 2] + w1 * (q[b, 2] - q[a, 2]) + w2 * (q[c, 2] - q[a, 2])
-                    if z > out[i, j]:
-                        out[i, j] = z
+                px = np.float32(j) - x0
+                w1 = (px * (y2 - y0) - (x2 - x0) * py) * inverse
+                w2 = ((x1 - x0) * py - px * (y1 - y0)) * inverse
+                if w1 >= _EMPTY and w2 >= _EMPTY and w1 + w2 <= _ONE:
+                    out[i, j] = max(out[i, j], z0 + w1 * z1 + w2 * z2)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def splat_map(points: Array, axes: Array, centre: Array, half: float, every: int, out: Array) -> None:
     """As `depth_map` for points of strands, each one pixel."""
     n = out.shape[0]
-    k = n / (2 * half)
+    k, wide, end = np.float32(n / (2 * half)), np.float32(half), np.float32(n)
     for v in range(0, len(points), every):
         x, y, z = points[v, 0] - centre[0], points[v, 1] - centre[1], points[v, 2] - centre[2]
-        j = int((x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2] + half) * k)
-        i = int((x * axes[1, 0] + y * axes[1, 1] + z * axes[1, 2] + half) * k)
-        h = x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
-        if 0 <= i < n and 0 <= j < n and h > out[i, j]:
-            out[i, j] = h
+        fj = (x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2] + wide) * k
+        fi = (x * axes[1, 0] + y * axes[1, 1] + z * axes[1, 2] + wide) * k
+        if fi >= _EMPTY and fj >= _EMPTY and fi < end and fj < end:
+            i, j = int(fi), int(fj)
+            out[i, j] = max(out[i, j], x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2])
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _visible(
     points: Array,
     normals: Array,
@@ -245,12 +265,13 @@ def transfer(
     """
     directions = fibonacci() if directions is None else directions
     out = np.empty((len(directions), len(points)), np.float32)
+    some = None if strands is None else np.ascontiguousarray(strands.points[::5])
     for k, d in enumerate(directions):
         axes = frame_of(d)
         mesh, hair = np.full((2, side, side), -1e9, np.float32)
         depth_map(points, faces, axes, centre, half, mesh)
-        if strands is not None:
-            splat_map(strands.points, axes, centre, half, 5, hair)
+        if some is not None:
+            splat_map(some, axes, centre, half, 1, hair)
         _visible(points, normals, d, axes, centre, half, mesh, hair, 4 / len(directions), out[k])
     return np.ascontiguousarray(out.T)
 
@@ -283,17 +304,18 @@ def shadow_maps(
     mesh = np.full((count, side, side), -1e9, np.float32)
     hair = np.full((count, side, side), -1e9, np.float32)
     axes = np.empty((count, 3, 3), np.float32)
+    some = None if strands is None else np.ascontiguousarray(strands.points[::every])
     for m in range(count):
         r, phi = light.radius * math.sqrt((m + 0.5) / count) * (count > 1), 2.39996 * m
         d = key + r * (math.cos(phi) * base[0] + math.sin(phi) * base[1])
         axes[m] = frame_of((d / np.linalg.norm(d)).astype(np.float32))
         depth_map(points, faces, axes[m], centre, half, mesh[m])
-        if strands is not None:
-            splat_map(strands.points, axes[m], centre, half, every, hair[m])
+        if some is not None:
+            splat_map(some, axes[m], centre, half, 1, hair[m])
     return Shadows(mesh, hair, axes, np.asarray(centre, np.float32), half)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def lit(
     x: float,
     y: float,
@@ -305,26 +327,82 @@ def lit(
     half: float,
     bias: float,
 ) -> float:
-    """Share of the key light that reaches a point: exp(-30 d) behind meshes, exp(-9 d) inside hair, mean."""
+    """Share of the key light that reaches a point, mean over the maps.
+
+    A map gives (bilinear mean of exp(-30 d) behind meshes) x exp(-9 x bilinear mean of depth in the hair).
+    """
     count, n = mesh.shape[0], mesh.shape[1]
-    k = n / (2 * half)
-    x, y, z = x - centre[0], y - centre[1], z - centre[2]
-    total = 0.0
+    k, end = np.float32(n / (2 * half)), np.float32(n - 1)
+    wide, above = np.float32(half), np.float32(bias)
+    px, py, pz = np.float32(x) - centre[0], np.float32(y) - centre[1], np.float32(z) - centre[2]
+    total = _EMPTY
     for m in range(count):
-        fj = (x * axes[m, 0, 0] + y * axes[m, 0, 1] + z * axes[m, 0, 2] + half) * k - 0.5
-        fi = (x * axes[m, 1, 0] + y * axes[m, 1, 1] + z * axes[m, 1, 2] + half) * k - 0.5
-        h = x * axes[m, 2, 0] + y * axes[m, 2, 1] + z * axes[m, 2, 2] + bias
-        i, j = int(np.floor(fi)), int(np.floor(fj))
-        if i < 0 or j < 0 or i >= n - 1 or j >= n - 1:
-            total += 1.0
+        fj = (px * axes[m, 0, 0] + py * axes[m, 0, 1] + pz * axes[m, 0, 2] + wide) * k - _PIXEL
+        fi = (px * axes[m, 1, 0] + py * axes[m, 1, 1] + pz * axes[m, 1, 2] + wide) * k - _PIXEL
+        h = px * axes[m, 2, 0] + py * axes[m, 2, 1] + pz * axes[m, 2, 2] + above
+        if not (fi >= _EMPTY and fj >= _EMPTY and fi < end and fj < end):
+            total += _ONE
             continue
-        u, v = fi - i, fj - j
-        seen = 0.0
-        for a in range(2):
-            for b in range(2):
-                w = (u if a else 1 - u) * (v if b else 1 - v)
-                over = max(0.0, mesh[m, i + a, j + b] - h)
-                curl = max(0.0, hair[m, i + a, j + b] - h)
-                seen += w * np.exp(-30 * over - 9 * curl)
+        i, j = int(fi), int(fj)
+        m00, m01, m10, m11 = mesh[m, i, j], mesh[m, i, j + 1], mesh[m, i + 1, j], mesh[m, i + 1, j + 1]
+        h00, h01, h10, h11 = hair[m, i, j], hair[m, i, j + 1], hair[m, i + 1, j], hair[m, i + 1, j + 1]
+        solid = max(max(m00, m01), max(m10, m11)) - h
+        woolly = max(max(h00, h01), max(h10, h11)) - h
+        if solid <= _EMPTY and woolly <= _EMPTY:
+            total += _ONE
+            continue
+        u, v = fi - np.float32(i), fj - np.float32(j)
+        w00, w01, w10, w11 = (_ONE - u) * (_ONE - v), (_ONE - u) * v, u * (_ONE - v), u * v
+        seen = _ONE
+        if solid > _EMPTY:
+            seen = w00 * _behind(m00 - h) + w01 * _behind(m01 - h)
+            seen += w10 * _behind(m10 - h) + w11 * _behind(m11 - h)
+        if woolly > _EMPTY and seen > _EMPTY:
+            curl = w00 * max(_EMPTY, h00 - h) + w01 * max(_EMPTY, h01 - h)
+            curl += w10 * max(_EMPTY, h10 - h) + w11 * max(_EMPTY, h11 - h)
+            seen *= np.exp(np.float32(-9) * curl)
         total += seen
-    return total / count
+    return total / np.float32(count)
+
+
+@njit(cache=True, inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
+def _behind(over: Any) -> Any:
+    """exp(-30 d) of the depth behind a mesh; nothing beyond .4 dm."""
+    if over <= _EMPTY:
+        return _ONE
+    if over >= np.float32(0.4):
+        return _EMPTY
+    return np.exp(np.float32(-30) * over)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def lit_hair(
+    x: float,
+    y: float,
+    z: float,
+    mesh: Array,
+    hair: Array,
+    axes: Array,
+    centre: Array,
+    half: float,
+    bias: float,
+) -> float:
+    """As `lit` from the nearest sample of each map: strands hide its steps."""
+    count, n = mesh.shape[0], mesh.shape[1]
+    k, end = np.float32(n / (2 * half)), np.float32(n)
+    wide, above = np.float32(half), np.float32(bias)
+    px, py, pz = np.float32(x) - centre[0], np.float32(y) - centre[1], np.float32(z) - centre[2]
+    total = _EMPTY
+    for m in range(count):
+        fj = (px * axes[m, 0, 0] + py * axes[m, 0, 1] + pz * axes[m, 0, 2] + wide) * k
+        fi = (px * axes[m, 1, 0] + py * axes[m, 1, 1] + pz * axes[m, 1, 2] + wide) * k
+        h = px * axes[m, 2, 0] + py * axes[m, 2, 1] + pz * axes[m, 2, 2] + above
+        if not (fi >= _EMPTY and fj >= _EMPTY and fi < end and fj < end):
+            total += _ONE
+            continue
+        i, j = int(fi), int(fj)
+        over, curl = max(_EMPTY, mesh[m, i, j] - h), max(_EMPTY, hair[m, i, j] - h)
+        if over < np.float32(0.4):
+            depth = np.float32(30) * over + np.float32(9) * curl
+            total += np.exp(-depth) if depth > _EMPTY else _ONE
+    return total / np.float32(count)

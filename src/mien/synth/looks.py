@@ -156,13 +156,13 @@ def sample_looks(seed: int, macro: Macro) -> Looks:
         float(min(shadow, 1.2)),
         float(rng.uniform(0, 60)),
     )
-    thick = rng.uniform(0.044, 0.068) if male else rng.uniform(0.028, 0.046)
+    thick = rng.uniform(0.034, 0.085) if male else rng.uniform(0.018, 0.056)
     brow = BrowShape(
-        7.487 + 0.014 * float(rng.normal()),
-        float(np.clip(rng.normal(0.0, 0.018), -0.03, 0.04)),
-        float(rng.uniform(0.015, 0.06)),
-        float(rng.uniform(0.085, 0.125)),
-        float(rng.uniform(0.40, 0.47)),
+        7.487 + 0.026 * float(np.clip(rng.normal(), -1.8, 1.8)),
+        float(np.clip(rng.normal(0.005, 0.026), -0.05, 0.06)),
+        float(rng.uniform(0.0, 0.085)),
+        float(rng.uniform(0.065, 0.145)),
+        float(rng.uniform(0.35, 0.49)),
         float(thick),
     )
     lengths = {"full": rng.uniform(0.06, 0.4)}
@@ -173,7 +173,7 @@ def sample_looks(seed: int, macro: Macro) -> Looks:
         _rgb(hair),
         grey,
         brow,
-        int(rng.uniform(1800, 4200)),
+        int(rng.uniform(1200, 5200)),
         kind,  # type: ignore[arg-type]
         float(lengths.get(kind, rng.uniform(0.05, 0.14))),
         iris,
@@ -224,12 +224,12 @@ def sample_shot(seed: int, yaw: float = 0.22, glasses: float = 0.22, frontal: bo
     frames = None
     if rng.random() < glasses:
         dark = rng.random() < 0.65
-        color = (0.012, 0.012, 0.013) if dark else _rgb(rng.uniform(0.05, 0.4, 3))
+        color = (0.012, 0.012, 0.013) if dark else _rgb(rng.uniform(0.04, 0.3) * (0.8 + 0.4 * rng.random(3)))
         frames = Frames(
             float(rng.uniform(0.27, 0.33)),
             float(rng.uniform(0.19, 0.27)),
             float(rng.uniform(2.2, 5)),
-            float(rng.uniform(0.018, 0.05)),
+            float(rng.uniform(0.018, 0.044)),
             color,
         )
     hue = rng.random(3) ** 1.6

@@ -22,15 +22,23 @@ from mien.synth.full_body import BodyPicture, make_body, photograph_body, sample
 from mien.synth.looks import Shot, sample_shot
 from mien.synth.maker import MadeSet, Sample, check_ranges, js, npz, png
 from mien.synth.motion import talk
-from mien.synth.portrait import make_face, photograph, sample_actions
+from mien.synth.portraits import make_face, photograph, sample_actions
 from mien.synth.poses import KINDS, sample_pose
 from mien.synth.sensors import Sensor, depth_picture
 
 _COUNTS = {"identities": (1, 1_000_000), "per_identity": (1, 10_000)}
 
 
+class _Unmeasured:
+    """A set whose card has no figures of its own."""
+
+    def report(self, samples: Iterator[tuple[str, dict[str, bytes]]]) -> list[str]:
+        """Nothing is measured."""
+        return []
+
+
 @dataclass(frozen=True)
-class FaceSet:
+class FaceSet(_Unmeasured):
     """Faces with depth, normals, albedo, parts, canonical positions, landmarks and labels."""
 
     kind: ClassVar[str] = "faces"
@@ -59,10 +67,6 @@ class FaceSet:
             ConfigError: a value outside its range.
         """
         check_ranges(self, **_COUNTS, size=(16, 1024), yaw=(0, 0.8), expressions=(0, 1), glasses=(0, 1))
-
-    def report(self, samples: Iterator[tuple[str, dict[str, bytes]]]) -> list[str]:
-        """Nothing is measured."""
-        return []
 
     def samples(self, number: int) -> Iterator[Sample]:
         """Pictures of one person."""
@@ -214,7 +218,7 @@ class PadSet:
 
 
 @dataclass(frozen=True)
-class BodySet:
+class BodySet(_Unmeasured):
     """Dressed people: front and back truth, canonical and posed meshes, signed distances."""
 
     kind: ClassVar[str] = "bodies"
@@ -239,10 +243,6 @@ class BodySet:
             ConfigError: a value outside its range.
         """
         check_ranges(self, **_COUNTS, size=(64, 1024), points=(0, 1_000_000))
-
-    def report(self, samples: Iterator[tuple[str, dict[str, bytes]]]) -> list[str]:
-        """Nothing is measured."""
-        return []
 
     def samples(self, number: int) -> Iterator[Sample]:
         """Pictures of one dressed person."""
@@ -315,7 +315,7 @@ def body_truth(picture: BodyPicture) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class VideoSet:
+class VideoSet(_Unmeasured):
     """Clips of talking heads with face actions, pose and landmarks of every frame."""
 
     kind: ClassVar[str] = "video"
@@ -342,10 +342,6 @@ class VideoSet:
             ConfigError: a value outside its range.
         """
         check_ranges(self, **_COUNTS, size=(16, 512), frames=(1, 1000), fps=(1, 120), turn=(0, 0.6))
-
-    def report(self, samples: Iterator[tuple[str, dict[str, bytes]]]) -> list[str]:
-        """Nothing is measured."""
-        return []
 
     def samples(self, number: int) -> Iterator[Sample]:
         """Clips of one person; light, clothes and room stay, expression and pose move."""

@@ -14,7 +14,7 @@ from scipy.sparse import coo_matrix, csr_matrix, diags
 from mien.core.seeds import derive
 from mien.synth.face import Person
 from mien.synth.head import SKIN, HeadMesh
-from mien.synth.portrait import head_mesh
+from mien.synth.portraits import head_mesh
 from mien.synth.shading import vertex_normals
 from mien.synth.worn import Worn, worn_region
 

@@ -40,6 +40,26 @@ def noise(v: Array, x: float, y: float, z: float) -> float:
     return float((x00 * (1 - b) + x01 * b) * (1 - a) + (x10 * (1 - b) + x11 * b) * a)
 
 
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def gradient(v: Array, x: float, y: float, z: float) -> tuple[float, float, float]:
+    """Exact derivatives of `noise` by x, y, z, a cell."""
+    i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
+    fa, fb, fc = x - i, y - j, z - k
+    a, b, c = _smooth(fa), _smooth(fb), _smooth(fc)
+    da, db, dc = 6.0 * fa * (1.0 - fa), 6.0 * fb * (1.0 - fb), 6.0 * fc * (1.0 - fc)
+    i0, j0, k0 = i & 63, j & 63, k & 63
+    i1, j1, k1 = (i + 1) & 63, (j + 1) & 63, (k + 1) & 63
+    d00, d01 = v[i0, j0, k1] - v[i0, j0, k0], v[i0, j1, k1] - v[i0, j1, k0]
+    d10, d11 = v[i1, j0, k1] - v[i1, j0, k0], v[i1, j1, k1] - v[i1, j1, k0]
+    x00, x01 = v[i0, j0, k0] + c * d00, v[i0, j1, k0] + c * d01
+    x10, x11 = v[i1, j0, k0] + c * d10, v[i1, j1, k0] + c * d11
+    low, high = x00 + b * (x01 - x00), x10 + b * (x11 - x10)
+    gx = da * (high - low)
+    gy = db * ((x01 - x00) * (1 - a) + (x11 - x10) * a)
+    gz = dc * ((d00 * (1 - b) + d01 * b) * (1 - a) + (d10 * (1 - b) + d11 * b) * a)
+    return gx, gy, gz
+
+
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def fbm(v: Array, x: float, y: float, z: float, f: float, octaves: int, s: float) -> float:
     """Octaves at f, 2 f, 4 f ... cells a decimetre with gain 1/2, unit variance; s: offset of this field."""

@@ -5,15 +5,20 @@ Every kernel is one pass over the points it is given: O(points x (lobes + shadow
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mien.synth.light import Light, Shadows, fibonacci, lit
+from mien.synth.light import Light, Shadows, fibonacci, lit, lit_hair
 from mien.synth.noise import noise, smoothstep
 
 Array = NDArray[np.float32]
 Index = NDArray[np.int32]
+# Strength of the white and of the tinted highlight by kind of strand: hair, brows, lashes, beard, glasses.
+_WHITE = (0.010, 0.0025, 0.0025, 0.0012, 0.03)
+_TINTED = (1.6, 0.48, 0.48, 0.25, 1.6)
 
 
 def pack_light(light: Light) -> Array:
@@ -25,8 +30,14 @@ def pack_light(light: Light) -> Array:
 
 def environment(light: Light, rows: int = 16) -> Array:
     """(rows, 2 rows, 3): light of the sky on a matt surface of each direction (latitude, longitude)."""
+    weight = _cosines(rows)[1]
+    return (weight @ light.sky(fibonacci(256))).reshape(rows, 2 * rows, 3).astype(np.float32)
+
+
+@lru_cache(4)
+def _cosines(rows: int) -> tuple[Array, Array, Array]:
+    """Directions of the cells of `environment`, their weights over the sky, and the fit of `harmonics`."""
     k = fibonacci(256)
-    sky = light.sky(k)
     theta = (np.arange(rows) + 0.5) / rows * np.pi
     phi = (np.arange(2 * rows) + 0.5) / rows * np.pi
     y = np.repeat(np.cos(theta), 2 * rows)
@@ -34,20 +45,34 @@ def environment(light: Light, rows: int = 16) -> Array:
     around = np.tile(phi, rows)
     d = np.stack([r * np.sin(around), y, r * np.cos(around)], 1)
     weight = np.maximum(d @ k.T, 0) * (4 / len(k))
-    return (weight @ sky).reshape(rows, 2 * rows, 3).astype(np.float32)
+    basis = np.stack(
+        [np.ones(len(d)), *d.T, d[:, 0] * d[:, 1], d[:, 1] * d[:, 2], d[:, 0] * d[:, 2],
+         d[:, 1] ** 2 - 1 / 3, d[:, 0] ** 2 - d[:, 2] ** 2], 1
+    )  # fmt: skip
+    area = np.sqrt(r)[:, None]
+    fit = np.linalg.pinv(basis * area) * area.T
+    return d.astype(np.float32), weight.astype(np.float32), fit.astype(np.float32)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _env(table: Array, x: float, y: float, z: float) -> tuple[float, float, float]:
-    rows = table.shape[0]
-    i = min(rows - 1, max(0, int(np.arccos(min(1.0, max(-1.0, y))) / np.pi * rows)))
-    phi = np.arctan2(x, z)
-    j = int((phi if phi >= 0 else phi + 2 * np.pi) / np.pi * rows)
-    j = min(2 * rows - 1, max(0, j))
-    return float(table[i, j, 0]), float(table[i, j, 1]), float(table[i, j, 2])
+def harmonics(table: Array) -> Array:
+    """(9, 3): the table of `environment` as a quadratic form of the direction.
+
+    What a matt surface receives has almost nothing above the second degree, so a few products replace the
+    look-up and its steps.
+    """
+    fit = _cosines(len(table))[2]
+    return np.ascontiguousarray(fit @ table.reshape(-1, 3), np.float32)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _dome(f: Array, c: int, x: float, y: float, z: float) -> float:
+    """Value of `harmonics` in a direction."""
+    flat = f[0, c] + f[1, c] * x + f[2, c] * y + f[3, c] * z
+    bent = f[4, c] * x * y + f[5, c] * y * z + f[6, c] * x * z
+    return float(flat + bent + f[7, c] * (y * y - 1 / 3) + f[8, c] * (x * x - z * z))
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _sky(light: Array, x: float, y: float, z: float) -> tuple[float, float, float]:
     t = 0.5 * (y + 1)
     r = t * light[0, 0] + (1 - t) * light[0, 3]
@@ -63,35 +88,40 @@ def _sky(light: Array, x: float, y: float, z: float) -> tuple[float, float, floa
     return r, g, b
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def gather(faces: Index, face: Index, bary: Array, values: Array) -> Array:
     """Interpolates per-vertex values (V, C) at points: face (N,), bary (N, 2) -> (N, C)."""
     out = np.empty((len(face), values.shape[1]), np.float32)
     for n in range(len(face)):
-        a, b, c = faces[face[n]]
+        t = face[n]
+        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
         w1, w2 = bary[n, 0], bary[n, 1]
-        w0 = 1 - w1 - w2
+        w0 = np.float32(1) - w1 - w2
         for k in range(values.shape[1]):
             out[n, k] = w0 * values[a, k] + w1 * values[b, k] + w2 * values[c, k]
     return out
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def vertex_normals(points: Array, faces: Index) -> Array:
     """Area-weighted unit normals (V, 3) of counter-clockwise faces. O(V + T)."""
     out = np.zeros_like(points)
     for t in range(len(faces)):
-        a, b, c = faces[t]
-        ux, uy, uz = points[b] - points[a]
-        vx, vy, vz = points[c] - points[a]
+        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+        x, y, z = points[a, 0], points[a, 1], points[a, 2]
+        ux, uy, uz = points[b, 0] - x, points[b, 1] - y, points[b, 2] - z
+        vx, vy, vz = points[c, 0] - x, points[c, 1] - y, points[c, 2] - z
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        for v in (a, b, c):
+        for k in range(3):
+            v = faces[t, k]
             out[v, 0] += nx
             out[v, 1] += ny
             out[v, 2] += nz
     for v in range(len(out)):
         length = np.sqrt(out[v, 0] ** 2 + out[v, 1] ** 2 + out[v, 2] ** 2) + 1e-12
-        out[v] /= length
+        out[v, 0] /= length
+        out[v, 1] /= length
+        out[v, 2] /= length
     return out
 
 
@@ -173,6 +203,12 @@ def shade_skin(
 
 
 @njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _fifth(x: float) -> float:
+    square = x * x
+    return square * square * x
+
+
+@njit(cache=True, inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
 def _ggx(nh: float, nv: float, nl: float, rough: float) -> float:
     a = rough * rough
     a2 = a * a
@@ -182,7 +218,67 @@ def _ggx(nh: float, nv: float, nl: float, rough: float) -> float:
     return d * g / 4
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+_WRAP = (0.28, 0.10, 0.06)  # how far red, green, blue light bleeds over the terminator
+_SPREAD = (1 / 1.28**1.6, 1 / 1.10**1.6, 1 / 1.06**1.6)
+Six = tuple[float, float, float, float, float, float]
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def skin_point(
+    x: float,
+    y: float,
+    z: float,
+    nx: float,
+    ny: float,
+    nz: float,
+    open_: float,
+    rough: float,
+    gloss: float,
+    eye: Array,
+    light: Array,
+    mesh: Array,
+    hair: Array,
+    axes: Array,
+    centre: Array,
+    half: float,
+) -> Six:
+    """Irradiance of the key light and specular radiance of one point of skin; see `shade_skin`."""
+    lx, ly, lz = light[1, 0], light[1, 1], light[1, 2]
+    nl = nx * lx + ny * ly + nz * lz
+    share = 0.0
+    if nl > -0.28:
+        share = lit(x + 0.02 * nx, y + 0.02 * ny, z + 0.02 * nz, mesh, hair, axes, centre, half, 0.03)
+    ir = light[1, 3] * share * max(0.0, (nl + _WRAP[0]) * _SPREAD[0])
+    ig = light[1, 4] * share * max(0.0, (nl + _WRAP[1]) * _SPREAD[1])
+    ib = light[1, 5] * share * max(0.0, (nl + _WRAP[2]) * _SPREAD[2])
+    vx, vy, vz = eye[0] - x, eye[1] - y, eye[2] - z
+    inverse = 1 / np.sqrt(vx * vx + vy * vy + vz * vz)
+    vx, vy, vz = vx * inverse, vy * inverse, vz * inverse
+    nv = max(0.05, nx * vx + ny * vy + nz * vz)
+    key = 0.0
+    if nl > 0 and share > 0:
+        hx, hy, hz = vx + lx, vy + ly, vz + lz
+        inverse = 1 / (np.sqrt(hx * hx + hy * hy + hz * hz) + 1e-9)
+        nh = max(0.0, (nx * hx + ny * hy + nz * hz) * inverse)
+        vh = max(0.0, (vx * hx + vy * hy + vz * hz) * inverse)
+        fresnel = 0.028 + 0.972 * _fifth(1 - vh)
+        lobe = 0.75 * _ggx(nh, nv, nl, rough) + 0.25 * _ggx(nh, nv, nl, 0.62 * rough)
+        key = lobe * fresnel * nl * share * gloss * np.pi
+    sr, sg, sb = _sky(light, 2 * nv * nx - vx, 2 * nv * ny - vy, 2 * nv * nz - vz)
+    seen = max(0.0, open_)
+    f = 0.028 + (max(1 - rough, 0.028) - 0.028) * _fifth(1 - nv)
+    f *= seen * np.sqrt(seen) * 0.75 * gloss
+    return (
+        ir,
+        ig,
+        ib,
+        light[1, 3] * key + f * sr,
+        light[1, 4] * key + f * sg,
+        light[1, 5] * key + f * sb,
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _shade_skin(
     position: Array,
     normal: Array,
@@ -198,41 +294,13 @@ def _shade_skin(
     centre: Array,
     half: float,
 ) -> tuple[Array, Array]:
-    irradiance, specular = np.empty_like(position), np.zeros_like(position)
-    wraps = (0.28, 0.10, 0.06)
-    lx, ly, lz = light[1, 0], light[1, 1], light[1, 2]
+    irradiance, specular = np.empty_like(position), np.empty_like(position)
     for n in range(len(position)):
-        x, y, z = position[n]
-        nx, ny, nz = normal[n]
-        nl = nx * lx + ny * ly + nz * lz
-        share = 0.0
-        if nl > -0.3:
-            share = lit(x + 0.02 * nx, y + 0.02 * ny, z + 0.02 * nz, mesh, hair, axes, centre, half, 0.03)
-        for c in range(3):
-            w = wraps[c]
-            diffuse = max(0.0, (nl + w) / (1 + w) ** 1.6)
-            irradiance[n, c] = sky[n, c] + light[1, 3 + c] * diffuse * share
-        vx, vy, vz = eye[0] - x, eye[1] - y, eye[2] - z
-        length = np.sqrt(vx * vx + vy * vy + vz * vz)
-        vx, vy, vz = vx / length, vy / length, vz / length
-        nv = max(0.05, nx * vx + ny * vy + nz * vz)
-        if nl > 0 and share > 0:
-            hx, hy, hz = vx + lx, vy + ly, vz + lz
-            length = np.sqrt(hx * hx + hy * hy + hz * hz) + 1e-9
-            nh = max(0.0, (nx * hx + ny * hy + nz * hz) / length)
-            vh = max(0.0, (vx * hx + vy * hy + vz * hz) / length)
-            fresnel = 0.028 + 0.972 * (1 - vh) ** 5
-            r = rough[n]
-            lobe = 0.75 * _ggx(nh, nv, nl, r) + 0.25 * _ggx(nh, nv, nl, 0.62 * r)
-            for c in range(3):
-                specular[n, c] += light[1, 3 + c] * lobe * fresnel * nl * share * gloss[n] * np.pi
-        mx, my, mz = 2 * nv * nx - vx, 2 * nv * ny - vy, 2 * nv * nz - vz
-        sr, sg, sb = _sky(light, mx, my, mz)
-        f = 0.028 + (max(1 - rough[n], 0.028) - 0.028) * (1 - nv) ** 5
-        f *= max(0.0, ambient[n]) ** 1.5 * 0.75 * gloss[n]
-        specular[n, 0] += f * sr
-        specular[n, 1] += f * sg
-        specular[n, 2] += f * sb
+        r, g, b, specular[n, 0], specular[n, 1], specular[n, 2] = skin_point(
+            position[n, 0], position[n, 1], position[n, 2], normal[n, 0], normal[n, 1], normal[n, 2],
+            ambient[n], rough[n], gloss[n], eye, light, mesh, hair, axes, centre, half,
+        )  # fmt: skip
+        irradiance[n, 0], irradiance[n, 1], irradiance[n, 2] = sky[n, 0] + r, sky[n, 1] + g, sky[n, 2] + b
     return irradiance, specular
 
 
@@ -255,7 +323,31 @@ def shade_matt(
     )
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def matt_point(
+    x: float,
+    y: float,
+    z: float,
+    nx: float,
+    ny: float,
+    nz: float,
+    wrap: float,
+    light: Array,
+    mesh: Array,
+    hair: Array,
+    axes: Array,
+    centre: Array,
+    half: float,
+) -> float:
+    """Share of the key light that one point of cloth takes; see `shade_matt`."""
+    nl = nx * light[1, 0] + ny * light[1, 1] + nz * light[1, 2]
+    diffuse = max(0.0, (nl + wrap) / (1 + wrap))
+    if diffuse > 0:
+        diffuse *= lit(x + 0.03 * nx, y + 0.03 * ny, z + 0.03 * nz, mesh, hair, axes, centre, half, 0.04)
+    return diffuse
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _shade_matt(
     position: Array,
     normal: Array,
@@ -271,12 +363,10 @@ def _shade_matt(
 ) -> Array:
     out = np.empty_like(position)
     for n in range(len(position)):
-        x, y, z = position[n]
-        nx, ny, nz = normal[n]
-        nl = nx * light[1, 0] + ny * light[1, 1] + nz * light[1, 2]
-        diffuse = max(0.0, (nl + wrap) / (1 + wrap))
-        if diffuse > 0:
-            diffuse *= lit(x + 0.03 * nx, y + 0.03 * ny, z + 0.03 * nz, mesh, hair, axes, centre, half, 0.04)
+        diffuse = matt_point(
+            position[n, 0], position[n, 1], position[n, 2], normal[n, 0], normal[n, 1], normal[n, 2],
+            wrap, light, mesh, hair, axes, centre, half,
+        )  # fmt: skip
         for c in range(3):
             out[n, c] = albedo[n, c] * (sky[n, c] + light[1, 3 + c] * diffuse)
     return out
@@ -450,11 +540,92 @@ def shade_strands(
         shadows.axes,
         shadows.centre,
         shadows.half,
-        table,
+        harmonics(table),
     )
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def strand_point(
+    at: float,
+    s: int,
+    points: Array,
+    first: Index,
+    middle: Array,
+    color: Array,
+    layer: Array,
+    shift: Array,
+    kind: NDArray[np.uint8],
+    eye: Array,
+    light: Array,
+    mesh: Array,
+    hair: Array,
+    axes: Array,
+    centre: Array,
+    half: float,
+    dome: Array,
+) -> Six:
+    """Radiance and outward normal of one point of strand ``s``; see `shade_strands`."""
+    p = min(int(at), first[s + 1] - 2)
+    t = at - p
+    tx, ty, tz = (
+        points[p + 1, 0] - points[p, 0],
+        points[p + 1, 1] - points[p, 1],
+        points[p + 1, 2] - points[p, 2],
+    )
+    x, y, z = points[p, 0] + t * tx, points[p, 1] + t * ty, points[p, 2] + t * tz
+    inverse = 1 / (np.sqrt(tx * tx + ty * ty + tz * tz) + 1e-9)
+    tx, ty, tz = tx * inverse, ty * inverse, tz * inverse
+    nx, ny, nz = x - middle[0], y - middle[1], z - middle[2]
+    dot = nx * tx + ny * ty + nz * tz
+    nx, ny, nz = nx - dot * tx, ny - dot * ty, nz - dot * tz
+    inverse = 1 / (np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9)
+    nx, ny, nz = nx * inverse, ny * inverse, nz * inverse
+    along = min(1.0, (at - first[s]) / max(1, first[s + 1] - first[s] - 1))
+    open_ = (0.3 + 0.7 * layer[s]) * (0.55 + 0.45 * along)
+    if kind[s] == 4:
+        open_ = 0.8
+    nl = nx * light[1, 0] + ny * light[1, 1] + nz * light[1, 2]
+    wrap = max(0.0, (nl + 0.35) / 1.35)
+    diffuse, white, tinted = 0.0, 0.0, 0.0
+    if wrap > 0:
+        wrap *= lit_hair(x, y, z, mesh, hair, axes, centre, half, 0.05)
+    if wrap > 0:
+        vx, vy, vz = eye[0] - x, eye[1] - y, eye[2] - z
+        inverse = 1 / np.sqrt(vx * vx + vy * vy + vz * vz)
+        tl = min(1.0, max(-1.0, tx * light[1, 0] + ty * light[1, 1] + tz * light[1, 2]))
+        tv = min(1.0, max(-1.0, (tx * vx + ty * vy + tz * vz) * inverse))
+        diffuse = np.sqrt(1 - tl * tl) * wrap
+        theta = 0.5 * (np.arcsin(tl) + np.arcsin(tv))
+        a = (theta + 0.06 + shift[s]) / 0.12
+        b = (theta - 0.10 + shift[s]) / 0.22
+        white = _WHITE[kind[s]] * np.exp(-0.5 * a * a) * wrap
+        tinted = _TINTED[kind[s]] * np.exp(-0.5 * b * b) * wrap
+    r = _strand_color(0, color[s, 0], open_, diffuse, white, tinted, light, dome, nx, ny, nz)
+    g = _strand_color(1, color[s, 1], open_, diffuse, white, tinted, light, dome, nx, ny, nz)
+    b = _strand_color(2, color[s, 2], open_, diffuse, white, tinted, light, dome, nx, ny, nz)
+    return r, g, b, nx, ny, nz
+
+
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _strand_color(
+    c: int,
+    k: float,
+    open_: float,
+    diffuse: float,
+    white: float,
+    tinted: float,
+    light: Array,
+    dome: Array,
+    nx: float,
+    ny: float,
+    nz: float,
+) -> float:
+    sky = max(0.0, _dome(dome, c, nx, ny, nz))
+    shine = white + tinted * k * np.sqrt(np.sqrt(k))
+    return k * (sky * open_ + light[1, 3 + c] * diffuse) + light[1, 3 + c] * shine
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _shade_strands(
     at: Array,
     strand: Index,
@@ -472,52 +643,12 @@ def _shade_strands(
     axes: Array,
     centre: Array,
     half: float,
-    table: Array,
+    dome: Array,
 ) -> tuple[Array, Array]:
     out, outward = np.empty((len(at), 3), np.float32), np.empty((len(at), 3), np.float32)
-    lx, ly, lz = light[1, 0], light[1, 1], light[1, 2]
     for n in range(len(at)):
-        s = strand[n]
-        p = min(int(at[n]), first[s + 1] - 2)
-        t = at[n] - p
-        x = points[p, 0] * (1 - t) + points[p + 1, 0] * t
-        y = points[p, 1] * (1 - t) + points[p + 1, 1] * t
-        z = points[p, 2] * (1 - t) + points[p + 1, 2] * t
-        tx, ty, tz = points[p + 1] - points[p]
-        length = np.sqrt(tx * tx + ty * ty + tz * tz) + 1e-9
-        tx, ty, tz = tx / length, ty / length, tz / length
-        nx, ny, nz = x - middle[0], y - middle[1], z - middle[2]
-        dot = nx * tx + ny * ty + nz * tz
-        nx, ny, nz = nx - dot * tx, ny - dot * ty, nz - dot * tz
-        length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
-        nx, ny, nz = nx / length, ny / length, nz / length
-        outward[n, 0], outward[n, 1], outward[n, 2] = nx, ny, nz
-        vx, vy, vz = eye[0] - x, eye[1] - y, eye[2] - z
-        length = np.sqrt(vx * vx + vy * vy + vz * vz)
-        vx, vy, vz = vx / length, vy / length, vz / length
-        tl = tx * lx + ty * ly + tz * lz
-        tv = tx * vx + ty * vy + tz * vz
-        nl = nx * lx + ny * ly + nz * lz
-        share = lit(x, y, z, mesh, hair, axes, centre, half, 0.05)
-        along = min(1.0, (at[n] - first[s]) / max(1, first[s + 1] - first[s] - 1))
-        er, eg, eb = _env(table, nx, ny, nz)
-        sky = (er, eg, eb)
-        open_ = (0.3 + 0.7 * layer[s]) * (0.55 + 0.45 * along)
-        wrap = max(0.0, (nl + 0.35) / 1.35)
-        diffuse = np.sqrt(max(0.0, 1 - tl * tl)) * wrap * share
-        theta = 0.5 * (np.arcsin(min(1.0, max(-1.0, tl))) + np.arcsin(min(1.0, max(-1.0, tv))))
-        a = (theta + 0.06 + shift[s]) / 0.12
-        b = (theta - 0.10 + shift[s]) / 0.22
-        white = 0.024 * np.exp(-0.5 * a * a) * share * wrap
-        tinted = 1.6 * np.exp(-0.5 * b * b) * share * wrap
-        if kind[s] == 1 or kind[s] == 2 or kind[s] == 3:
-            white *= 0.28
-            tinted *= 0.3
-        if kind[s] == 4:
-            open_ = 0.8
-            white *= 3.0
-        for c in range(3):
-            k = color[s, c]
-            own = k * (sky[c] * open_ + light[1, 3 + c] * diffuse)
-            out[n, c] = own + light[1, 3 + c] * (white + tinted * k * np.sqrt(k) ** 0.5)
+        out[n, 0], out[n, 1], out[n, 2], outward[n, 0], outward[n, 1], outward[n, 2] = strand_point(
+            at[n], strand[n], points, first, middle, color, layer, shift, kind, eye, light, mesh, hair, axes,
+            centre, half, dome,
+        )  # fmt: skip
     return out, outward

@@ -5,7 +5,7 @@ import pytest
 
 from mien.synth.body import people
 from mien.synth.face import CHEAP
-from mien.synth.portrait import make_face, portrait, sample_actions
+from mien.synth.portraits import make_face, portrait, sample_actions
 
 from .made import head, photo, same_picture
 
