@@ -61,7 +61,10 @@ def test_contact_sheet():
 
 def test_detail_grows_with_size():
     assert detail_for(64) == CHEAP
-    assert detail_for(65) == FULL
+    assert detail_for(512) == FULL
+    grown = [detail_for(size) for size in (32, 64, 65, 128, 256, 512)]
+    for name in ("supersample", "strands", "maps", "side", "per_pixel"):
+        assert (np.diff([float(getattr(d, name)) for d in grown]) >= 0).all(), name
 
 
 def test_a_turned_head_looks_to_its_left():

@@ -4,7 +4,7 @@ import numpy as np
 
 from mien.synth.body import people
 from mien.synth.head import EYE_L, EYE_R, SKIN, TEETH, TONGUE
-from mien.synth.portrait import head_mesh
+from mien.synth.portraits import head_mesh
 
 
 def test_head_is_cut_from_the_base_mesh():

@@ -7,7 +7,7 @@ import pytest
 
 from mien.synth.head import SKIN
 from mien.synth.masks import MaskKind, wear_mask
-from mien.synth.portrait import head_mesh
+from mien.synth.portraits import head_mesh
 from mien.synth.shading import vertex_normals
 from mien.synth.worn import worn_region
 
@@ -64,6 +64,7 @@ def test_soft_masks_look_like_the_victim_and_rigid_ones_are_smooth(skin):
         return np.linalg.norm(vertices - total / np.maximum(count, 1)[:, None], axis=1)[inner].mean()
 
     made = {k: rough(wear_mask(attacker, victim, k, 3).vertices) for k in KINDS}
-    assert made["plaster"] < made["resin"] < made["latex"] < made["silicone"] <= rough(victim.vertices) * 1.05
+    assert made["plaster"] < made["resin"] < made["latex"] < made["silicone"]
+    assert made["silicone"] == pytest.approx(rough(victim.vertices), rel=0.2)  # soft ones keep the relief
     paints = {k: wear_mask(attacker, victim, k, 3).looks.worn for k in KINDS}
     assert paints["resin"].gloss > paints["silicone"].gloss > paints["plaster"].gloss
