@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mien.synth.face import CHEAP, FULL, backdrop, contact_sheet, detail_for, grade, rotation, srgb, tone
-from mien.synth.light import sample_light
+from mien.synth.face import CHEAP, FULL, detail_for, rotation
 from mien.synth.looks import sample_shot
 from mien.synth.portraits import photograph
 
@@ -22,41 +21,6 @@ def test_rotation_turns_as_documented():
     r = rotation(0.4, -0.2, 0.1)
     np.testing.assert_allclose(r, rotation(0.4, 0, 0) @ rotation(0, -0.2, 0) @ rotation(0, 0, 0.1), atol=1e-6)
     assert np.linalg.det(r) == pytest.approx(1, abs=1e-6)
-
-
-def test_tone_and_srgb():
-    x = np.array([0, 0.1, 0.5, 1.0, 3.0])
-    np.testing.assert_allclose(tone(x), 1.18 * x * (1 + 0.1 * x) / (1 + 0.42 * x), rtol=1e-6)
-    assert (np.diff(tone(np.linspace(0, 4, 100))) > 0).all()
-    np.testing.assert_allclose(srgb(np.array([0.0, 0.0031308, 0.2140, 1.0])), [0, 0.04045, 0.5, 1], atol=1e-3)
-
-
-def test_grade_shows_the_backdrop_where_nothing_is():
-    part = np.zeros((8, 8), np.uint8)
-    room = np.full((4, 4, 3), 0.25, np.float32)
-    image = grade(np.full((8, 8, 3), 9.0, np.float32), part, room, 0, 2)
-    assert image.dtype == np.uint8
-    assert image.mean() / 255 == pytest.approx(float(srgb(np.array([0.25]))[0]), abs=0.01)
-    bright = grade(np.full((8, 8, 3), 9.0, np.float32), part + 1, room, 0, 2)
-    assert bright.mean() > 200
-    assert np.array_equal(image, grade(np.full((8, 8, 3), 9.0, np.float32), part, room, 0, 2))
-
-
-def test_backdrops():
-    light = sample_light(0)
-    room = backdrop(light, 1, 32)
-    assert room.shape == (32, 32, 3)
-    assert (room > 0).all()
-    assert np.array_equal(room, backdrop(light, 1, 32))
-    assert not np.array_equal(room, backdrop(light, 2, 32))
-
-
-def test_contact_sheet():
-    tiles = [np.full((4, 4, 3), 10 * k, np.uint8) for k in range(3)]
-    sheet = contact_sheet(tiles, 2)
-    assert sheet.shape == (12, 12, 3)
-    assert (sheet[6:10, :4] == 20).all()
-    assert (sheet[6:, 6:] == 255).all()
 
 
 def test_detail_grows_with_size():
