@@ -10,6 +10,7 @@ from mien.synth.dressed import (
     GARMENT,
     covered_core,
     dress,
+    inside_of,
     sample_surface,
     signed_distance,
     vertex_moves,
@@ -135,6 +136,27 @@ def test_winding_number_of_half_a_ball_is_the_solid_angle():
     points, faces = ball(subdivisions=4)
     half = faces[points[faces].mean(1)[:, 1] > 0]
     assert winding(np.zeros((1, 3)), points, half)[0] == pytest.approx(0.5, abs=0.02)
+
+
+def test_fast_inside_test_equals_the_exact_winding_number(worn):
+    rng = np.random.default_rng(4)
+    near = worn.points[rng.integers(0, len(worn.points), 60)] + rng.normal(0, 0.3, (60, 3))
+    exact = winding(near, worn.points.astype(np.float64), worn.faces)
+    sure = np.abs(exact - 0.5) > 0.02
+    assert np.array_equal(inside_of(near, worn.points, worn.faces)[sure], exact[sure] > 0.5)
+    assert 0.1 < (exact > 0.5).mean() < 0.9
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_dressed_body_is_solid(seed):
+    """What is inside the undressed skin is inside the clothes and the skin that is left."""
+    made = body(seed)
+    query = np.random.default_rng(seed).uniform(made.points.min(0), made.points.max(0), (6000, 3))
+    within = query[inside_of(query, made.shaped, people().faces["body"])]
+    assert len(within) > 300
+    assert inside_of(within, made.points, made.faces).mean() > 0.99
+    far = query + np.array([0, 0, 12.0])
+    assert not inside_of(far, made.points, made.faces).any()
 
 
 def test_signed_distance_of_a_ball():

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mien.synth.face import CHEAP, FULL, backdrop, contact_sheet, detail_for, grade, rotation, srgb, tone
-from mien.synth.light import sample_light
+from mien.synth.face import CHEAP, FULL, detail_for, rotation
 from mien.synth.looks import sample_shot
 from mien.synth.portraits import photograph
 
@@ -24,44 +23,12 @@ def test_rotation_turns_as_documented():
     assert np.linalg.det(r) == pytest.approx(1, abs=1e-6)
 
 
-def test_tone_and_srgb():
-    x = np.array([0, 0.1, 0.5, 1.0, 3.0])
-    np.testing.assert_allclose(tone(x), 1.18 * x * (1 + 0.1 * x) / (1 + 0.42 * x), rtol=1e-6)
-    assert (np.diff(tone(np.linspace(0, 4, 100))) > 0).all()
-    np.testing.assert_allclose(srgb(np.array([0.0, 0.0031308, 0.2140, 1.0])), [0, 0.04045, 0.5, 1], atol=1e-3)
-
-
-def test_grade_shows_the_backdrop_where_nothing_is():
-    part = np.zeros((8, 8), np.uint8)
-    room = np.full((4, 4, 3), 0.25, np.float32)
-    image = grade(np.full((8, 8, 3), 9.0, np.float32), part, room, 0, 2)
-    assert image.dtype == np.uint8
-    assert image.mean() / 255 == pytest.approx(float(srgb(np.array([0.25]))[0]), abs=0.01)
-    bright = grade(np.full((8, 8, 3), 9.0, np.float32), part + 1, room, 0, 2)
-    assert bright.mean() > 200
-    assert np.array_equal(image, grade(np.full((8, 8, 3), 9.0, np.float32), part, room, 0, 2))
-
-
-def test_backdrops():
-    light = sample_light(0)
-    room = backdrop(light, 1, 32)
-    assert room.shape == (32, 32, 3)
-    assert (room > 0).all()
-    assert np.array_equal(room, backdrop(light, 1, 32))
-    assert not np.array_equal(room, backdrop(light, 2, 32))
-
-
-def test_contact_sheet():
-    tiles = [np.full((4, 4, 3), 10 * k, np.uint8) for k in range(3)]
-    sheet = contact_sheet(tiles, 2)
-    assert sheet.shape == (12, 12, 3)
-    assert (sheet[6:10, :4] == 20).all()
-    assert (sheet[6:, 6:] == 255).all()
-
-
 def test_detail_grows_with_size():
     assert detail_for(64) == CHEAP
-    assert detail_for(65) == FULL
+    assert detail_for(512) == FULL
+    grown = [detail_for(size) for size in (32, 64, 65, 128, 256, 512)]
+    for name in ("supersample", "strands", "maps", "side", "per_pixel"):
+        assert (np.diff([float(getattr(d, name)) for d in grown]) >= 0).all(), name
 
 
 def test_a_turned_head_looks_to_its_left():

@@ -5,7 +5,19 @@ import pytest
 import trimesh
 
 from mien.core.errors import ConfigError
-from mien.synth.light import Light, direction, fibonacci, frame_of, lit, sample_light, shadow_maps, transfer
+from mien.synth.light import (
+    Light,
+    depth_map,
+    direction,
+    fibonacci,
+    frame_of,
+    lit,
+    lit_hair,
+    sample_light,
+    shadow_maps,
+    splat_map,
+    transfer,
+)
 
 CENTRE = np.zeros(3, np.float32)
 
@@ -114,3 +126,55 @@ def test_direction_counts_from_the_camera_to_the_subjects_left():
     np.testing.assert_allclose(direction(0, 0), (0, 0, 1))
     np.testing.assert_allclose(direction(np.pi / 2, 0), (1, 0, 0), atol=1e-12)
     np.testing.assert_allclose(direction(0, np.pi / 2), (0, 1, 0), atol=1e-12)
+
+
+def test_depth_map_of_a_ball():
+    points, faces, _ = ball(0.8, subdivisions=4)
+    out = np.full((64, 64), -1e9, np.float32)
+    depth_map(points, faces, frame_of(np.array([0.3, 0.8, 0.5]) / np.sqrt(0.98)), CENTRE, 1.0, out)
+    i, j = np.mgrid[0:64, 0:64]
+    r2 = ((i + 0.5) / 32 - 1) ** 2 + ((j + 0.5) / 32 - 1) ** 2
+    inside = r2 < 0.75**2
+    np.testing.assert_allclose(out[inside], np.sqrt(0.64 - r2[inside]), atol=0.01)
+    assert (out[r2 > 0.801**2] == -1e9).all()
+
+
+def test_splat_map_keeps_the_highest_point_of_a_pixel():
+    axes = np.eye(3, dtype=np.float32)
+    points = np.array([[0.1, 0.1, 0.2], [0.11, 0.1, 0.5], [-0.6, 0.3, 0.1], [9, 9, 9]], np.float32)
+    out = np.full((8, 8), -1e9, np.float32)
+    splat_map(points, axes, CENTRE, 1.0, 1, out)
+    assert out[4, 4] == np.float32(0.5)
+    assert out[5, 1] == np.float32(0.1)
+    assert (out > -1).sum() == 2
+    some = np.full((8, 8), -1e9, np.float32)
+    splat_map(points, axes, CENTRE, 1.0, 2, some)  # every second point
+    assert some[4, 4] == np.float32(0.2)
+
+
+def lit_loop(p, mesh, hair, bias, half):
+    """One map along z: bilinear mean of exp(-30 d) behind meshes times exp(-9 x bilinear depth in hair)."""
+    n = mesh.shape[1]
+    f = (p[:2] + half) * n / (2 * half) - 0.5
+    low = np.floor(f).astype(int)
+    seen = curl = 0.0
+    for a in (0, 1):
+        for b in (0, 1):
+            w = np.prod(np.where((a, b), f - low, 1 - f + low))
+            over = max(0.0, mesh[0, low[1] + b, low[0] + a] - p[2] - bias)
+            seen += w * (np.exp(-30 * over) if over < 0.4 else 0.0)
+            curl += w * max(0.0, hair[0, low[1] + b, low[0] + a] - p[2] - bias)
+    return seen * np.exp(-9 * curl)
+
+
+def test_light_behind_meshes_and_in_hair_equals_the_loop():
+    rng = np.random.default_rng(0)
+    mesh, hair = (rng.uniform(-0.3, 0.3, (1, 8, 8)).astype(np.float32) for _ in range(2))
+    axes = np.eye(3, dtype=np.float32)[None]
+    for p in rng.uniform(-0.8, 0.8, (40, 3)) * [1, 1, 0.3]:
+        got = lit(*p, mesh, hair, axes, CENTRE, 1.0, 0.02)
+        assert got == pytest.approx(lit_loop(p, mesh, hair, 0.02, 1.0), abs=1e-4)
+        i, j = ((p[[1, 0]] + 1) * 4).astype(int)
+        over, curl = (max(0.0, m[0, i, j] - p[2] - 0.02) for m in (mesh, hair))
+        nearest = np.exp(-30 * over - 9 * curl) if over < 0.4 else 0.0
+        assert lit_hair(*p, mesh, hair, axes, CENTRE, 1.0, 0.02) == pytest.approx(nearest, abs=1e-4)

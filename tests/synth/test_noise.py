@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from mien.synth.noise import fbm, fbm_at, noise, smoothstep, volume
+from mien.synth.noise import fbm, fbm_at, gradient, noise, smoothstep, volume
 
 
 def test_volume_is_periodic_noise_of_unit_variance():
@@ -50,3 +50,11 @@ def test_fbm_is_a_sum_of_octaves():
 def test_smoothstep_both_ways():
     assert [smoothstep(1.0, 3.0, x) for x in (0.0, 1.0, 2.0, 3.0, 9.0)] == [0, 0, 0.5, 1, 1]
     assert [smoothstep(3.0, 1.0, x) for x in (0.0, 1.0, 2.0, 3.0, 9.0)] == [1, 1, 0.5, 0, 0]
+
+
+def test_gradient_is_that_of_the_noise():
+    v = volume().astype(np.float64)
+    for at in np.random.default_rng(0).uniform(-70, 70, (20, 3)):
+        step = 1e-5
+        expected = [(noise(v, *(at + d)) - noise(v, *(at - d))) / (2 * step) for d in step * np.eye(3)]
+        np.testing.assert_allclose(gradient(v, *at), expected, atol=1e-6)

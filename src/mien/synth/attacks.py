@@ -30,6 +30,7 @@ PrintKind = Literal["flat", "bent", "cut"]
 SPECIES = ("print_flat", "print_bent", "print_cut", "replay", "mask_paper", "mask_plaster", "mask_resin",
            "mask_silicone", "mask_latex")  # fmt: skip
 """Kinds of instruments."""
+_BORDERLESS = 1.5  # a sheet larger than this share of the picture fills it
 
 
 def _draw(rng: np.random.Generator, material: str) -> float:
@@ -117,7 +118,7 @@ def _sheet(
     side = victim.part.shape[0]
     middle = _five(victim)[2]
     half = crop * side / 2
-    inside = (np.abs(texture - middle) < half).all(-1)
+    inside = (np.abs(texture - middle) < half).all(-1) | (crop > _BORDERLESS)
     return _Sheet(depth, texture, inside, (a, b))
 
 
@@ -268,7 +269,7 @@ class ScreenAttack:
     """A phone or tablet that shows a picture or video of the victim.
 
     Attributes:
-        crop: half of the screen as a share of half the picture.
+        crop: half of the screen as a share of half the picture; above 1.5 its border is never seen.
         bezel: width of the black frame, share of the picture.
         moire: strength of the beat between the screen's and the camera's grid.
     """
@@ -305,7 +306,8 @@ class ScreenAttack:
         color = color + 0.03 * lamp + (rng.uniform(0, 0.35) * (rng.random() < 0.5)) * spot[..., None]
         side = victim.part.shape[0]
         away = np.abs(sheet.texture - _five(victim)[2]).max(-1) - (self.crop - self.bezel) * side / 2
-        color = np.where((away > 0)[..., None], 0.012, color)
+        if self.crop <= _BORDERLESS:
+            color = np.where((away > 0)[..., None], 0.012, color)
         rho = np.full((size, size), _draw(rng, "screen"))
         # The mirror image of the camera's own light: where the normal looks at the camera.
         f = attacker.focal

@@ -220,7 +220,7 @@ class Sensor:
         out = safe + sigma * patch / patch.std()
         out = np.where(edge & flies, mixed, out)
         steep = facing(np.where(solid, z, 10.0), scene.focal) < np.cos(self.steepest)
-        lost = ~solid | (edge & ~flies) | (steep & ~edge) | (self._returned(scene) < self.fading)
+        lost = ~solid | (edge & ~flies) | (~edge & (steep | (self._returned(scene) < self.fading)))
         out = np.round(out / self.depth_step) * self.depth_step
         return np.where(lost, 0, np.maximum(out, 0)).astype(np.float32)
 
