@@ -22,7 +22,7 @@ from mien.synth.face import Person, detail_for
 from mien.synth.head import SHIRT, SKIN
 from mien.synth.light import Light, Shadows
 from mien.synth.looks import sample_shot
-from mien.synth.portrait import displacement, head_mesh, make_face, sample_actions
+from mien.synth.portraits import displacement, head_mesh, make_face, sample_actions
 from mien.synth.raster import weights
 from mien.synth.strands import Strands
 
