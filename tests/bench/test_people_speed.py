@@ -49,7 +49,7 @@ def test_memory_is_read_twice(result):
 @pytest.mark.parametrize("seed", [3, 5])
 def test_kernels_equal_their_numpy_twins(seed):
     scene = people_speed.points(seed, 96)
-    names = ("irradiance", "specular", "cloth", "strands", "outward")
+    names = ("paint", "irradiance", "specular", "cloth", "strands", "outward")
     for name, a, b in zip(names, people_speed.shaded(scene), people_speed.shaded_numpy(scene), strict=True):
         assert len(a) > 20, name
         np.testing.assert_allclose(a, b, atol=1e-4, err_msg=name)

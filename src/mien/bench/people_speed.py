@@ -1,7 +1,7 @@
 """``mien bench people``: pictures of made people, all ground truth included, in CPU seconds of one process.
 
-A person is made once and photographed ten times, as in sets of faces. The kernels that shade skin, cloth and
-strands are also run against the same formulas in plain NumPy, on the points of one picture.
+A person is made once and photographed ten times, as in sets of faces. The kernels that paint skin and shade
+skin, cloth and strands are also run against the same formulas in plain NumPy, on the points of one picture.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +19,12 @@ from numpy.typing import NDArray
 from mien.bench.speed import entry, interleave, ratio
 from mien.core.seeds import derive
 from mien.synth import face, shading
+from mien.synth import skin as skins
 from mien.synth.face import Person, detail_for
 from mien.synth.head import SHIRT, SKIN
 from mien.synth.light import Light, Shadows
 from mien.synth.looks import sample_shot
+from mien.synth.noise import volume
 from mien.synth.portraits import displacement, head_mesh, make_face, sample_actions
 from mien.synth.raster import weights
 from mien.synth.strands import Strands
@@ -87,6 +90,9 @@ def _memory(size: int, few: int, many: int) -> list[dict[str, Any]]:
 class Points(NamedTuple):
     """What the kernels shade in one picture, with the light they shade it by."""
 
+    person: skins.Skin
+    canon: Array
+    masks: Array
     skin: tuple[Array, ...]
     cloth: tuple[Array, ...]
     strand: tuple[Array, Index]
@@ -112,7 +118,8 @@ def points(seed: int = 3, size: int = 128) -> Points:
     def seen(part: int) -> Array:
         rows, cols = (a.astype(np.int32) for a in np.nonzero(scene.part == part + 1))
         own = scene.ids[rows, cols]
-        both = np.concatenate([scene.moving, scene.kept.still[:, 3:4]], 1)
+        masks = np.concatenate([person.masks, np.zeros_like(person.masks)])
+        both = np.concatenate([scene.moving, scene.kept.still[:, :4], masks], 1)
         got = shading.gather(faces, own, weights(scene.screen, faces, rows, cols, own), both)
         got[:, 3:6] /= np.linalg.norm(got[:, 3:6], axis=1, keepdims=True)
         return got
@@ -120,10 +127,13 @@ def points(seed: int = 3, size: int = 128) -> Points:
     skin, cloth = seen(SKIN), seen(SHIRT)
     rng = np.random.default_rng(seed)
     rough, gloss = rng.uniform(0.3, 0.6, len(skin)), rng.uniform(0.3, 0.9, len(skin))
-    columns = [skin[:, :3], skin[:, 3:6], skin[:, 6:9], skin[:, 9], rough, gloss]
+    columns = [skin[:, :3], skin[:, 3:6], skin[:, 6:9], skin[:, 12], rough, gloss]
     paint = np.full((len(cloth), 3), 0.4)
     hit = scene.strand >= 0
     return Points(
+        replace(person.looks.skin, age=0.7, freckles=0.6, beard=0.4),
+        np.ascontiguousarray(skin[:, 9:12]),
+        np.ascontiguousarray(skin[:, 13:20]),
         tuple(np.ascontiguousarray(c, np.float32) for c in columns),
         tuple(
             np.ascontiguousarray(c, np.float32) for c in (cloth[:, :3], cloth[:, 3:6], cloth[:, 6:9], paint)
@@ -138,13 +148,14 @@ def points(seed: int = 3, size: int = 128) -> Points:
 
 
 def shaded(p: Points) -> tuple[Array, ...]:
-    """Skin, cloth and strands by the kernels."""
+    """Paint, skin, cloth and strands by the kernels."""
     s = p.strands
     table = shading.environment(p.light)
     at, own = p.strand
     position, normal, sky, ambient, rough, gloss = p.skin
     place, facing, above, paint = p.cloth
     return (
+        skins.paint(p.person, p.canon, p.masks),
         *shading.shade_skin(position, normal, sky, ambient, rough, gloss, p.eye, p.light, p.shadows),
         shading.shade_matt(place, facing, above, paint, p.light, p.shadows, 0.15),
         *shading.shade_strands(
@@ -156,8 +167,75 @@ def shaded(p: Points) -> tuple[Array, ...]:
 
 def shaded_numpy(p: Points) -> tuple[Array, ...]:
     """The same in plain NumPy, a map of shadow at a time."""
-    skin = _numpy_skin(p)
-    return (*skin, _numpy_cloth(p), *_numpy_strands(p))
+    return (_numpy_paint(p), *_numpy_skin(p), _numpy_cloth(p), *_numpy_strands(p))
+
+
+def _noise(x: Array, y: Array, z: Array) -> Array:
+    v = volume()
+    i, j, k = (np.floor(a).astype(int) for a in (x, y, z))
+    a, b, c = (t * t * (3 - 2 * t) for t in (x - i, y - j, z - k))
+    i0, j0, k0, i1, j1, k1 = (q & 63 for q in (i, j, k, i + 1, j + 1, k + 1))
+    x00 = v[i0, j0, k0] * (1 - c) + v[i0, j0, k1] * c
+    x01 = v[i0, j1, k0] * (1 - c) + v[i0, j1, k1] * c
+    x10 = v[i1, j0, k0] * (1 - c) + v[i1, j0, k1] * c
+    x11 = v[i1, j1, k0] * (1 - c) + v[i1, j1, k1] * c
+    return np.asarray((x00 * (1 - b) + x01 * b) * (1 - a) + (x10 * (1 - b) + x11 * b) * a)
+
+
+def _fbm(p: Array, f: float, octaves: int, s: float) -> Array:
+    total = np.zeros(len(p))
+    for o in range(octaves):
+        t, scaled = s + 17.3 * o, p * (f * 2**o)
+        total += 0.5**o * _noise(scaled[:, 0] + t, scaled[:, 1] + 1.7 * t, scaled[:, 2] + 2.3 * t)
+    return np.asarray(total / np.sqrt(sum(0.25**o for o in range(octaves))))
+
+
+def _step(a: float, b: float, x: Array) -> Array:
+    t = np.clip((x - a) / (b - a), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t))
+
+
+def _spot(x: Array, y: Array, at: tuple[float, float], size: tuple[float, float]) -> Array:
+    return np.asarray(np.exp(-0.5 * (((x - at[0]) / size[0]) ** 2 + ((y - at[1]) / size[1]) ** 2)))
+
+
+def _numpy_paint(p: Points) -> Array:
+    """`skin.paint`."""
+    s, q = p.person, p.canon.astype(np.float64)
+    x, y, z = q.T
+    side = np.abs(x)
+    lips, lids, ears, mouth, scalp, brow, beard = p.masks.T.astype(np.float64)
+    lo, md, hi = _fbm(q, 1.6, 2, s.seed), _fbm(q, 5.0, 3, s.seed + 3), _fbm(q, 22.0, 2, s.seed + 7)
+    b, front = s.blotch, _step(0.2, 0.7, z)
+    eye = front * _spot(side, y, (0.31, 7.30), (0.24, 0.13))
+    bag = front * s.bags * _spot(side, y, (0.28, 7.12), (0.17, 0.07))
+    nose = _spot(x, y, (0, 6.93), (0.16, 0.12)) * _step(1.3, 1.45, z)
+    m = s.melanin * (1 + 0.04 * lo * b + 0.03 * md * b + 0.03 * hi) + 0.01 * md
+    m += (0.04 + 0.06 * s.melanin) * eye + 0.13 * bag * (0.6 + 0.5 * s.melanin)
+    m += front * 0.05 * _spot(x, y, (0, 7.85), (0.45, 0.22)) + (0.06 + s.lid_makeup) * lids
+    h = s.haemoglobin * (1 + 0.13 * lo * b + 0.09 * md * b + 0.09 * hi)
+    h += front * 0.17 * _spot(side, y, (0.42, 6.90), (0.20, 0.17)) * (0.75 + 0.25 * lo) + 0.16 * nose
+    h += front * 0.10 * _spot(x, y, (0, 6.28), (0.20, 0.12)) + 0.09 * eye + 0.08 * bag
+    h += 0.16 * ears + 0.05 * lids
+    if s.age > 0.6:
+        spots = _noise(x * 6.5 + s.seed, y * 6.5 + s.seed, z * 6.5 - s.seed)
+        m += 0.35 * (s.age - 0.6) * 1.6 * _step(1.5, 2.3, spots)
+    if s.freckles > 0:
+        f = _noise(x * 19 + s.seed, y * 19, z * 19) + 0.35 * _noise(x * 6, y * 6 + s.seed, z * 6)
+        m += 0.38 * s.freckles * _step(0.75, 1.6, f) * np.exp(-(((y - 7.0) / 0.33) ** 2)) * (z > 0.2)
+    for cx, cy, r in s.moles:
+        m += 1.3 * _step(1.25 * r, 0.75 * r, np.hypot(x - cx, y - cy)) * (z > 0.2)
+    lip = _step(0.25, 0.75, lips + 0.06 * md * lips)
+    h += lip * s.lips
+    m += lip * (0.1 + s.lips_dark * (s.african + 0.2))
+    grain = _noise(x * 95 + s.seed, y * 95, z * 95 + s.seed)
+    shaved = (np.minimum(0.85, beard * 0.8 * s.beard * (1 + 0.15 * grain)) * (1 - lip))[:, None]
+    hair = np.array(s.hair_color)
+    a = np.array(skins.BASE) * np.exp(-np.outer(m, skins.MELANIN) - np.outer(h, skins.HAEMOGLOBIN))
+    a += shaved * (0.25 * a + 0.5 * (np.array([0.03, 0.029, 0.031]) + 0.5 * hair) - a)
+    a += (scalp * s.scalp)[:, None] * (0.8 * hair + 0.1 * a - a)
+    a += (brow * s.brow)[:, None] * (0.9 * hair + 0.012 - a)
+    return np.asarray(a + mouth[:, None] * (np.array([0.30, 0.075, 0.07]) - a))
 
 
 def _lit(at: Array, shadows: Shadows, bias: float, smooth: bool) -> Array:

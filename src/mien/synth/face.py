@@ -175,7 +175,7 @@ def make_person(head: HeadMesh, vertices: Array, looks: Looks, neck: Array, deta
         neck: (3,) pivot.
         detail: share of strands.
 
-    O(strands + 64 (faces + strands)): 0.1 - 0.6 s.
+    O(strands + 64 (faces + strands)): 0.05 - 0.2 s.
     """
     rng = np.random.default_rng(derive(looks.seed, "growth"))
     normals = shading.vertex_normals(vertices, head.faces)

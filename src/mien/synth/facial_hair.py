@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mien.synth.hair import step
 from mien.synth.head import Bound, HeadMesh
-from mien.synth.strands import BEARD, BROWS, GLASSES, LASHES, Strands, make_strands
+from mien.synth.strands import BEARD, BROWS, GLASSES, LASHES, Strands, bound_strands, make_strands
 
 Array = NDArray[Any]  # of floats
 
@@ -39,13 +39,10 @@ class BoundHair:
 
     def grown(self, points: Array, normals: Array) -> Strands:
         """On a mesh (V, 3) with normals (V, 3): the same hairs in exact correspondence. O(S K)."""
-        root, out = self.roots.at(points), _unit(self.roots.at(normals))
-        up = np.array([0.0, 1.0, 0.0], np.float32)
-        right = _unit(np.cross(up, out))
-        above = np.cross(out, right)
-        frame = np.stack([right, above, out], 1).astype(np.float32)
-        strands = root[:, None] + np.einsum("skc,scd->skd", self.shape, frame)
-        count = len(root)
+        count, length = self.shape.shape[:2]
+        strands = np.empty((count, length, 3), np.float32)
+        flat = strands.reshape(-1, 3)
+        bound_strands(self.roots.corners, self.roots.weights, self.shape, points, normals, flat)
         shift = ((np.arange(count) * 0.618) % 1 - 0.5) * 0.1
         return make_strands(strands, self.kind, self.color, self.width, np.full(count, 0.8), shift)
 

@@ -180,7 +180,7 @@ def sample_looks(seed: int, macro: Macro) -> Looks:
         float(rng.uniform(0.41, 0.45)),
         float(rng.uniform(0.75, 0.92)),
         float(rng.uniform(0.2, 0.8)),
-        float(rng.uniform(0.35, 0.85)),
+        float(rng.uniform(0.25, 0.65)),
         float(rng.uniform(0.6, 1.5)) * (0.7 if male else 1.0),
         int(rng.integers(2**31)),
     )

@@ -48,7 +48,7 @@ def head_mesh() -> HeadMesh:
 
 
 def make_face(seed: int, detail: Detail) -> Person:
-    """A person's head: shape, hair, light transfer. O(strands), 0.1 - 0.6 s."""
+    """A person's head: shape, hair, light transfer. O(strands), 0.05 - 0.2 s."""
     human, head = people(), head_mesh()
     identity = sample_identity(seed, frozenset(human.shapes))
     vertices = human.shaped(identity.shape)
