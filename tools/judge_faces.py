@@ -40,7 +40,7 @@ from mien.core import io
 from mien.core.errors import ConfigError, DataError, MienError
 from mien.core.seeds import derive
 from mien.data import Orl
-from mien.synth import portrait
+from mien.synth import portraits
 from mien.synth.body import people
 from mien.synth.face import Person, detail_for, make_person
 from mien.synth.identity import Identity, sample_identity
@@ -63,21 +63,21 @@ NUISANCES = ("glasses", "hair", "window", "studio", "outdoor", "flash", "yaw")
 
 def frontal(number: int) -> dict[str, np.ndarray]:
     """One frontal render."""
-    return {"images": portrait.portrait(number, 0, FRONTAL_SIZE, frontal=True).rgb[None]}
+    return {"images": portraits.portrait(number, 0, FRONTAL_SIZE, frontal=True).rgb[None]}
 
 
 def album(number: int) -> dict[str, np.ndarray]:
     """Pictures of one person, as they are and without glasses (the same where there are none)."""
     who = derive(0, "judge", number)
-    person = portrait.make_face(who, detail_for(SIZE))
+    person = portraits.make_face(who, detail_for(SIZE))
     plain, worn, glasses = [], [], []
     for k in range(EACH):
         seed = derive(who, "nuisance", k)
-        shot, actions = sample_shot(seed, YAW), portrait.sample_actions(seed)
-        worn.append(portrait.photograph(person, shot, SIZE, actions).rgb)
+        shot, actions = sample_shot(seed, YAW), portraits.sample_actions(seed)
+        worn.append(portraits.photograph(person, shot, SIZE, actions).rgb)
         glasses.append(shot.frames is not None)
         bare = replace(shot, frames=None)
-        plain.append(portrait.photograph(person, bare, SIZE, actions).rgb if shot.frames else worn[-1])
+        plain.append(portraits.photograph(person, bare, SIZE, actions).rgb if shot.frames else worn[-1])
     return {
         "images": np.stack(worn),
         "bare": np.stack(plain),
@@ -93,7 +93,7 @@ def _nature(number: int) -> tuple[Identity, Looks]:
 
 
 def _person(identity: Identity, looks: Looks) -> Person:
-    human, head = people(), portrait.head_mesh()
+    human, head = people(), portraits.head_mesh()
     vertices = human.shaped(identity.shape)
     joints = dict(zip(human.bones, human.joints(vertices), strict=True))
     neck = (0.5 * (joints["neck01"] + joints["head"])).astype(np.float32)
@@ -138,14 +138,14 @@ def factors(number: int) -> dict[str, np.ndarray]:
     for kind in ("window", "studio", "outdoor", "flash"):
         light = sample_light(derive(0, "factors", "light", number), kind)  # type: ignore[arg-type]
         seen[kind] = (person, replace(shot, light=light))
-    return {name: portrait.photograph(p, s, SIZE).rgb[None] for name, (p, s) in seen.items()}
+    return {name: portraits.photograph(p, s, SIZE).rgb[None] for name, (p, s) in seen.items()}
 
 
 @lru_cache(1)
 def _source_hash() -> str:
     """Of everything that makes a picture."""
     digest = hashlib.sha256()
-    root = Path(portrait.__file__).parent
+    root = Path(portraits.__file__).parent
     for path in sorted(p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
         digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]

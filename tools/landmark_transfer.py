@@ -33,7 +33,7 @@ from mien.core import io
 from mien.core.errors import ConfigError, MienError
 from mien.core.seeds import derive
 from mien.data import Orl
-from mien.synth import portrait
+from mien.synth import portraits
 from mien.synth.face import Picture, detail_for
 from mien.synth.looks import sample_shot
 
@@ -84,11 +84,11 @@ def landmarks(picture: Picture) -> np.ndarray:
 def album(number: int) -> dict[str, np.ndarray]:
     """Pictures of one person, grey, and their points."""
     who = derive(0, "landmarks", number)
-    person = portrait.make_face(who, detail_for(SIZE))
+    person = portraits.make_face(who, detail_for(SIZE))
     images, points = [], []
     for k in range(EACH):
         seed = derive(who, "nuisance", k)
-        picture = portrait.photograph(person, sample_shot(seed, YAW), SIZE, portrait.sample_actions(seed))
+        picture = portraits.photograph(person, sample_shot(seed, YAW), SIZE, portraits.sample_actions(seed))
         images.append(grey(picture.rgb)[..., 0])
         points.append(landmarks(picture))
     return {"images": np.stack(images), "points": np.stack(points), "who": np.full(EACH, number)}

@@ -9,6 +9,12 @@ python tools/record_facts.py ncl out/engine.json out/loss.json out/export/export
 
 mien reproduce sagm --rows cost
 python tools/record_facts.py sagm
+
+mien bench render --json > out/render.json; mien bench people --json > out/people.json
+mien data make pad --identities 60 --per-identity 10 --output out/pad
+python tools/judge_faces.py .. --output out/judge.json
+python tools/landmark_transfer.py .. --output out/transfer.json
+python tools/record_facts.py people out/judge.json out/transfer.json out/pad out/people.json out/render.json
 """
 
 from __future__ import annotations
@@ -120,19 +126,111 @@ def cost_facts() -> Iterator[Fact]:
         )
 
 
+def judge_facts(answer: dict[str, Any]) -> Iterator[Fact]:
+    """What a detector and an embedding of real faces say of the made ones."""
+    rows = {r["row"]: r for r in answer["rows"]}
+    found = rows["detection"]
+    yield (
+        "detection",
+        "MediaPipe's detector finds unpicked frontal renders, 256 px",
+        f"{100 * found['rate']:.1f} % of {found['pictures']}",
+    )
+    texts = {
+        "renders": "renders, a quarter of the pictures with glasses",
+        "renders_bare": "renders without glasses",
+        "orl": "real ORL faces",
+    }
+    for key, text in texts.items():
+        if key in rows:
+            r = rows[key]
+            yield (
+                f"verify_{key}",
+                f"embedding (dlib's network) of 40 people x 5, {text}: AUC, EER, rank-1, mean distance of the"
+                " same and of different people",
+                f"{r['auc']:.3f}, {100 * r['eer']:.1f} %, {100 * r['rank1']:.1f} %, {r['same']:.3f},"
+                f" {r['different']:.3f}",
+            )
+    f = rows["factors"]
+    names = ("glasses", "hair", "light", "yaw", "shape", "paint", "another_person")
+    yield (
+        "factors",
+        "mean distance to the unchanged picture when one thing changes: "
+        + ", ".join(names).replace("_", " "),
+        ", ".join(f"{f[n]:.3f}" for n in names),
+    )
+
+
+def transfer_facts(answer: dict[str, Any]) -> Iterator[Fact]:
+    """A landmark net trained on renders, tested on real faces."""
+    yield (
+        "landmarks",
+        f"five landmarks by a net trained on {answer['trained_on']:,} renders, tested on {answer['orl']} real"
+        " ORL pictures against MediaPipe's mesh: error / eye distance (mean shape), gain",
+        f"{answer['nme']:.4f} ({answer['mean_shape_nme']:.4f}), {100 * answer['gain']:.0f} %",
+    )
+
+
+def pad_facts(folder: Path) -> Iterator[Fact]:
+    """The shortcut audit of a made pad set."""
+    card = (folder / "card.md").read_text()
+    line = next(x for x in card.splitlines() if x.startswith("Shortcut audit"))
+    record = json.loads((folder / "set.json").read_text())
+    yield (
+        "audit",
+        f"shortcut audit of {record['identities'] * record['per_identity']:,} live and attack samples,"
+        f" {record['size']} px: AUC of logistic regression on mean, spread, border of a modality; of the relief of"
+        " the depth map against masks only, against prints and screens only",
+        line.split(": ", 1)[1].rstrip("."),
+    )
+
+
+def speed_facts(answer: dict[str, Any]) -> Iterator[Fact]:
+    """Pictures a second, and the renderer beside others."""
+    cpu = answer["machine"]["cpu"]
+    r = answer["ratios"]
+    if answer["bench"] == "render":
+        best = {s: min(e["median_s"] for e in answer["entries"] if "torch" not in e["name"]
+                       and e["name"].endswith(f"_{s}")) for s in (128, 512)}  # fmt: skip
+        for size in (128, 512):
+            yield (
+                f"render_{size}",
+                f"a moving body of 28,044 triangles at {size} px, depth, ids, barycentrics, normals: time of ours,"
+                f" gain over the best packaged renderer ({cpu})",
+                f"{1000 * best[size]:.2f} ms, {r[f'speedup_{size}']:.1f}x",
+            )
+        return
+    at = {e["name"]: e for e in answer["entries"]}
+    for size in (64, 128, 256):
+        yield (
+            f"people_{size}",
+            f"faces at {size} px with all ground truth: pictures a core-second, seconds to make a person ({cpu})",
+            f"{r[f'images_per_core_second_{size}']:.1f}, {at[f'identity_{size}']['median_s']:.2f} s",
+        )
+    yield "people_numpy", "compiled shading over the same in NumPy", f"{r['speedup_over_numpy']:.1f}x"
+
+
 def _median(lines: list[dict[str, Any]], key: str) -> float:
     return statistics.median(line["metrics"][key] for line in lines)
 
 
 def main(name: str, files: list[str]) -> None:
     """Appends the facts of all files to those of one method."""
-    found = list({"ncl": training_facts, "sagm": cost_facts}[name]())
+    found = list({"ncl": training_facts, "sagm": cost_facts}.get(name, lambda: iter(()))())
     for file in files:
+        if Path(file).is_dir():
+            found += pad_facts(Path(file))
+            continue
         answer = json.loads(Path(file).read_text())
         if answer.get("bench") == "engine":
             found += engine_facts(answer)
         elif answer.get("bench") == "ncl":
             found += loss_facts(answer)
+        elif answer.get("bench") in ("people", "render"):
+            found += speed_facts(answer)
+        elif "goals" in answer:
+            found += judge_facts(answer)
+        elif "mean_shape_nme" in answer:
+            found += transfer_facts(answer)
         elif "graphs" in answer:
             found += export_facts(answer)
         else:

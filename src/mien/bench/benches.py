@@ -11,11 +11,11 @@ from mien.core.errors import ConfigError
 BENCHES = {
     "engine": ("mien.bench.engine_step", "step and waiting for data"),
     "ncl": ("mien.bench.ncl_loss", "NCL++ loss over cross-entropy"),
+    "people": ("mien.bench.people_speed", "pictures of made people, by size and stage"),
     "render": ("mien.bench.render_speed", "a moving body drawn, beside other renderers"),
     "sagm": ("mien.bench.sagm_step", "SAM, GSAM and SAGM steps over a plain one"),
 }
 LATER = {
-    "people": "synthetic people",
     "gkd": "gkd",
     "partial_fc": "gkd",
     "verification": "gkd",

@@ -458,9 +458,7 @@ def _shade(s: _Scene) -> None:
     under = np.zeros((4, planes, planes), np.float32)
     paint = np.zeros((planes, planes, 3), np.float32)
     kind = s.strands.kind
-    clear = kind == GLASSES
-    if s.detail.per_pixel:
-        clear |= (kind == BROWS) | (kind == BEARD)
+    clear = (kind == GLASSES) | (kind == BROWS) | (kind == BEARD)
     rays = (
         s.camera,
         shading.pack_light(light),
@@ -514,7 +512,7 @@ def _shade(s: _Scene) -> None:
         s.along,
         s.zbuf,
         s.ids,
-        s.detail.per_pixel,
+        0.78 if s.detail.per_pixel else 0.6,
         s.focal,
         t.points,
         t.first,

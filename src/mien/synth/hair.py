@@ -6,15 +6,16 @@ Lengths in decimetres. Hair-line angles are azimuth from the front and elevation
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from mien.core.errors import ConfigError
-from mien.synth.noise import fbm_at, volume
+from mien.synth.noise import fbm_at, smoothstep, volume
 from mien.synth.strands import HAIR, Strands, join, make_strands
 
 Array = NDArray[Any]  # of floats
@@ -440,6 +441,8 @@ def grow(
         return None
     rng = np.random.default_rng(seed)
     cut = _cut(style, rng, 0.0)
+    if density < 0.4:  # fewer, larger clumps: guides are what costs
+        cut = replace(cut, guides=cut.guides // 2, children=2 * cut.children)
     guides, normals = _guides(cut, scalp, line, rng)
     strands = _children(cut, guides, normals, color, grey, rng, density)
     if style == "pulled":
@@ -530,32 +533,18 @@ def _children(
         keep = rng.permutation(count)[: max(1, int(count * cut.children * density))]
         guides, normals, count = guides[keep], normals[keep], len(keep)
     width = rng.uniform(0.009, 0.012) * min(3.0, (1 / density) ** 0.5)
-    t = np.linspace(0, 1, length, dtype=np.float32)[None, None, :, None]
-    offset = rng.standard_normal((count, each, 1, 3)).astype(np.float32) * cut.radius
-    n = normals[:, None, None, :]
-    offset = offset - 0.8 * (offset * n).sum(-1, keepdims=True) * n
-    share = rng.uniform(0.72, 1.0, (count, each, 1)).astype(np.float32)
-    at = share * np.arange(length, dtype=np.float32)
-    low = np.minimum(at.astype(np.int32), length - 2)
-    part = (at - low)[..., None]
-    g = guides[:, None]
-    low4 = np.broadcast_to(low[..., None], (*low.shape, 3))
-    base = np.take_along_axis(np.broadcast_to(g, (count, each, length, 3)), low4, 2) * (1 - part)
-    base = base + np.take_along_axis(np.broadcast_to(g, (count, each, length, 3)), low4 + 1, 2) * part
-    points = base + offset * (1 - cut.clump * t)
+    offset = rng.standard_normal((count, each, 3), np.float32) * np.float32(cut.radius)
+    share = 0.72 + 0.28 * rng.random((count, each), np.float32)
+    walk = np.zeros((0, 0, 0, 3), np.float32)
     if cut.frizz:
-        walk = rng.standard_normal((count, each, length, 3)).astype(np.float32)
-        walk[:, :, 0] = 0
-        points = points + np.cumsum(walk, 2) * (cut.frizz / length**0.5)
+        walk = rng.standard_normal((count, each, length, 3), np.float32)
+        walk *= np.float32(cut.frizz / length**0.5)
+    phase = np.zeros((0, 0), np.float32)
     if cut.curl:
-        axis = _unit(guides[:, -1] - guides[:, 0])[:, None, None, :]
-        x = _unit(np.cross(axis, np.array([0.3, 0.5, 0.8])))
-        y = np.cross(axis, x)
-        dist = np.linalg.norm(np.diff(guides, axis=1), axis=2).sum(1)
-        phase = rng.uniform(0, 2 * np.pi, (count, 1, 1, 1)) + rng.normal(0, 0.35, (count, each, 1, 1))
-        angle = phase + 2 * np.pi * cut.turns * dist[:, None, None, None] * t
-        grow_in = step(0.0, 0.25, t) * cut.curl
-        points = points + grow_in * (np.cos(angle) * x + np.sin(angle) * y)
+        turn = rng.uniform(0, 2 * np.pi, (count, 1)) + rng.normal(0, 0.35, (count, each))
+        phase = turn.astype(np.float32)
+    points = np.empty((count * each, length, 3), np.float32)
+    _clumps(guides, normals, offset, share, walk, phase, cut.clump, cut.curl, cut.turns, points)
     tone = np.exp(rng.normal(0, 0.22, (count, 1, 1)) + rng.normal(0, 0.10, (count, each, 1)))
     hue = color[None, None, :] * tone
     white = np.clip(grey + (grey > 0) * 0.07 * rng.standard_normal((count, 1, 1)), 0, 1) * rng.uniform(
@@ -564,7 +553,80 @@ def _children(
     hue = hue + white * (WHITE - hue)
     layer = np.clip(rng.beta(1.3, 1.3, (count, each)), 0, 1)
     shift = rng.uniform(-0.05, 0.05, count * each)
-    return make_strands(points.reshape(-1, length, 3), HAIR, hue.reshape(-1, 3), width, layer.ravel(), shift)
+    return make_strands(points, HAIR, hue.reshape(-1, 3), width, layer.ravel(), shift)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _clumps(
+    guides: Array,
+    normals: Array,
+    offset: Array,
+    share: Array,
+    walk: Array,
+    phase: Array,
+    clump: float,
+    curl: float,
+    turns: float,
+    out: Array,
+) -> None:
+    """Children of guides: cut shorter, set off from the root, frizzy, curled. O(points).
+
+    Args:
+        guides: (G, K, 3).
+        normals: (G, 3) of the skin at their roots; most of an offset along it is dropped.
+        offset: (G, C, 3) from the root of the guide.
+        share: (G, C) of the guide's length.
+        walk: (G, C, K, 3) steps of the frizz, or empty.
+        phase: (G, C) of the curls, or empty.
+        clump: how much of the offset is lost at the tip.
+        curl: radius of the curls, dm.
+        turns: of the curls, a dm.
+        out: (G C, K, 3), written.
+    """
+    count, length = guides.shape[0], guides.shape[1]
+    each = share.shape[1]
+    for g in range(count):
+        n = normals[g]
+        ux, uy, uz, vx, vy, vz, whole = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        if curl > 0:
+            ax = guides[g, length - 1, 0] - guides[g, 0, 0]
+            ay = guides[g, length - 1, 1] - guides[g, 0, 1]
+            az = guides[g, length - 1, 2] - guides[g, 0, 2]
+            size = np.sqrt(ax * ax + ay * ay + az * az) + 1e-9
+            ax, ay, az = ax / size, ay / size, az / size
+            ux, uy, uz = ay * 0.8 - az * 0.5, az * 0.3 - ax * 0.8, ax * 0.5 - ay * 0.3
+            size = np.sqrt(ux * ux + uy * uy + uz * uz) + 1e-9
+            ux, uy, uz = ux / size, uy / size, uz / size
+            vx, vy, vz = ay * uz - az * uy, az * ux - ax * uz, ax * uy - ay * ux
+            for k in range(1, length):
+                dx = guides[g, k, 0] - guides[g, k - 1, 0]
+                dy = guides[g, k, 1] - guides[g, k - 1, 1]
+                dz = guides[g, k, 2] - guides[g, k - 1, 2]
+                whole += np.sqrt(dx * dx + dy * dy + dz * dz)
+        for e in range(each):
+            ox, oy, oz = offset[g, e, 0], offset[g, e, 1], offset[g, e, 2]
+            dot = 0.8 * (ox * n[0] + oy * n[1] + oz * n[2])
+            ox, oy, oz = ox - dot * n[0], oy - dot * n[1], oz - dot * n[2]
+            fx, fy, fz = 0.0, 0.0, 0.0
+            own = out[g * each + e]
+            for k in range(length):
+                t = k / (length - 1)
+                at = share[g, e] * k
+                low = min(length - 2, int(at))
+                part, keep = at - low, 1 - clump * t
+                if len(walk) and k > 0:
+                    fx += walk[g, e, k, 0]
+                    fy += walk[g, e, k, 1]
+                    fz += walk[g, e, k, 2]
+                x = guides[g, low, 0] * (1 - part) + guides[g, low + 1, 0] * part + ox * keep + fx
+                y = guides[g, low, 1] * (1 - part) + guides[g, low + 1, 1] * part + oy * keep + fy
+                z = guides[g, low, 2] * (1 - part) + guides[g, low + 1, 2] * part + oz * keep + fz
+                if curl > 0:
+                    angle = phase[g, e] + 2 * np.pi * turns * whole * t
+                    r = smoothstep(0.0, 0.25, t) * curl
+                    c, s = r * np.cos(angle), r * np.sin(angle)
+                    x, y, z = x + c * ux + s * vx, y + c * uy + s * vy, z + c * uz + s * vz
+                own[k, 0], own[k, 1], own[k, 2] = x, y, z
 
 
 def _bun(scalp: Scalp, color: Array, rng: np.random.Generator, density: float) -> Strands:

@@ -146,10 +146,21 @@ _ONE, _PIXEL, _EMPTY = np.float32(1), np.float32(0.5), np.float32(0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def depth_map(points: Array, faces: Index, axes: Array, centre: Array, half: float, out: Array) -> None:
+def depth_map(
+    points: Array, faces: Index, axes: Array, centre: Array, half: float, out: Array, cull: bool = False
+) -> None:
     """Orthographic height map (N, N) along axes[2]; out starts at -1e9. O(T + covered pixels).
 
     Most triangles are smaller than a pixel: those without a pixel centre in their box are passed over first.
+
+    Args:
+        points: (V, 3).
+        faces: (T, 3), counter-clockwise seen from outside.
+        axes: (3, 3) of `frame_of`.
+        centre: (3,) of the map.
+        half: half its width, dm.
+        out: (N, N), written.
+        cull: leaves out what faces away; the highest surface of a closed mesh never does.
     """
     n = out.shape[0]
     k, wide = np.float32(n / (2 * half)), np.float32(half)
@@ -175,7 +186,7 @@ def depth_map(points: Array, faces: Index, axes: Array, centre: Array, half: flo
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
         x0, y0, x1, y1, x2, y2 = q[a, 0], q[a, 1], q[b, 0], q[b, 1], q[c, 0], q[c, 1]
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if area == _EMPTY:
+        if area == _EMPTY or (cull and area < _EMPTY):
             continue
         inverse = _ONE / area
         z0, z1, z2 = q[a, 2], q[b, 2] - q[a, 2], q[c, 2] - q[a, 2]
@@ -269,7 +280,7 @@ def transfer(
     for k, d in enumerate(directions):
         axes = frame_of(d)
         mesh, hair = np.full((2, side, side), -1e9, np.float32)
-        depth_map(points, faces, axes, centre, half, mesh)
+        depth_map(points, faces, axes, centre, half, mesh, bool(d[1] > -0.2))  # open below
         if some is not None:
             splat_map(some, axes, centre, half, 1, hair)
         _visible(points, normals, d, axes, centre, half, mesh, hair, 4 / len(directions), out[k])
@@ -309,7 +320,7 @@ def shadow_maps(
         r, phi = light.radius * math.sqrt((m + 0.5) / count) * (count > 1), 2.39996 * m
         d = key + r * (math.cos(phi) * base[0] + math.sin(phi) * base[1])
         axes[m] = frame_of((d / np.linalg.norm(d)).astype(np.float32))
-        depth_map(points, faces, axes[m], centre, half, mesh[m])
+        depth_map(points, faces, axes[m], centre, half, mesh[m], bool(axes[m, 2, 1] > -0.2))
         if some is not None:
             splat_map(some, axes[m], centre, half, 1, hair[m])
     return Shadows(mesh, hair, axes, np.asarray(centre, np.float32), half)
@@ -362,7 +373,7 @@ def lit(
             curl += w10 * max(_EMPTY, h10 - h) + w11 * max(_EMPTY, h11 - h)
             seen *= np.exp(np.float32(-9) * curl)
         total += seen
-    return total / np.float32(count)
+    return float(total / np.float32(count))
 
 
 @njit(cache=True, inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
@@ -405,4 +416,4 @@ def lit_hair(
         if over < np.float32(0.4):
             depth = np.float32(30) * over + np.float32(9) * curl
             total += np.exp(-depth) if depth > _EMPTY else _ONE
-    return total / np.float32(count)
+    return float(total / np.float32(count))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien.core.seeds import derive
 from mien.synth.body import people
@@ -79,6 +80,14 @@ def sample_actions(seed: int, strength: float = 1.0) -> dict[str, float]:
     return out
 
 
+def displacement(actions: Mapping[str, float] | None = None) -> NDArray[np.float32]:
+    """(V, 3) dm: how far an expression moves the vertices of the head, on top of resting lids."""
+    total = dict(_REST)
+    for name, value in (actions or {}).items():
+        total[name] = min(1.0, total.get(name, 0.0) + value)
+    return people().expressed(total)[head_mesh().own].astype(np.float32)
+
+
 def photograph(
     person: Person,
     shot: Shot,
@@ -87,11 +96,7 @@ def photograph(
     detail: Detail | None = None,
 ) -> Picture:
     """One picture of a person. Actions in [0, 1] come on top of resting lids."""
-    total = dict(_REST)
-    for name, value in (actions or {}).items():
-        total[name] = min(1.0, total.get(name, 0.0) + value)
-    delta = people().expressed(total)[head_mesh().own]
-    return render(head_mesh(), person, shot, size, delta, detail)
+    return render(head_mesh(), person, shot, size, displacement(actions), detail)
 
 
 def portrait(identity: int, nuisance: int, size: int, frontal: bool = False) -> Picture:

@@ -17,8 +17,8 @@ from mien.synth.noise import noise, smoothstep
 Array = NDArray[np.float32]
 Index = NDArray[np.int32]
 # Strength of the white and of the tinted highlight by kind of strand: hair, brows, lashes, beard, glasses.
-_WHITE = (0.010, 0.0025, 0.0025, 0.0012, 0.03)
-_TINTED = (1.6, 0.48, 0.48, 0.25, 1.6)
+WHITE = (0.010, 0.0025, 0.0025, 0.0012, 0.03)
+TINTED = (1.6, 0.48, 0.48, 0.25, 1.6)
 
 
 def pack_light(light: Light) -> Array:
@@ -598,8 +598,8 @@ def strand_point(
         theta = 0.5 * (np.arcsin(tl) + np.arcsin(tv))
         a = (theta + 0.06 + shift[s]) / 0.12
         b = (theta - 0.10 + shift[s]) / 0.22
-        white = _WHITE[kind[s]] * np.exp(-0.5 * a * a) * wrap
-        tinted = _TINTED[kind[s]] * np.exp(-0.5 * b * b) * wrap
+        white = WHITE[kind[s]] * np.exp(-0.5 * a * a) * wrap
+        tinted = TINTED[kind[s]] * np.exp(-0.5 * b * b) * wrap
     r = _strand_color(0, color[s, 0], open_, diffuse, white, tinted, light, dome, nx, ny, nz)
     g = _strand_color(1, color[s, 1], open_, diffuse, white, tinted, light, dome, nx, ny, nz)
     b = _strand_color(2, color[s, 2], open_, diffuse, white, tinted, light, dome, nx, ny, nz)

@@ -484,7 +484,7 @@ def lay_strands(
     along: Array,
     zbuf: Array,
     ids: Index,
-    soft: bool,
+    soft: float,
     focal: float,
     points: Array,
     first: Index,
@@ -516,7 +516,7 @@ def lay_strands(
         along: (S, S) point index + fraction.
         zbuf: (S, S) of -1 / depth.
         ids: (S, S) surface behind, -1 none.
-        soft: whether skin was shaded behind brows and beards.
+        soft: opacity of brows and beards before skin.
         focal: samples.
         points: as `Strands`.
         first: as `Strands`.
@@ -555,8 +555,8 @@ def lay_strands(
             )  # fmt: skip
             share = 1.0
             if ids[i, j] >= 0:
-                if soft and (own == BROWS or own == BEARD):
-                    share = 0.78
+                if own == BROWS or own == BEARD:
+                    share = soft
                 elif own == GLASSES:
                     share = min(1.0, max(0.3, -focal * width[s] * zbuf[i, j]))
             radiance[i, j, 0] += share * (r - radiance[i, j, 0])
