@@ -178,8 +178,8 @@ def pad_facts(folder: Path) -> Iterator[Fact]:
     yield (
         "audit",
         f"shortcut audit of {record['identities'] * record['per_identity']:,} live and attack samples,"
-        f" {record['size']} px: AUC of logistic regression on mean, spread, border of a modality; of the relief of"
-        " the depth map against masks only, against prints and screens only",
+        f" {record['size']} px: AUC of logistic regression on mean, spread, border of a modality; of the"
+        " relief of the depth map against masks only, against prints and screens only",
         line.split(": ", 1)[1].rstrip("."),
     )
 
@@ -194,7 +194,7 @@ def speed_facts(answer: dict[str, Any]) -> Iterator[Fact]:
         for size in (128, 512):
             yield (
                 f"render_{size}",
-                f"a moving body of 28,044 triangles at {size} px, depth, ids, barycentrics, normals: time of ours,"
+                f"a moving body of 28,044 triangles at {size} px, depth, ids, weights, normals: our time,"
                 f" gain over the best packaged renderer ({cpu})",
                 f"{1000 * best[size]:.2f} ms, {r[f'speedup_{size}']:.1f}x",
             )
@@ -203,7 +203,7 @@ def speed_facts(answer: dict[str, Any]) -> Iterator[Fact]:
     for size in (64, 128, 256):
         yield (
             f"people_{size}",
-            f"faces at {size} px with all ground truth: pictures a core-second, seconds to make a person ({cpu})",
+            f"faces at {size} px with all ground truth: pictures a core-second, seconds a person ({cpu})",
             f"{r[f'images_per_core_second_{size}']:.1f}, {at[f'identity_{size}']['median_s']:.2f} s",
         )
     yield "people_numpy", "compiled shading over the same in NumPy", f"{r['speedup_over_numpy']:.1f}x"

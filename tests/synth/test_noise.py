@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -58,3 +61,18 @@ def test_gradient_is_that_of_the_noise():
         step = 1e-5
         expected = [(noise(v, *(at + d)) - noise(v, *(at - d))) / (2 * step) for d in step * np.eye(3)]
         np.testing.assert_allclose(gradient(v, *at), expected, atol=1e-6)
+
+
+def test_without_numba_plain_python_draws_the_same(tmp_path):
+    """A process that cannot import numba says so once and computes the same numbers."""
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "import numpy as np\n"
+        "from mien.synth.noise import fbm_at, volume\n"
+        "p = np.random.default_rng(0).random((50, 3)).astype(np.float32) * 8\n"
+        "print(fbm_at(volume(), p, 2.0, 2, 3.0).astype(float).tolist())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.count("numba cannot be imported") == 1
+    p = np.random.default_rng(0).random((50, 3)).astype(np.float32) * 8
+    assert np.allclose(json.loads(done.stdout), fbm_at(volume(), p, 2.0, 2, 3.0), atol=1e-5)

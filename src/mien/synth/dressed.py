@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse import vstack as sparse_rows
@@ -20,6 +19,7 @@ from scipy.spatial import cKDTree
 from mien.core.seeds import derive
 from mien.synth.body import People
 from mien.synth.garment import HIPS, TORSO, Outfit, check_outfit, hides, pieces, tailor
+from mien.synth.jit import njit
 from mien.synth.poses import pose_array
 from mien.synth.skinning import chain
 

@@ -7,11 +7,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from mien.core.seeds import derive
+from mien.synth.jit import njit
 from mien.synth.light import Light
 
 Array = NDArray[Any]  # of floats

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from mien.core.errors import ConfigError
+from mien.synth.jit import njit
 from mien.synth.noise import fbm_at, smoothstep, volume
 from mien.synth.strands import HAIR, Strands, join, make_strands
 

@@ -11,11 +11,11 @@ from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mien.core.errors import ConfigError
 from mien.core.seeds import derive
+from mien.synth.jit import njit
 from mien.synth.strands import Strands
 
 Array = NDArray[np.float32]

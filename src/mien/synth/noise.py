@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+
+from mien.synth.jit import njit
 
 Array = NDArray[np.float32]
 _SIDE = 64

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mien.render import raster_numpy
+from mien.synth.jit import njit
 
 Array = NDArray[Any]  # of floats
 Index = NDArray[np.int32]

@@ -8,9 +8,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mien.synth.jit import njit
 from mien.synth.light import Light, Shadows, fibonacci, lit, lit_hair
 from mien.synth.noise import noise, smoothstep
 

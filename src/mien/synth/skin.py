@@ -9,9 +9,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mien.synth.jit import njit
 from mien.synth.noise import fbm, noise, smoothstep, volume
 
 Array = NDArray[np.float32]

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mien.synth.jit import njit
 
 Array = NDArray[Any]  # of floats
 Index = NDArray[np.int32]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mien.synth.jit import njit
 from mien.synth.noise import fbm, gradient, noise, smoothstep
 from mien.synth.shading import matt_point, skin_point, strand_point
 from mien.synth.skin import coat
