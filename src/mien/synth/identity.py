@@ -85,7 +85,7 @@ def macro_weights(macro: Macro, muscle: float, weight: float, height: float = 0.
     """Weights of the mixed targets: products of tent weights of ancestry, sex, age, muscle, weight, height.
 
     Raises:
-        ConfigError: age below 0.5 (25 years; adults only) or any value outside [0, 1].
+        ConfigError: age below 0.42 (21 years; adults only) or any value outside [0, 1].
     """
     for name, value in (("male", macro.male), ("muscle", muscle), ("weight", weight), ("height", height)):
         if not 0 <= value <= 1:
