@@ -484,7 +484,8 @@ def lay_strands(
     along: Array,
     zbuf: Array,
     ids: Index,
-    soft: float,
+    brow: float,
+    beard: float,
     focal: float,
     points: Array,
     first: Index,
@@ -516,7 +517,8 @@ def lay_strands(
         along: (S, S) point index + fraction.
         zbuf: (S, S) of -1 / depth.
         ids: (S, S) surface behind, -1 none.
-        soft: opacity of brows and beards before skin.
+        brow: opacity of brows before skin.
+        beard: of beards.
         focal: samples.
         points: as `Strands`.
         first: as `Strands`.
@@ -555,8 +557,10 @@ def lay_strands(
             )  # fmt: skip
             share = 1.0
             if ids[i, j] >= 0:
-                if own == BROWS or own == BEARD:
-                    share = soft
+                if own == BROWS:
+                    share = brow
+                elif own == BEARD:
+                    share = beard
                 elif own == GLASSES:
                     share = min(1.0, max(0.3, -focal * width[s] * zbuf[i, j]))
             radiance[i, j, 0] += share * (r - radiance[i, j, 0])
