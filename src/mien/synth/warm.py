@@ -1,0 +1,35 @@
+"""Compiles the kernels of the made people once, so that the first picture does not wait for it.
+
+python -m mien.synth.warm
+"""
+
+from __future__ import annotations
+
+import time
+
+
+def warm() -> float:
+    """Draws one small picture of every kind; returns the seconds it took."""
+    import torch
+
+    from mien.render import rasterize
+    from mien.synth.attacks import present
+    from mien.synth.dressed import signed_distance
+    from mien.synth.full_body import make_body, photograph_body, sample_view
+    from mien.synth.portraits import portrait
+    from mien.synth.poses import sample_pose
+
+    began = time.perf_counter()
+    for size in (32, 96, 160):  # the three levels of detail
+        portrait(0, 0, size)
+    present(0, "mask_resin", 32, 0)
+    body = make_body(0)
+    photograph_body(body, sample_pose(0, "standing"), sample_view(0, 64, 32))
+    wear = body.dressed
+    signed_distance(wear.points[:4], wear.points, wear.faces, wear.faces)
+    rasterize(torch.zeros(1, 3, 3), torch.tensor([[0, 1, 2]], dtype=torch.int32), 8, 8)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    print(f"kernels of the made people compiled in {warm():.0f} s")
