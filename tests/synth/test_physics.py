@@ -1,4 +1,4 @@
-"""What the pages say must hold of the made anti-spoofing data: no shortcut in colour, depth blind to soft masks."""
+"""What must hold of the made anti-spoofing data: no shortcut in colour, depth blind to soft masks."""
 
 from __future__ import annotations
 

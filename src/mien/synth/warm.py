@@ -5,6 +5,7 @@ python -m mien.synth.warm
 
 from __future__ import annotations
 
+import sys
 import time
 
 
@@ -32,4 +33,4 @@ def warm() -> float:
 
 
 if __name__ == "__main__":
-    print(f"kernels of the made people compiled in {warm():.0f} s")
+    sys.stdout.write(f"kernels of the made people compiled in {warm():.0f} s\n")
