@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien.synth.grading import backdrop, contact_sheet, grade, srgb, tone
+from mien.synth.grading import backdrop, grade, srgb, tone
 from mien.synth.light import sample_light
+from mien.synth.sheet import contact_sheet
 
 
 def test_tone_and_srgb():

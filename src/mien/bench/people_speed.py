@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from mien.bench.speed import entry, interleave, ratio
 from mien.core.seeds import derive
@@ -337,6 +338,7 @@ def _numpy_strands(p: Points) -> tuple[Array, Array]:
     return matt + light * (white[:, None] + tinted[:, None] * color * color**0.25), out
 
 
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]  # a core-second is of one core
 def bench(
     persons: int = 24,
     repeats: int = 20,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mien.core.seeds import derive
 from mien.synth import facial_hair, hair, shading, skin, surface
-from mien.synth.grading import backdrop, contact_sheet, grade, srgb, tone
+from mien.synth.grading import backdrop, grade, srgb, tone
 from mien.synth.head import EYE_L, EYE_R, SHIRT, SKIN, HeadMesh
 from mien.synth.light import Light, Shadows, fibonacci, shadow_maps, transfer
 from mien.synth.looks import Looks, Shot
@@ -37,7 +37,6 @@ __all__ = [
     "Person",
     "Picture",
     "backdrop",
-    "contact_sheet",
     "detail_for",
     "grade",
     "make_person",

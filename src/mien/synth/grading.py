@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -135,14 +134,3 @@ def _record(image: Array, noise: Array, side: float, level: float, out: NDArray[
                 out[i, j, c] = np.uint8(
                     min(np.float32(1), max(np.float32(0), value)) * np.float32(255) + np.float32(0.5)
                 )
-
-
-def contact_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """Pictures of one size side by side, white gaps of 2 pixels."""
-    size = pictures[0].shape[0]
-    rows = -(-len(pictures) // columns)
-    sheet = np.full((rows * (size + 2), columns * (size + 2), 3), 255, np.uint8)
-    for n, p in enumerate(pictures):
-        i, j = divmod(n, columns)
-        sheet[i * (size + 2) : i * (size + 2) + size, j * (size + 2) : j * (size + 2) + size] = p
-    return sheet

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from mien.core import io
 from mien.core.errors import ConfigError, DataError
@@ -158,9 +159,11 @@ def _place(settings: MadeSet, output: Path, group: range, shards: bool) -> Path:
 
 def _run(work: Callable[[range], int], items: list[range], workers: int) -> Iterator[int]:
     if workers <= 1 or len(items) <= 1:
-        yield from map(work, items)
+        with threadpool_limits(1):  # small products: threads of BLAS would only wait for each other
+            yield from map(work, items)
         return
-    with ProcessPoolExecutor(min(workers, len(items)), mp_context=get_context("spawn")) as pool:
+    count, context = min(workers, len(items)), get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context, initializer=threadpool_limits, initargs=(1,)) as pool:
         try:
             yield from pool.map(work, items)
         except BrokenProcessPool as error:
