@@ -41,6 +41,7 @@ READ = {"orl": ("extra data", "ORL faces, 40 people x 10, grey, read from the in
 """Sets that have a class in `mien.data` and no training recipe of their own."""
 MADE = {
     "faces": ("made", "rendered faces: depth, normals, albedo, parts, landmarks, identity"),
+    "aligned": ("made", "small faces at the standard template, for recognition on thousands of people"),
     "heads": ("made", "rendered heads from widely different sides"),
     "pad": ("made", "live faces and attacks in colour, depth and near infrared"),
     "bodies": ("made", "dressed people: front and back truth, meshes, signed distances"),

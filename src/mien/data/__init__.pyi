@@ -24,6 +24,7 @@ from .loader import StepLoader as StepLoader
 from .longtail import make_longtail as make_longtail
 from .orl import Orl as Orl
 from .readers import read_splits as read_splits
+from .rendered_faces import FaceSplits as FaceSplits
 from .rotated import colored_mnist as colored_mnist
 from .rotated import rotated_fashion as rotated_fashion
 from .rotated import rotated_mnist as rotated_mnist

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from mien.core.seeds import derive
-from mien.render.alignment import align_face, five_of_68
+from mien.render.alignment import TEMPLATE, align_face, five_of_68, similarity, warp
 from mien.synth.attacks import SPECIES, face_box, present
 from mien.synth.audit import shortcut_audit
 from mien.synth.dressed import sample_surface, signed_distance
@@ -86,6 +86,56 @@ class FaceSet(_Unmeasured):
                 five = five_of_68(picture.landmarks)[:, :2] - 0.5
                 files["112.png"] = png(align_face(picture.rgb, five))
             yield Sample(f"{k:04d}", files)
+
+
+@dataclass(frozen=True)
+class AlignedSet(_Unmeasured):
+    """Small faces at the standard template, one file a person: for recognition on thousands of people."""
+
+    kind: ClassVar[str] = "aligned"
+    shown: ClassVar[tuple[str, ...]] = ("png",)
+    identities: int = 100
+    """People."""
+    per_identity: int = 10
+    """Pictures of each person."""
+    size: int = 32
+    """Pixels a side of a crop, 16 to 224."""
+    seed: int = 0
+    """Same seed, same pictures, whatever the number of workers."""
+    first: int = 0
+    """Number of the first person."""
+    yaw: float = 0.22
+    """Standard deviation of the head's turn, radians."""
+    glasses: float = 0.22
+    """How often a picture has glasses."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: a value outside its range.
+        """
+        check_ranges(self, **_COUNTS, size=(16, 224), first=(0, 1e9), yaw=(0, 0.8), glasses=(0, 1))
+
+    def samples(self, number: int) -> Iterator[Sample]:
+        """One sample: all crops of one person."""
+        who = derive(self.seed, "identity", self.first + number)
+        render = 2 * self.size
+        person = make_face(who, detail_for(render))
+        target = (TEMPLATE + 0.5) * (self.size / 112) - 0.5
+        crops, fives = [], []
+        for k in range(self.per_identity):
+            seed = derive(who, "nuisance", k)
+            shot = sample_shot(seed, self.yaw, self.glasses)
+            picture = photograph(person, shot, render, sample_actions(seed))
+            five = five_of_68(picture.landmarks)[:, :2] - 0.5
+            matrix = similarity(five, target)
+            crops.append(warp(picture.rgb, matrix, self.size))
+            fives.append(five @ matrix[:, :2].T + matrix[:, 2])
+        yield Sample("all", {
+            "png": png(crops[0]),
+            "npz": npz(images=np.stack(crops), five=np.stack(fives).astype(np.float32)),
+        })  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -377,7 +427,7 @@ class VideoSet(_Unmeasured):
             yield Sample(f"{k:04d}", files)
 
 
-SETS: dict[str, type[Any]] = {c.kind: c for c in (FaceSet, HeadSet, PadSet, BodySet, VideoSet)}
+SETS: dict[str, type[Any]] = {c.kind: c for c in (FaceSet, AlignedSet, HeadSet, PadSet, BodySet, VideoSet)}
 
 
 def made_set(kind: str) -> type[MadeSet]:
