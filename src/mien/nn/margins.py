@@ -143,8 +143,8 @@ def margin_logits(
     Raises:
         ShapeError: shapes that do not fit.
 
-    >>> margin_logits(torch.tensor([[0.6, 0.2, -0.3]]), torch.tensor([0]), m2=0.5).round(decimals=4).tolist()
-    [[9.1526, 12.8, -19.2]]
+    >>> margin_logits(torch.tensor([[0.6, 0.2, -0.3]]), torch.tensor([0]), m2=0.5)
+    tensor([[  9.1526,  12.8000, -19.2000]])
     """
     was = _columns(cosine, y)
     target = target_cosine(was, m1, m2, m3, guard)
