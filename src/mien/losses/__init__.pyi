@@ -1,0 +1,17 @@
+from .embedding import EKDLoss as EKDLoss
+from .embedding import HintLoss as HintLoss
+from .embedding import RKDLoss as RKDLoss
+from .logit import DKDLoss as DKDLoss
+from .logit import KDLoss as KDLoss
+from .logit import LogitLoss as LogitLoss
+from .numerics import GroupLogits as GroupLogits
+from .numerics import binary_kl as binary_kl
+from .numerics import cross_entropy as cross_entropy
+from .numerics import group_logits as group_logits
+from .numerics import kl_divergence as kl_divergence
+from .numerics import ramp as ramp
+from .sharded import Shard as Shard
+from .sharded import gather_rows as gather_rows
+from .sharded import sharded_logsumexp as sharded_logsumexp
+from .sharded import sharded_sum as sharded_sum
+from .summed import SummedLoss as SummedLoss

@@ -1,0 +1,148 @@
+"""Numerics that the logit losses share: masses and divergences from log-sum-exps, never logs of sums."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mien.losses.sharded import Shard, sharded_logsumexp, sharded_sum
+
+
+def ramp(epoch: float, warmup: float) -> float:
+    """min(epoch / warmup, 1): 0 in epoch 0, 1 from epoch ``warmup`` on; 1 without a warm-up.
+
+    >>> [ramp(e, 10) for e in (0, 5, 10, 20)], ramp(0, 0)
+    ([0.0, 0.5, 1.0, 1.0], 1.0)
+    """
+    return min(epoch / warmup, 1.0) if warmup > 0 else 1.0
+
+
+def full_precision(z: Tensor) -> Tensor:
+    """Half-precision logits as float32; others as they are."""
+    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+
+
+def pick(z: Tensor, y: Tensor, shard: Shard | None = None) -> Tensor:
+    """z_y of each row, (B, c) and (B,) -> (B,), wherever the column of y is held."""
+    if shard is None:
+        return z.gather(1, y[:, None])[:, 0]
+    column = shard.local(y, z.shape[1])
+    if not z.shape[1]:
+        return sharded_sum(z.sum(1), shard.group)
+    here = z.gather(1, column.clamp(min=0)[:, None])[:, 0]
+    return sharded_sum(torch.where(column >= 0, here, 0.0), shard.group)
+
+
+def cross_entropy(z: Tensor, y: Tensor, shard: Shard | None = None) -> Tensor:
+    """Mean over rows of logsumexp(z) - z_y.
+
+    Args:
+        z: (B, c) logits of this process.
+        y: (B,) columns of the labels, numbered over all processes.
+        shard: which columns ``z`` holds; None = all.
+
+    >>> round(float(cross_entropy(torch.tensor([[9.152583, 12.8, -19.2]]), torch.tensor([0]))), 4)
+    3.6731
+    """
+    if shard is None:
+        return F.cross_entropy(z, y)
+    return (sharded_logsumexp(z, shard.group) - pick(z, y, shard)).mean()
+
+
+def kl_divergence(zt: Tensor, zs: Tensor, shard: Shard | None = None) -> Tensor:
+    """KL(softmax zt || softmax zs) of each row: (B, c) twice -> (B,). O(B c)."""
+    group = shard.group if shard else None
+    lt = zt - sharded_logsumexp(zt, group)[:, None]
+    ls = zs - sharded_logsumexp(zs, group)[:, None]
+    return sharded_sum((lt.exp() * (lt - ls)).sum(1), group)
+
+
+def binary_kl(odds_t: Tensor, odds_s: Tensor) -> Tensor:
+    """KL(b(P_t) || b(P_s)) of two coins given by their log odds d = log P - log(1 - P), elementwise.
+
+    P_t (log P_t - log P_s) + (1 - P_t) (log(1 - P_t) - log(1 - P_s)), where log P = -softplus(-d) and
+    log(1 - P) = -softplus(d), so that neither end loses digits.
+
+    >>> round(float(binary_kl(torch.tensor(2.0), torch.tensor(0.0))), 4)
+    0.3278
+    """
+    up, down = F.logsigmoid(odds_t), F.logsigmoid(-odds_t)
+    return up.exp() * (up - F.logsigmoid(odds_s)) + down.exp() * (down - F.logsigmoid(-odds_s))
+
+
+class GroupLogits(NamedTuple):
+    """Logits split by a group of classes, different for each row.
+
+    Attributes:
+        inside: (B, K) logits of the group's classes; -inf in places without a class (here).
+        log_in: (B,) logsumexp over the group.
+        log_out: (B,) logsumexp over all other classes; -inf if there are none.
+    """
+
+    inside: Tensor
+    log_in: Tensor
+    log_out: Tensor
+
+    @property
+    def odds(self) -> Tensor:
+        """(B,) log odds of the group; 0, with zero gradient, where the group is everything."""
+        nothing = torch.isneginf(self.log_out)
+        return self.log_in.masked_fill(nothing, 0.0) - self.log_out.masked_fill(nothing, 0.0)
+
+    @property
+    def log_mass(self) -> Tensor:
+        """(B,) log P, the log of the group's share of the probability; 0 where the group is everything."""
+        return F.logsigmoid(self.odds).masked_fill(torch.isneginf(self.log_out), 0.0)
+
+
+def group_logits(z: Tensor, index: Tensor, shard: Shard | None = None) -> GroupLogits:
+    """Splits logits into a group and the rest, with one copy of z and no (B, c) mask. O(B c + B K).
+
+    Args:
+        z: (B, c) logits of this process, already divided by the temperature.
+        index: (B, K) columns of the group, numbered over all processes; -1 = an unused place.
+        shard: which columns ``z`` holds; None = all.
+    """
+    held = z.shape[1]
+    column = index if shard is None else shard.local(index, held)
+    inside = z.new_full(index.shape, -torch.inf)
+    if held:
+        inside = z.gather(1, column.clamp(min=0)).masked_fill(column < 0, -torch.inf)
+    # Unused places write to a spare column.
+    rest = F.pad(z, (0, 1), value=-torch.inf).scatter_(1, column.masked_fill(column < 0, held), -torch.inf)
+    group = shard.group if shard else None
+    return GroupLogits(inside, sharded_logsumexp(inside, group), sharded_logsumexp(rest, group))
+
+
+def primary_kl(t: GroupLogits, s: GroupLogits, shard: Shard | None = None) -> Tensor:
+    """KL of the two distributions within the group, each renormalised there: (B,). O(B K)."""
+    used = ~torch.isneginf(t.inside)
+    lt = (t.inside - t.log_in[:, None]).masked_fill(~used, 0.0)
+    ls = (s.inside - s.log_in[:, None]).masked_fill(~used, 0.0)
+    return sharded_sum((lt.exp() * (lt - ls)).masked_fill(~used, 0.0).sum(1), shard.group if shard else None)
+
+
+def secondary_kl(
+    zt: Tensor, zs: Tensor, t: GroupLogits, s: GroupLogits, index: Tensor, shard: Shard | None = None
+) -> Tensor:
+    """KL of the two distributions outside the group, each renormalised there: (B,); 0 if that is empty.
+
+    Args:
+        zt: (B, c) teacher's logits over the temperature.
+        zs: (B, c) student's logits over the temperature.
+        t: `group_logits` of ``zt``.
+        s: `group_logits` of ``zs``.
+        index: (B, K) the group.
+        shard: which columns the logits hold; None = all.
+    """
+    nothing = torch.isneginf(t.log_out)
+    out_t, out_s = (g.log_out.masked_fill(nothing, 0.0)[:, None] for g in (t, s))
+    column = index if shard is None else shard.local(index, zt.shape[1])
+    column = column.masked_fill(column < 0, zt.shape[1])
+    # The group is taken out before exp, not after: exp may overflow there, and 0 inf would poison gradients.
+    r_t = (F.pad(zt, (0, 1), value=-torch.inf).scatter_(1, column, -torch.inf) - out_t).exp()
+    difference = F.pad((zt - out_t) - (zs - out_s), (0, 1))
+    return sharded_sum((r_t * difference).sum(1), shard.group if shard else None)

@@ -1,0 +1,9 @@
+from .loss import PRESETS as PRESETS
+from .loss import GKDLoss as GKDLoss
+from .loss import GroupMask as GroupMask
+from .loss import GroupSelector as GroupSelector
+from .loss import TeacherCache as TeacherCache
+from .loss import cache_teacher as cache_teacher
+from .loss import cached_terms as cached_terms
+from .loss import gkd_terms as gkd_terms
+from .loss import group_masses as group_masses
