@@ -25,7 +25,7 @@ FPIRS = (0.01, 0.1)
 RANKS = (1, 5, 10)
 _IMAGES = 8192  # of a block
 _ROWS = 512  # templates of a block of dot products
-_DENSE = 64  # a matrix product does this many cells in the time of one pair on its own
+_DENSE = 48  # a matrix product does this many cells in the time of one pair on its own
 _PAIRS = 16384  # of a block done on their own
 
 
