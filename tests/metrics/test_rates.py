@@ -268,6 +268,31 @@ def test_only_the_top_impostors_need_weights():
     np.testing.assert_allclose(table.draws(statistic, 30, 0, 0.01), table.draws(statistic, 30, 0, 1.0))
 
 
+def test_every_mth_impostor_stands_for_all(monkeypatch):
+    from mien.metrics import identity_draws
+
+    table = PairTable.of(*people_pairs(30, 5))
+
+    def statistic(sets):
+        return eer_of(sets).value, auc_of(sets)
+
+    full = table.draws(statistic, 100, 0)
+    monkeypatch.setattr(identity_draws, "THIN", 5000)
+    thin = table.draws(statistic, 100, 0)
+    assert np.abs(thin - full).max() < 0.05
+    np.testing.assert_allclose(thin.mean(0), full.mean(0), atol=0.003)
+    np.testing.assert_allclose(thin.std(0), full.std(0), rtol=0.15)
+
+
+def test_draws_without_genuine_pairs_are_drawn_anew():
+    """The only genuine pair is of one of six people, who is missing from a third of the draws."""
+    ids = [["a", "a"], ["b", "c"], ["d", "e"], ["f", "b"]]
+    (point,) = tar_at_far(
+        [0.5, 0.2, 0.7, 0.1], [1, 0, 0, 0], 0.5, bootstrap="identities", identities=ids, draws=50
+    )
+    assert point.bootstrap == (0.0, 1.0)
+
+
 def test_identity_intervals_are_wider_than_those_over_pairs():
     scores, same, ids = people_pairs(15, 8, spread=1.0)
     by_pairs = tar_at_far(scores, same, 0.05)[0].bootstrap
