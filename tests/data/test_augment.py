@@ -306,3 +306,15 @@ def test_domainbed_augments_by_key_and_turn():
     assert torch.equal(a, c)
     assert not torch.equal(a, b)
     assert not torch.equal(a, augment([picture], keys[:1], 8, 1)[0])
+
+
+def test_flip_mirrors_half_of_the_pictures_and_only_mirrors():
+    from mien.data.augment import Flip
+
+    ramp = np.tile(np.arange(8, dtype=np.uint8)[None, :, None] * 30, (8, 1, 3))
+    x = Flip(8, 3)([ramp] * 200, np.arange(200, dtype=np.uint64), 0, 2)
+    assert x.shape == (400, 3, 8, 8)
+    rising = x[:, 0, 0, 0] < x[:, 0, 0, -1]
+    assert 0.4 < rising.float().mean() < 0.6
+    assert torch.equal(x[rising][0], x[~rising][0].flip(2))
+    assert torch.equal(x, Flip(8, 3)([ramp] * 200, np.arange(200, dtype=np.uint64), 0, 2))

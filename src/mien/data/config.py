@@ -139,6 +139,40 @@ class DomainData(DataConfig):
         return require_root(self.kind, self.root)
 
 
+FaceKind = Literal["rendered", "debug"]
+
+
+@dataclass(frozen=True)
+class FaceData(DataConfig):
+    """Aligned faces of many people; validation and test people are never trained on."""
+
+    kind: FaceKind = "rendered"
+    """rendered: made people, drawn when first asked for; debug: a few of them."""
+    size: int = 32
+    """Side of the square input, in pixels."""
+    people: int = 3000
+    """Training identities."""
+    val_people: int = 200
+    """Validation identities."""
+    test_people: int = 400
+    """Test identities."""
+    per_identity: int = 10
+    """Pictures of each."""
+    set_seed: int = 0
+    """Which people."""
+    augment: Literal["none", "flip"] = "flip"
+    """Training augmentation."""
+    workers: int = field(default=0, metadata=NO_HASH)
+    """Processes that read and augment; 0 = in the training process."""
+
+    def __post_init__(self) -> None:
+        check_range("data", "size", self.size, 16, 224)
+        for name in ("people", "val_people", "test_people"):
+            check_range("data", name, getattr(self, name), 2, 1_000_000)
+        check_range("data", "per_identity", self.per_identity, 2, 1000)
+        check_range("data", "workers", self.workers, 0, 256)
+
+
 def _check_normalisation(means: tuple[float, ...], stds: tuple[float, ...], channels: int) -> None:
     if len(means) != channels or len(stds) != channels:
         raise ConfigError(f"data.mean and data.std need {channels} value(s), one per channel")

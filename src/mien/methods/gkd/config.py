@@ -1,0 +1,105 @@
+"""What face recognition and its distillation of logits can be set to (no torch here), and the recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mien.core.config import (
+    MethodConfig,
+    OptimConfig,
+    Recipe,
+    ScheduleConfig,
+    check_range,
+    evolve_all,
+    refuse_inapplicable,
+)
+from mien.data.config import FaceData
+
+Distill = Literal["none", "kd", "dkd", "gkd"]
+
+
+@dataclass(frozen=True)
+class GkdConfig(MethodConfig):
+    """A face net with a margin head, alone or taught by another; symbols of the page in brackets."""
+
+    backbone: str = "mbf_tiny"
+    """One of `mien.nn.FACE_NETS`."""
+    embedding: int = 64
+    """Length of the embedding."""
+    head: Literal["normface", "cosface", "arcface"] = "cosface"
+    """Margin head."""
+    scale: float = 32.0
+    """Scale of the logits [s]."""
+    margin: float = 0.3
+    """Margin of cosface (on the cosine) and arcface (radians) [m]."""
+    distill: Distill = "none"
+    """none: labels alone; kd, dkd, gkd: also the logits of the teacher (slot ``teacher``)."""
+    weight: float | None = None
+    """Factor of the distillation term (default 1)."""
+    temperature: float | None = None
+    """Of the distilled softmax [T] (default 4)."""
+    alpha: float | None = None
+    """gkd: weight of Binary; dkd: of the label against the rest (default 1)."""
+    beta: float | None = None
+    """gkd: weight of Primary (default 1); dkd: of the rest among itself (default 8)."""
+    lam: float | None = None
+    """gkd: weight of Secondary [lambda] (default 0)."""
+    group: Literal["recommended", "paper", "release-fixed", "release-adaptive"] | None = None
+    """gkd: preset of the group selector (default recommended)."""
+    t_group: float | None = None
+    """gkd: temperature at which the group's mass is counted (default of the preset)."""
+    rate: float | None = None
+    """gkd: mass that a group holds (default of the preset)."""
+    kd_logits: Literal["margin", "plain"] | None = None
+    """Which logits are distilled (default plain; the released code takes those with the margin)."""
+    kd_warmup: float | None = None
+    """Epochs over which the distillation's weight grows from 0 (default 0)."""
+
+    def __post_init__(self) -> None:
+        check_range("method", "embedding", self.embedding, 2, 8192)
+        check_range("method", "scale", self.scale, 1e-3, 1e4)
+        check_range("method", "margin", self.margin, 0.0, 1.5)
+        check_range("method", "temperature", self.temperature, 1e-3, 1e3)
+        for name in ("weight", "alpha", "beta", "lam", "kd_warmup"):
+            check_range("method", name, getattr(self, name), 0.0, 1e6)
+        check_range("method", "t_group", self.t_group, 1e-3, 1e3)
+        check_range("method", "rate", self.rate, 1e-6, 1.0)
+        every: tuple[str, ...] = ("kd", "dkd", "gkd")
+        table = dict.fromkeys(("weight", "temperature", "kd_logits", "kd_warmup"), every)
+        table |= dict.fromkeys(("alpha", "beta"), ("dkd", "gkd"))
+        table |= dict.fromkeys(("lam", "group", "t_group", "rate"), ("gkd",))
+        refuse_inapplicable(self, self.distill, table)
+
+
+def _teacher() -> Recipe:
+    """The teacher: a residual net trained with labels alone."""
+    return Recipe(
+        name="gkd-teacher",
+        method=GkdConfig(backbone="ir_tiny", embedding=128),
+        data=FaceData(),
+        optim=OptimConfig(kind="sgd", lr=0.1, weight_decay=5e-4),
+        schedule=ScheduleConfig(epochs=8, batch=128, warmup_epochs=0.5, grad_clip=5.0, channels_last=True),
+    )
+
+
+def _small() -> Recipe:
+    """The student taught by GKD."""
+    changes = {
+        "name": "gkd-small",
+        "method.backbone": "mbf_tiny",
+        "method.embedding": 64,
+        "method.distill": "gkd",
+        "optim.weight_decay": 1e-4,
+    }
+    return evolve_all(_teacher(), changes)
+
+
+def _student() -> Recipe:
+    """The same student without a teacher."""
+    return replace(_small(), name="gkd-student", method=GkdConfig(backbone="mbf_tiny", embedding=64))
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"small": _small, "teacher": _teacher, "student": _student}
+"""Recipes by name; the published ones follow with the other modules of the method."""
