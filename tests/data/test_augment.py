@@ -165,7 +165,7 @@ def test_kinds_of_the_config_all_exist():
 
     assert set(get_args(get_type_hints(ClassificationData)["augment"])) == set(KINDS)
     with pytest.raises(
-        ConfigError, match="unknown augmentation 'autoaugment'; known: none, affine, cifar, imagenet"
+        ConfigError, match="unknown augmentation 'autoaugment'; known: none, affine, flip, cifar, imagenet"
     ):
         build_augment("autoaugment", 16, 3)
 

@@ -15,7 +15,6 @@ from mien.synth.sensors import (
     jpeg,
     plane_residual,
     surface_normals,
-    with_exposure,
 )
 
 SIDE, FOCAL = 64, 80.0
@@ -194,7 +193,7 @@ def test_devices_are_fixed_by_their_number():
 
 
 def test_colour_without_noise_is_the_picture():
-    plain = Sensor(blur=0.01, noise=0, shot=1e9, jpeg=0, exposure=0, contrast=0)
+    plain = Sensor(blur=0.01, noise=0, shot=1e9, jpeg=0, exposure=0, contrast=0, tint=0)
     got = plain.capture(wall(rgb=0.5), 0).rgb
     assert np.abs(got.astype(int) - 128).max() <= 1
     warm = replace(plain, balance=(1.1, 0.9)).capture(wall(), 0).rgb
@@ -204,7 +203,7 @@ def test_colour_without_noise_is_the_picture():
 
 def test_exposure_spreads_brightness():
     spread = {
-        e: np.std([with_exposure(Sensor(), e).capture(wall(), k).rgb.mean() for k in range(12)])
+        e: np.std([Sensor(exposure=e, tint=0).capture(wall(), k).rgb.mean() for k in range(12)])
         for e in (0, 0.3)
     }
     assert spread[0] < 1 < 5 < spread[0.3]

@@ -188,7 +188,7 @@ class PrintAttack:
         sheet = _sheet(attacker, victim, rng, self.radius if self.kind == "bent" else 0.0, self.crop)
         color = _sample(victim.rgb / 255.0, sheet.texture)
         middle = color.mean()  # photographs are printed with more contrast than they were seen with
-        color = np.clip(middle + rng.uniform(1.05, 1.55) * (color - middle), 0, 1) ** 2.2
+        color = np.clip(middle + rng.uniform(1.15, 1.75) * (color - middle), 0, 1) ** 2.2
         luminance = color.mean(-1)
         low, gain = rng.uniform(0.03, 0.07, 3), rng.uniform(0.72, 0.86, 3)
         color = low + gain * color
@@ -290,7 +290,10 @@ class ScreenAttack:
         rng = np.random.default_rng(derive(seed, "screen"))
         base = live_scene(attacker, seed)
         sheet = _sheet(attacker, victim, rng, 0.0, self.crop)
-        color = _sample(victim.rgb / 255.0, sheet.texture) ** (2.2 * rng.uniform(0.9, 1.15))
+        color = _sample(victim.rgb / 255.0, sheet.texture)
+        middle = color.mean()  # screens are set to more contrast than the room has
+        color = np.clip(middle + rng.uniform(1.0, 1.45) * (color - middle), 0, 1)
+        color = color ** (2.2 * rng.uniform(0.9, 1.15))
         color = color * np.array([0.90, 0.97, 1.08]) * rng.uniform(0.8, 1.3) + 0.005
         size = len(color)
         v, u = np.mgrid[0:size, 0:size]

@@ -133,7 +133,7 @@ def _paint(victim: Person, kind: MaskKind, rng: np.random.Generator) -> Worn:
         low, gain = float(rng.uniform(0.04, 0.08)), float(rng.uniform(0.7, 0.85))
         return Worn(skin, tint, low, gain, 0.0, tone, 0.25, 0.7)
     if kind == "plaster":
-        bare = rng.random() < 0.4
+        bare = rng.random() < 0.2
         white = (0.72, 0.70, 0.66)
         return Worn(even, tint, 0.03, 0.9, 0.95 if bare else 0.35, white if bare else tone, 0.2, 0.75)
     gloss = {"resin": 1.3, "silicone": 0.75, "latex": 1.0}[kind]

@@ -7,7 +7,7 @@ infrared: light at the camera, reflectance by material (850 - 940 nm; ranges to 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,7 @@ class Sensor:
         jpeg: quality; 0: none.
         exposure: log spread of the exposure of each picture.
         contrast: log spread of the contrast that the camera chooses.
+        tint: log spread of red and blue that its white balance leaves.
         depth_noise: sigma_z = a + b (z - 0.4 m)^2, metres.
         depth_step: quantisation, metres.
         fading: least infrared return that gives a depth.
@@ -125,8 +126,9 @@ class Sensor:
     shot: float = 800.0
     balance: tuple[float, float] = (1.0, 1.0)
     jpeg: int = 92
-    exposure: float = 0.25
-    contrast: float = 0.18
+    exposure: float = 0.33
+    contrast: float = 0.28
+    tint: float = 0.09
     depth_noise: tuple[float, float] = (0.0012, 0.0019)
     depth_step: float = 0.001
     fading: float = 0.02
@@ -177,7 +179,8 @@ class Sensor:
     def _color(self, scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
         linear = np.clip(scene.rgb, 0, 1) ** 2.2
         gain = float(np.exp(np.clip(rng.normal(0, self.exposure), -0.5, 0.5)))
-        linear = linear * gain * np.array([self.balance[0], 1.0, self.balance[1]])
+        red, blue = np.exp(rng.normal(0, self.tint, 2))
+        linear = linear * gain * np.array([self.balance[0] * red, 1.0, self.balance[1] * blue])
         middle = float(np.median(linear)) + 1e-3
         linear = middle * (linear / middle) ** float(np.exp(np.clip(rng.normal(0, self.contrast), -0.5, 0.5)))
         linear = np.stack([gaussian_filter(linear[..., c], self.blur) for c in range(3)], -1)
@@ -254,8 +257,3 @@ def plane_residual(depth: Array, mask: NDArray[np.bool_]) -> float:
     a = np.stack([cols, rows, np.ones(len(rows))], 1).astype(np.float64)
     fit = np.linalg.lstsq(a, z, rcond=None)[0]
     return float(np.sqrt(np.mean((z - a @ fit) ** 2)))
-
-
-def with_exposure(sensor: Sensor, exposure: float) -> Sensor:
-    """The same device with another spread of exposures."""
-    return replace(sensor, exposure=exposure)
