@@ -24,7 +24,15 @@ from .loader import StepLoader as StepLoader
 from .longtail import make_longtail as make_longtail
 from .orl import Orl as Orl
 from .readers import read_splits as read_splits
+from .record import RecordFile as RecordFile
+from .record import RecordImages as RecordImages
+from .record_check import check_record as check_record
+from .record_writer import RecordWriter as RecordWriter
+from .record_writer import rebuild_index as rebuild_index
 from .rotated import colored_mnist as colored_mnist
 from .rotated import rotated_fashion as rotated_fashion
 from .rotated import rotated_mnist as rotated_mnist
 from .selection import select as select
+from .verification import VerificationBin as VerificationBin
+from .verification import write_verification as write_verification
+from .verification import write_verification_folder as write_verification_folder
