@@ -75,7 +75,7 @@ class _Bytes(_Stand):
     """``_codecs.encode``, ``bytes`` and ``bytearray``: never of a number, which would claim memory."""
 
     def __init__(self, data: Any = b"", encoding: Any = "latin1", *_: Any) -> None:
-        if not isinstance(data, (bytes, str, _Bytes)):
+        if not isinstance(data, (bytes, bytearray, str, _Bytes)):
             raise ValueError(f"bytes made of a {type(data).__name__}")
         self.data = _bytes(data)
 
@@ -156,6 +156,8 @@ def _bytes(data: Any) -> bytes:
         return data.data
     if isinstance(data, str):
         return data.encode("latin-1")
+    if isinstance(data, bytearray):
+        return bytes(data)
     if not isinstance(data, bytes):
         raise ValueError(f"array bytes are a {type(data).__name__}")
     return data
