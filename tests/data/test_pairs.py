@@ -53,11 +53,11 @@ def test_lfw(tmp_path, ending, inside):
     assert all(path.is_file() for path in pairs.images)
 
 
-def test_the_published_size_of_lfw(tmp_path):
-    pairs = read_lfw_pairs(write_lfw(tmp_path, 10, 300))
-    assert len(pairs) == 6000
-    assert np.bincount(pairs.folds).tolist() == [600] * 10
-    assert pairs.same.sum() == 3000
+def test_ten_folds_of_lfw(tmp_path):
+    pairs = read_lfw_pairs(write_lfw(tmp_path, 10, 30))
+    assert len(pairs) == 600
+    assert np.bincount(pairs.folds).tolist() == [60] * 10
+    assert pairs.same.sum() == 300
 
 
 def test_lfw_development_list_has_one_number(tmp_path):

@@ -147,9 +147,7 @@ class IjbSet:
             raise DataError(f"{path}: no templates in it; fetch it again")
         own = set(self.templates.tolist())
         if unknown := [t for t in rows if t not in own]:
-            raise DataError(
-                f"{path}: template {unknown[0]} has no picture ({len(unknown)} such templates); fetch it again"
-            )
+            raise DataError(f"{path}: template {unknown[0]} has no picture ({len(unknown)} such templates)")
         return TemplateList(np.array([*rows], np.int64), np.array([*rows.values()], np.int64))
 
 
