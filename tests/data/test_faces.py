@@ -233,7 +233,7 @@ def test_gaps_singles_and_scattered_people():
     notes = face_checks(ArrayImages(images, labels, names)).notes
     assert notes == (
         "labels have gaps: 2 of 5 classes have no picture (2, 4)",
-        "2 people have one picture (1, 3): no pair of theirs can be learnt",
+        "people with one picture only: 2 (1, 3); they have no pair",
         "the pictures of a person do not lie together (1 more runs than people)",
     )
 
@@ -330,5 +330,7 @@ def test_wrong_use_of_the_channel_check():
         check_channel_order(embed, [])
     with pytest.raises(ShapeError, match=r"expected finite embeddings \(20, D\), got shape \(20,\)"):
         check_channel_order(lambda images: np.ones(len(images)), pairs)
+    with pytest.raises(ShapeError, match=r"pictures of several sizes .*; align them first"):
+        check_channel_order(embed, [(pairs[0][0], pairs[0][1][:3], True), pairs[1]])
     with pytest.raises(ShapeError, match="expected finite"):
         check_channel_order(lambda images: np.full((len(images), 2), np.nan), pairs)

@@ -9,7 +9,7 @@ import pytest
 from mien.core.errors import DataError, ShapeError
 from mien.data.ijb import read_ijb
 from mien.data.int_table import int_blocks, int_table
-from mien.data.megaface import read_feature, read_megaface, write_feature
+from mien.data.megaface import read_megaface, read_megaface_feature, write_megaface_feature
 from tests.data.fixtures import write_picture
 
 
@@ -221,11 +221,11 @@ def test_damaged_megaface(tmp_path, text, words):
 def test_features(tmp_path):
     feature = np.random.default_rng(0).normal(size=513).astype(np.float32)
     path = tmp_path / "a/b.jpg_ours.bin"
-    assert write_feature(path, feature) == path
+    assert write_megaface_feature(path, feature) == path
     assert path.read_bytes() == struct.pack("<4i", 513, 1, 4, 5) + feature.tobytes()
-    assert np.array_equal(read_feature(path), feature)
+    assert np.array_equal(read_megaface_feature(path), feature)
     with pytest.raises(ShapeError, match=r"got shape \(1, 513\)"):
-        write_feature(path, feature[None])
+        write_megaface_feature(path, feature[None])
 
 
 @pytest.mark.parametrize(
@@ -241,4 +241,4 @@ def test_features(tmp_path):
 def test_damaged_features(tmp_path, data, words):
     (tmp_path / "x.bin").write_bytes(data)
     with pytest.raises(DataError, match=words):
-        read_feature(tmp_path / "x.bin")
+        read_megaface_feature(tmp_path / "x.bin")

@@ -258,5 +258,12 @@ def test_a_damaged_list_of_two_lines(tmp_path, text, words):
 
 def test_the_paths_are_pictures(tmp_path):
     write_two_lines(tmp_path, "CPLFW", [1])
-    write_picture(tmp_path / "aligned images/Ann_Lee_0000a.jpg")
-    assert read_image(read_cplfw(tmp_path).images[0]).shape == (12, 9, 3)
+    for side in "ab":
+        write_picture(tmp_path / f"aligned images/Ann_Lee_0000{side}.jpg")
+    pairs = read_cplfw(tmp_path)
+    assert read_image(pairs.images[0]).shape == (12, 9, 3)
+    first, second, same = pairs[0]
+    assert np.array_equal(first, read_image(tmp_path / "aligned images/Ann_Lee_0000a.jpg"))
+    assert second.shape == (12, 9, 3)
+    assert same is True
+    assert len(list(pairs)) == 1

@@ -161,7 +161,8 @@ def test_sets_beyond_the_whole_numbers_of_float32(tmp_path, monkeypatch):
 
 
 def test_rounding_is_that_of_float32():
-    assert record.rounding(2**24) == 0
+    assert record.rounding(2**24 - 1) == 0
+    assert record.rounding(2**24) == 2
     assert record.rounding(17_091_658) == 2
     assert record.rounding(42_474_557) == 4
     assert runs(np.array([1, 1, 0, 1])).tolist() == [[0, 2], [2, 3], [3, 4]]

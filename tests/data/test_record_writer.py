@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.core.errors import ConfigError, DataError
+from mien.data.labelled import ArrayImages
 from mien.data.record import RecordFile
 from mien.data.record_check import check_record
-from mien.data.record_writer import RecordWriter, rebuild_index, scan_records
+from mien.data.record_writer import RecordWriter, rebuild_index, scan_records, write_records
 from tests.data import record_fixtures as fx
 
 
@@ -85,6 +86,23 @@ def test_pixels(tmp_path):
         out.add(smooth, 0)
     assert RecordFile(tmp_path).encoded(0)[0][:3] == b"\xff\xd8\xff"
     assert np.abs(RecordFile(tmp_path)[0][0].astype(int) - smooth).mean() < 2
+
+
+def test_labelled_images_become_records(tmp_path):
+    images = np.stack([image(k, (8, 6)) for k in range(5)])
+    labels = np.array([2, 0, 2, 1, 0])
+    labelled = ArrayImages(images, labels, ["a", "b", "c", "nobody"])
+    faces = RecordFile(write_records(tmp_path / "train.rec", labelled, encoding="png"))
+    assert faces.labels.tolist() == [0, 0, 1, 2, 2]
+    assert faces.num_classes == 4
+    for place, source in enumerate((1, 4, 3, 0, 2)):
+        assert np.array_equal(faces[place][0], images[source])
+    back = RecordFile(write_records(tmp_path / "again.rec", faces.as_images(), encoding="png"))
+    assert [back.encoded(k) for k in range(5)] == [faces.encoded(k) for k in range(5)]
+    grey = ArrayImages(images[..., 0], labels, ["a", "b", "c"])
+    assert RecordFile(write_records(tmp_path / "grey.rec", grey))[0][0].shape == (8, 6, 3)
+    with pytest.raises(DataError, match="no pictures to write"):
+        write_records(tmp_path / "x.rec", labelled.subset(np.array([], int)))
 
 
 def test_whole_or_not_at_all(tmp_path):
@@ -196,7 +214,7 @@ def test_notes(tmp_path):
         "im2rec style, 5 records",
         "no file property: the number of classes is the largest label + 1",
         "labels have gaps: 3 of 6 classes have no picture (1, 3, 4)",
-        "1 people have one picture (5): no pair of theirs can be learnt",
+        "people with one picture only: 1 (5); they have no pair",
         "the pictures of a person do not lie together (2 more runs than people)",
     )
 

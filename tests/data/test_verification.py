@@ -21,6 +21,7 @@ from mien.data.verification import (
     write_verification,
     write_verification_folder,
 )
+from tests.data.fixtures import Python2
 from tests.data.record_fixtures import picture_bytes
 
 
@@ -48,6 +49,7 @@ def array_bytes(faces):
     [
         python2(FACES, SAME),
         *(pickle.dumps((FACES, SAME), protocol=p) for p in range(6)),
+        Python2().dumps((array_bytes(FACES), SAME)),
         pickle.dumps([FACES, np.array(SAME)], protocol=4),
         pickle.dumps((FACES, [np.bool_(s) for s in SAME]), protocol=2),
         pickle.dumps((FACES, [int(s) for s in SAME]), protocol=5),

@@ -33,9 +33,9 @@ from .labelled import Splits as Splits
 from .loader import StepLoader as StepLoader
 from .longtail import make_longtail as make_longtail
 from .megaface import MegaFaceSet as MegaFaceSet
-from .megaface import read_feature as read_feature
 from .megaface import read_megaface as read_megaface
-from .megaface import write_feature as write_feature
+from .megaface import read_megaface_feature as read_megaface_feature
+from .megaface import write_megaface_feature as write_megaface_feature
 from .orl import Orl as Orl
 from .pairs import PairSet as PairSet
 from .pairs import read_calfw as read_calfw
@@ -48,6 +48,7 @@ from .record import RecordImages as RecordImages
 from .record_check import check_record as check_record
 from .record_writer import RecordWriter as RecordWriter
 from .record_writer import rebuild_index as rebuild_index
+from .record_writer import write_records as write_records
 from .rotated import colored_mnist as colored_mnist
 from .rotated import rotated_fashion as rotated_fashion
 from .rotated import rotated_mnist as rotated_mnist

@@ -18,7 +18,7 @@ from mien.data.pairs import PairSet, existing, paired
 from mien.data.verification import blocks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AgeDbNames:
     """Pictures of AgeDB, from their names ``id_name_age_gender.jpg``.
 

@@ -51,7 +51,7 @@ def check_channel_order(embed: Embed, pairs: Iterable[Pair], *, batch: int = 256
 
     Raises:
         DataError: pairs of one kind only.
-        ShapeError: the embeddings are not (B, D), or not finite.
+        ShapeError: pictures of several sizes, or embeddings that are not (B, D) or not finite.
 
     Warns:
         UserWarning: the reversed order is clearly better.
@@ -85,6 +85,8 @@ def check_channel_order(embed: Embed, pairs: Iterable[Pair], *, batch: int = 256
 
 
 def _embed(embed: Embed, faces: Sequence[NDArray[np.uint8]], given: list[Any], swapped: list[Any]) -> None:
+    if len(shapes := {face.shape for face in faces}) > 1:
+        raise ShapeError(f"channel order: pictures of several sizes {sorted(shapes)[:3]}; align them first")
     images = np.stack(faces)
     for out, pictures in ((given, images), (swapped, np.ascontiguousarray(images[..., ::-1]))):
         vectors = np.asarray(embed(pictures), np.float64)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.errors import DataError
+from mien.core.errors import DataError, LimitError
 from mien.core.images import SUFFIXES, read_image
 from mien.core.io import read_json
 from mien.core.limits import max_image_bytes
@@ -39,7 +39,7 @@ class _Place:
         if self.size < 0:
             return read_image(self.file, name=name)
         if self.size > max_image_bytes():
-            raise DataError(f"{name}: {self.size} bytes, more than {max_image_bytes()} allowed")
+            raise LimitError(f"{name}: {self.size} bytes, more than {max_image_bytes()} allowed")
         try:
             with open(self.file, "rb") as stream:
                 data = os.pread(stream.fileno(), self.size, self.start)

@@ -21,7 +21,7 @@ PUBLISHED = {
 _GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TemplateList:
     """A gallery or the probes of 1:N search.
 
@@ -37,7 +37,7 @@ class TemplateList:
         return len(self.templates)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IjbSet:
     """The lists of one IJB set.
 

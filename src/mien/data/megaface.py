@@ -18,7 +18,7 @@ _FLOAT = 5  # the header's code of float32
 _LONGEST = 1 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MegaFaceSet:
     """The lists of MegaFace with FaceScrub probes.
 
@@ -80,7 +80,7 @@ def read_megaface(root: str | Path) -> MegaFaceSet:
     )
 
 
-def read_feature(path: str | Path) -> NDArray[np.float32]:
+def read_megaface_feature(path: str | Path) -> NDArray[np.float32]:
     """The vector of one feature file: four int32 (length, 1, 4, 5), then float32.
 
     Args:
@@ -108,7 +108,7 @@ def read_feature(path: str | Path) -> NDArray[np.float32]:
     return np.frombuffer(data, "<f4", offset=_HEAD.size).astype(np.float32)
 
 
-def write_feature(path: str | Path, feature: NDArray[np.floating]) -> Path:
+def write_megaface_feature(path: str | Path, feature: NDArray[np.floating]) -> Path:
     """Writes a vector as the development kit reads it, whole or not at all.
 
     Args:

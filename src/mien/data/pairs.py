@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.errors import DataError
-from mien.core.images import SUFFIXES
+from mien.core.images import SUFFIXES, read_image
 from mien.core.io import read_text
 from mien.data.lists import safe_name
 from mien.data.verification import blocks
@@ -26,7 +26,7 @@ Pair = tuple[str, str, bool, int]  # two names, same person, fold
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PairSet:
     """Pictures and which of them are compared.
 
@@ -46,6 +46,11 @@ class PairSet:
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bool]:
+        """Both pictures of a pair, decoded (uint8 HWC RGB), and whether they are one person."""
+        first, second = (read_image(self.images[i]) for i in self.pairs[index])
+        return first, second, bool(self.same[index])
 
 
 def read_lfw_pairs(root: str | Path, pairs: str | Path | None = None) -> PairSet:

@@ -20,7 +20,7 @@ from mien.data.int_table import int_table
 from mien.data.labelled import LabelledImages, Picture
 from mien.data.record_format import DamagedError, Record, payload_at, unpack_payload
 
-EXACT = 1 << 24  # float32 holds every whole number up to here
+EXACT = 1 << 24  # float32 holds every whole number below; this one may also be the next, rounded
 _HEAD = np.dtype([
     ("magic", "<u4"), ("frame", "<u4"), ("flag", "<u4"), ("label", "<f4"), ("id", "<u8"), ("id2", "<u8"),
     ("vector", "<f4", (2,)),
@@ -120,7 +120,7 @@ class RecordFile:
             key = self._identity_keys[int(np.flatnonzero(head["flag"] != 2)[0])]
             raise DataError(f"{self.path}: identity record {key} has no range; the set is damaged")
         edges = head["vector"].astype(np.int64)
-        exact = edges[edges[:, 1] <= EXACT]
+        exact = edges[edges[:, 1] < EXACT]
         places = np.searchsorted(self.keys, exact)
         if len(exact) < len(edges):
             # The ranges themselves are rounded to float32: take them from the labels.
@@ -368,8 +368,8 @@ def runs(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def rounding(value: int) -> int:
-    """How far a whole number stored as float32 may be from what was meant; 0 up to 2^24."""
-    return int(np.spacing(np.float32(value))) if value > EXACT else 0
+    """How far a whole number stored as float32 may be from what was meant; 0 below 2^24."""
+    return int(np.spacing(np.float32(value))) if value >= EXACT else 0
 
 
 def _reopen(path: Path, decode: bool) -> RecordFile:

@@ -112,9 +112,7 @@ def label_notes(labels: NDArray[np.int64], classes: int) -> list[str]:
             f"labels have gaps: {empty.size} of {len(counts)} classes have no picture {_some(empty)}"
         )
     if (single := np.flatnonzero(counts == 1)).size:
-        notes.append(
-            f"{single.size} people have one picture {_some(single)}: no pair of theirs can be learnt"
-        )
+        notes.append(f"people with one picture only: {single.size} {_some(single)}; they have no pair")
     if (extra := len(runs(labels)) - int((counts > 0).sum())) > 0:
         notes.append(f"the pictures of a person do not lie together ({extra} more runs than people)")
     return notes
