@@ -303,11 +303,15 @@ def test_a_damaged_header_record(tmp_path, label):
         RecordFile(fx.write_payloads(tmp_path, {0: fx.vector(label, 0), 1: fx.scalar(0, 1, b"x")}))
 
 
-def test_damaged_identity_records(tmp_path):
-    payloads = {0: fx.vector((2, 3), 0), 1: fx.scalar(0, 1, b"x"), 2: fx.vector((5, 1), 2)}
-    with pytest.raises(DataError, match=r"identity record 2 has the range \[5, 1\]"):
+@pytest.mark.parametrize("span", [(5, 1), (0, 2), (1, 3), (1, 1e30), (float("nan"), 2), (1, float("inf"))])
+def test_a_damaged_identity_range(tmp_path, span):
+    payloads = {0: fx.vector((2, 3), 0), 1: fx.scalar(0, 1, b"x"), 2: fx.vector(span, 2)}
+    with pytest.raises(DataError, match=r"identity record 2 has the range \[.*\]; the set is damaged"):
         _ = RecordFile(fx.write_payloads(tmp_path, payloads)).identity_ranges
-    payloads[2] = fx.scalar(0, 2, b"")
+
+
+def test_an_identity_record_without_a_range(tmp_path):
+    payloads = {0: fx.vector((2, 3), 0), 1: fx.scalar(0, 1, b"x"), 2: fx.scalar(0, 2, b"")}
     with pytest.raises(DataError, match="identity record 2 has no range"):
         _ = RecordFile(fx.write_payloads(tmp_path, payloads)).identity_ranges
 

@@ -119,19 +119,19 @@ class RecordFile:
         if (head["flag"] != 2).any():
             key = self._identity_keys[int(np.flatnonzero(head["flag"] != 2)[0])]
             raise DataError(f"{self.path}: identity record {key} has no range; the set is damaged")
-        edges = head["vector"].astype(np.int64)
-        exact = edges[edges[:, 1] < EXACT]
+        edges = head["vector"].astype(np.float64)
+        top = int(self.keys[-1]) + 1 if len(self) else 1
+        is_sound = (edges[:, 0] >= 1) & (edges[:, 1] >= edges[:, 0]) & (edges[:, 1] <= top + rounding(top))
+        if not is_sound.all():  # also where an edge is no number
+            bad = int(np.argmin(is_sound))
+            key, span = self._identity_keys[bad], [float(v) for v in edges[bad]]
+            raise DataError(f"{self.path}: identity record {key} has the range {span}; the set is damaged")
+        exact = edges[edges[:, 1] < EXACT].astype(np.int64)
         places = np.searchsorted(self.keys, exact)
         if len(exact) < len(edges):
             # The ranges themselves are rounded to float32: take them from the labels.
             first = int(places[:, 1].max(initial=0))
             places = np.concatenate([places, first + runs(self.labels_of(slice(first, None)))])
-        if ((edges[:, 0] < 1) | (edges[:, 1] < edges[:, 0])).any():
-            bad = int(np.flatnonzero((edges[:, 0] < 1) | (edges[:, 1] < edges[:, 0]))[0])
-            raise DataError(
-                f"{self.path}: identity record {self._identity_keys[bad]} has the range"
-                f" {edges[bad].tolist()}; the set is damaged"
-            )
         return places.astype(np.int64)
 
     @cached_property
