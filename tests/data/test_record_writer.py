@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -162,14 +164,14 @@ def test_wrong_use(tmp_path):
 
 
 @pytest.mark.parametrize("header_last", [False, True])
-@pytest.mark.parametrize("has_ids", [True, False])
-def test_rebuild_index(tmp_path, header_last, has_ids):
+@pytest.mark.parametrize("ids", ["keys", "zeros", "others"])
+def test_rebuild_index(tmp_path, header_last, ids):
     path = fx.write_faces(tmp_path, (2, 3), header_last=header_last)
-    if not has_ids:  # some writers leave every id 0
+    if ids != "keys":  # some writers leave every id 0, or count otherwise
         data = bytearray(path.read_bytes())
         for line in path.with_suffix(".idx").read_text().splitlines():
-            start = int(line.split()[1]) + 16
-            data[start : start + 16] = bytes(16)
+            key, start = map(int, line.split())
+            data[start + 16 : start + 24] = struct.pack("<Q", 0 if ids == "zeros" else 100 + key)
         path.write_bytes(data)
     index = path.with_suffix(".idx")
     before = sorted(tuple(map(int, line.split())) for line in index.read_text().splitlines())
@@ -177,6 +179,12 @@ def test_rebuild_index(tmp_path, header_last, has_ids):
     assert rebuild_index(tmp_path) == index
     assert [tuple(map(int, line.split())) for line in index.read_text().splitlines()] == before
     assert RecordFile(path).labels.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_rebuild_where_a_label_is_no_number(tmp_path):
+    payloads = {0: fx.vector((float("nan"), float("inf")), 5), 1: fx.scalar(0, 9, b"x")}
+    path = fx.write_payloads(tmp_path, payloads)
+    assert rebuild_index(path).read_text() == "5\t0\n9\t40\n"
 
 
 def test_rebuild_of_a_damaged_file_writes_nothing(tmp_path):

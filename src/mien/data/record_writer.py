@@ -245,12 +245,12 @@ def rebuild_index(path: str | Path) -> Path:
             headers.append((len(offsets), record.label[1]))
         offsets.append(offset)
         ids.append(record.id)
-    keys = ids if len(set(ids)) == len(ids) else _keys_by_place(len(offsets), headers)
+    count = len(offsets)
+    header = next((place for place, total in headers if total == np.float32(count)), None)
+    is_told = len(set(ids)) == count  # by the ids; below an insightface header they are 0 .. count - 1
+    if header is not None:
+        is_told = is_told and ids[header] == 0 and max(ids) == count - 1
+    at = header or 0
+    keys = ids if is_told else [*range(1, at + 1), 0, *range(at + 1, count)]
     lines = sorted(zip(keys, offsets, strict=True))
     return io.write_text(records.with_suffix(".idx"), "".join(f"{k}\t{o}\n" for k, o in lines))
-
-
-def _keys_by_place(count: int, headers: list[tuple[int, float]]) -> list[int]:
-    """0, 1, 2 ..., but 0 for the header record: the one whose second number is the number of records."""
-    at = next((place for place, total in headers if int(total) == count), 0)
-    return [*range(1, at + 1), 0, *range(at + 1, count)]
