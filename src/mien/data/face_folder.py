@@ -1,0 +1,257 @@
+"""Labelled faces in folders of people or in WebDataset shards, made sets included."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tarfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.errors import DataError, LimitError
+from mien.core.images import SUFFIXES, read_image
+from mien.core.io import read_json
+from mien.core.limits import max_image_bytes
+from mien.core.seeds import keys_of
+from mien.data.labelled import LabelledImages, Picture
+
+_LABELS = ("identity", "label", "class", "subject")
+_NATURAL = re.compile(r"([0-9]+)")
+_SHORT = 1 << 16  # bytes of a label file
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a picture lies: a whole file, or some bytes of a shard."""
+
+    file: str
+    start: int = 0
+    size: int = -1
+
+    def read(self, name: str) -> Picture:
+        if self.size < 0:
+            return read_image(self.file, name=name)
+        if self.size > max_image_bytes():
+            raise LimitError(f"{name}: {self.size} bytes, more than {max_image_bytes()} allowed")
+        try:
+            with open(self.file, "rb") as stream:
+                data = os.pread(stream.fileno(), self.size, self.start)
+        except OSError as error:
+            raise DataError(f"{self.file}: cannot read ({error.strerror or error})") from None
+        return read_image(data, name=name)
+
+
+class FaceFolder(LabelledImages):
+    """Pictures of people, decoded when asked for; each person is a class, numbered without gaps.
+
+    Read are, told by what is there:
+
+    * a set written by ``mien data make faces`` (``set.json``), in folders or shards; of its pictures the
+      aligned ones (112.png) if it has them;
+    * WebDataset shards ``*.tar``: samples ``KEY.jpg`` with ``KEY.cls``, or ``KEY.json`` that has "identity"
+      or "label", else with a key ``PERSON/NAME``;
+    * one folder per person.
+
+    Folders and shards of the same made set give the same order, classes and keys, so the same training.
+    Pictures in shards are read in place: nothing is unpacked, memory O(pictures), any process may read.
+
+    Args:
+        root: the folder.
+        extension: which file of a made sample or shard to read ("112.png", "png", "jpg"); default as above.
+
+    Attributes:
+        targets: (N,) int64, 0 .. people - 1.
+        classes: names of the people, in natural order.
+        keys: (N,) uint64, from ``PERSON/NAME``.
+        names: ``PERSON/NAME`` of each picture.
+        note: what was left out, or nothing.
+
+    Raises:
+        DataError: nothing to read there, or a shard that is damaged or without labels (named).
+    """
+
+    def __init__(self, root: str | Path, *, extension: str | None = None) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: no such folder; check the path")
+        self.note = ""
+        found = sorted(self._found(extension), key=lambda f: (_natural(f[0]), f[0], _natural(f[1]), f[1]))
+        if not found:
+            wanted = f" with the ending .{extension}" if extension else ""
+            raise DataError(f"{self.root}: no pictures{wanted} there; give the folder that holds the people")
+        people = list(dict.fromkeys(who for who, _, _ in found))
+        number = {who: i for i, who in enumerate(people)}
+        targets = np.array([number[who] for who, _, _ in found], np.int64)
+        names = [f"{who}/{name}" for who, name, _ in found]
+        if len(set(names)) < len(names):
+            twice = next(name for name, count in Counter(names).items() if count > 1)
+            raise DataError(f"{self.root}: {twice} is there twice; rename one, or delete the second shard")
+        self._set(names, [place for _, _, place in found], targets, tuple(people))
+
+    def _set(
+        self, names: Sequence[str], places: Sequence[_Place], targets: NDArray[Any], classes: tuple[str, ...]
+    ) -> None:
+        self.names = tuple(names)
+        self._places = tuple(places)
+        self.targets = np.asarray(targets, np.int64)
+        self.classes = classes
+        self.keys = keys_of(list(names))
+
+    def _found(self, extension: str | None) -> Iterator[tuple[str, str, _Place]]:
+        """Person, name and place of every picture."""
+        made = self.root / "set.json"
+        record = read_json(made) if made.is_file() else None
+        if isinstance(record, dict) and "kind" in record:
+            kind = str(record["kind"])
+            if kind not in ("faces", "heads"):
+                raise DataError(f"{self.root}: a made set of {kind}, expected faces or heads")
+            if record.get("shards"):
+                yield from self._in_shards(sorted(self.root.glob(f"{kind}-*.tar")), extension, is_made=True)
+            else:
+                yield from self._in_folders(self.root / kind, extension, is_made=True)
+        elif shards := sorted(self.root.glob("*.tar")):
+            yield from self._in_shards(shards, extension, is_made=False)
+        else:
+            yield from self._in_folders(self.root, extension, is_made=False)
+
+    def _in_folders(
+        self, folder: Path, extension: str | None, *, is_made: bool
+    ) -> Iterator[tuple[str, str, _Place]]:
+        left_out = 0
+        for person in _folders(folder):
+            if is_made and not person.name.isdigit():
+                continue
+            files = sorted(f for f in person.rglob("*") if not f.name.startswith(".") and f.is_file())
+            samples: dict[str, dict[str, Path]] = {}
+            for file in files:
+                if not file.name.lower().endswith(SUFFIXES):
+                    left_out += not is_made
+                    continue
+                below = file.relative_to(person).as_posix()
+                stem, ending = _split(below) if is_made else (below, file.suffix[1:].lower())
+                samples.setdefault(stem, {})[ending] = file
+            for stem, of in samples.items():
+                if (picked := _chosen(of, extension)) is not None:
+                    yield person.name, stem, _Place(str(of[picked]))
+        if left_out:
+            self.note = f"{left_out} files are no pictures and were left out"
+
+    def _in_shards(
+        self, shards: list[Path], extension: str | None, *, is_made: bool
+    ) -> Iterator[tuple[str, str, _Place]]:
+        left_out = 0
+        for shard in shards:
+            for key, files in _samples(shard, () if is_made else ("cls", "json")):
+                pictures = {e: m for e, m in files.items() if f".{e}".endswith(SUFFIXES)}
+                if (ending := _chosen(pictures, extension)) is None:
+                    left_out += 1
+                    continue
+                who, name = _owner(shard, key, files)
+                yield who, name, _Place(str(shard), pictures[ending].offset_data, pictures[ending].size)
+        if left_out:
+            self.note = f"{left_out} samples have no such picture and were left out"
+
+    def pictures(self, indices: Sequence[int] | NDArray[Any]) -> list[Picture]:
+        """The pictures at these places, uint8 HWC; damaged ones raise, naming file and picture."""
+        return [self._places[int(i)].read(self.where(int(i))) for i in indices]
+
+    def where(self, index: int) -> str:
+        """File of picture ``index``, and its name in there if it is a shard."""
+        place = self._places[index]
+        return place.file if place.size < 0 else f"{place.file}: {self.names[index]}"
+
+    def subset(self, indices: NDArray[Any]) -> FaceFolder:
+        """The same set with only these places, in this order."""
+        chosen = object.__new__(FaceFolder)
+        chosen.root, chosen.note = self.root, self.note
+        at = [int(i) for i in indices]
+        targets = self.targets[indices]
+        chosen._set([self.names[i] for i in at], [self._places[i] for i in at], targets, self.classes)
+        return chosen
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of labels and names; the same for folders and shards of one set."""
+        return self._label_hash().hexdigest()[:16]
+
+
+def _samples(shard: Path, labels: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key and members by extension of each sample; those of labels hold their first bytes instead."""
+    key, own = "", dict[str, Any]()
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            for member in tar:
+                if not member.isfile():
+                    continue
+                name, ending = _split(member.name)
+                if name != key and own:
+                    yield key, own
+                    own = {}
+                key = name
+                stream = tar.extractfile(member) if ending in labels else None
+                own[ending] = stream.read(_SHORT + 1) if stream else member
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(f"{shard}: damaged, or no uncompressed tar ({error}); fetch it again") from None
+    if own:
+        yield key, own
+
+
+def _owner(shard: Path, key: str, files: dict[str, Any]) -> tuple[str, str]:
+    """Person and name of a sample."""
+    own = f"{shard.stem}/{key}"  # keys may begin anew in each shard
+    if isinstance(text := files.get("cls"), bytes):
+        digits = text.decode("ascii", "replace").strip()
+        if not re.fullmatch(r"[0-9]{1,18}", digits):
+            raise DataError(f"{shard}: {key}.cls is {digits[:40]!r}, expected a class number")
+        return str(int(digits)), own
+    if isinstance(text := files.get("json"), bytes) and len(text) <= _SHORT:
+        try:
+            facts = json.loads(text)
+        except (ValueError, RecursionError):
+            raise DataError(f"{shard}: {key}.json is not valid JSON; fetch it again") from None
+        for field in _LABELS:
+            if isinstance(facts, dict) and isinstance(facts.get(field), (int, str)):
+                return str(facts[field]), own
+    who, _, name = key.rpartition("/")
+    if not who:
+        raise DataError(
+            f"{shard}: {key} has no label: neither .cls, nor .json with identity, nor PERSON/NAME as its key"
+        )
+    return who, name
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A path up to the first dot of its last part, and what follows the dot."""
+    folder, _, last = name.removeprefix("./").rpartition("/")
+    stem, _, ending = last.partition(".")
+    return f"{folder}/{stem}" if folder else stem, ending.lower()
+
+
+def _chosen(of: dict[str, Any], extension: str | None) -> str | None:
+    """Which of a sample's files is the picture."""
+    if extension is not None:
+        return extension.lower() if extension.lower() in of else None
+    for ending in ("112.png", "png", "jpg", "jpeg", "webp"):
+        if ending in of:
+            return ending
+    return min(of, default=None)
+
+
+def _folders(root: Path) -> list[Path]:
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; the set is incomplete")
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorts numbers inside of names by value: n2 before n10."""
+    return tuple(
+        (0, int(part), part) if part.isdigit() else (1, 0, part) for part in _NATURAL.split(text) if part
+    )
