@@ -149,6 +149,15 @@ def test_adaface_gradcheck():
     assert torch.autograd.gradcheck(lambda c: adaface_logits(c, LABEL, torch.tensor([0.3])), cosine)
 
 
+def test_adaface_straight_through():
+    cosine = COSINE.clone().requires_grad_()
+    exact = adaface_logits(COSINE, LABEL, torch.tensor([0.3]))
+    found = adaface_logits(cosine, LABEL, torch.tensor([0.3]), gradient="straight_through")
+    torch.testing.assert_close(found.detach(), exact)
+    found[0, 0].backward()
+    assert cosine.grad[0].tolist() == [64.0, 0.0, 0.0]
+
+
 def test_running_statistics_of_adaface():
     margin = AdaMargin(t_alpha=1.0)
     margin(torch.zeros(4, 1), torch.zeros(4, dtype=torch.long), NORMS)

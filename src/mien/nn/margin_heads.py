@@ -22,7 +22,6 @@ from mien.nn.margins import (
     relative_norms,
 )
 
-
 Init = Literal["normal", "xavier"]
 
 
