@@ -41,6 +41,16 @@ def step(fc, rank=0, world=1, **options):
     return {"loss": loss.detach(), "net": net.grad, "weight": fc.weight.grad}
 
 
+def ddp_step(fc, rank, world, group):
+    """Gradient of the backbone as DDP leaves it on each process."""
+    x, net, y = data()
+    linear = torch.nn.Linear(5, D, bias=False).double()
+    linear.weight.data.copy_(net.T)
+    wrapped = torch.nn.parallel.DistributedDataParallel(linear, process_group=group)
+    fc(wrapped(part(x, rank, world)), part(y, rank, world)).backward()
+    return linear.weight.grad.T.contiguous()
+
+
 def trained(fc, rank=0, world=1):
     """Five steps of the class weights."""
     optimizer = RowSGD(fc.parameters(), lr=0.5, momentum=0.9, weight_decay=0.01)
@@ -217,6 +227,7 @@ def worker(rank, folder):
         out[f"kept-{world}"] = {"kept": found.kept + fc.start, "y": found.y} | step(
             fc, rank, world, kept=found.kept
         )
+        out[f"ddp-{world}"] = {"net": ddp_step(fresh(group=group), rank, world, group)}
         fc = fresh(group=group)
         v = trained(fc, rank, world)
         out[f"trained-{world}"] = {"weight": fc.all_rows(fc.weight), "v": fc.all_rows(v)}
@@ -279,6 +290,13 @@ def test_gradients_below_can_be_summed_instead(ranks):
     for world in (2, 3):
         found = [r[f"sum-{world}"] for r in ranks[0][:world]]
         close(torch.stack([f["net"] for f in found]).sum(0), step(fresh())["net"])
+
+
+@pytest.mark.ddp
+@pytest.mark.parametrize("world", [2, 3])
+def test_below_ddp_the_gradient_is_that_of_one_process(ranks, world):
+    for r in ranks[0][:world]:
+        close(r[f"ddp-{world}"]["net"], step(fresh())["net"])
 
 
 @pytest.mark.ddp
