@@ -75,6 +75,16 @@ def test_the_first_layer_sees_minus_one_to_one(name):
     assert seen[0, 0, 0].tolist() == [-1.0, 0.0, 1.0]
 
 
+@pytest.mark.parametrize("name", TINY)
+def test_an_exported_net_takes_any_batch(name):
+    torch.manual_seed(0)
+    net = build_face_net(name, size=32, embedding=8).eval()
+    batch = {0: torch.export.Dim("batch", min=1, max=64)}
+    graph = torch.export.export(net, (torch.rand(2, 3, 32, 32),), dynamic_shapes=(batch,)).module()
+    x = torch.rand(5, 3, 32, 32)
+    torch.testing.assert_close(graph(x), net(x))
+
+
 def test_wrong_input():
     net = build_face_net("mbf_tiny", size=32, embedding=8)
     with pytest.raises(ShapeError, match=r"\(B, 3, 32, 32\), got \(1, 3, 112, 112\)"):

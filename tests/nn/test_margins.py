@@ -149,6 +149,15 @@ def test_adaface_gradcheck():
     assert torch.autograd.gradcheck(lambda c: adaface_logits(c, LABEL, torch.tensor([0.3])), cosine)
 
 
+def test_adaface_straight_through():
+    cosine = COSINE.clone().requires_grad_()
+    exact = adaface_logits(COSINE, LABEL, torch.tensor([0.3]))
+    found = adaface_logits(cosine, LABEL, torch.tensor([0.3]), gradient="straight_through")
+    torch.testing.assert_close(found.detach(), exact)
+    found[0, 0].backward()
+    assert cosine.grad[0].tolist() == [64.0, 0.0, 0.0]
+
+
 def test_running_statistics_of_adaface():
     margin = AdaMargin(t_alpha=1.0)
     margin(torch.zeros(4, 1), torch.zeros(4, dtype=torch.long), NORMS)
@@ -181,6 +190,9 @@ def test_heads_are_cosines_and_a_margin():
         torch.testing.assert_close(head(x), 64 * cosine)
         torch.testing.assert_close(head(3.0 * x, y), head(x, y))
     assert float(head.weight.detach().std()) == pytest.approx(0.01, rel=0.4)
+    for make in (NormFace, CosFace, ArcFace, CombinedMargin, AdaFace):
+        bound = (6 / (64 + 32)) ** 0.5
+        assert 0.9 * bound < make(64, 32, init="xavier").weight.abs().max() <= bound
 
 
 def test_margins_are_positive_work_for_the_label():
@@ -202,6 +214,8 @@ def test_settings_that_do_not_work():
         Margin(0)
     with pytest.raises(ConfigError, match=r"t_alpha=2 is outside \[0, 1\]"):
         AdaMargin(t_alpha=2)
+    with pytest.raises(ConfigError, match="init='he' is unknown; known: normal, xavier"):
+        CosFace(4, 2, init="he")
     with pytest.raises(ShapeError, match=r"got \(1, 3\) and \(2,\)"):
         margin_logits(COSINE, torch.tensor([0, 1]))
     assert Margin(1.2, 0.1, 0.0).guard == "clip"

@@ -36,13 +36,13 @@ def dkd_terms(
         zt: (B, C) teacher's logits.
         y: (B,) labels.
         T: temperature.
-        shard: which columns the logits hold; None = all.
+        shard: which columns the logits hold; None = all. With one no gradient reaches ``zt``.
 
     >>> zs, zt = torch.tensor([[5.0, 4, 1, 0, 0]]), torch.tensor([[8.0, 4, 2, 0, -2]])
     >>> [round(16 * float(v), 4) for v in dkd_terms(zs, zt, torch.tensor([0]), 4.0)]
     [1.1302, 0.3686]
     """
-    zs, zt, index = zs / T, zt / T, y[:, None]
+    zs, zt, index = zs / T, (zt.detach() if shard else zt) / T, y[:, None]
     s, t = group_logits(zs, index, shard), group_logits(zt, index, shard)
     return binary_kl(t.odds, s.odds), secondary_kl(zt, zs, t, s, index, shard)
 

@@ -52,12 +52,27 @@ def cross_entropy(z: Tensor, y: Tensor, shard: Shard | None = None) -> Tensor:
     return (sharded_logsumexp(z, shard.group) - pick(z, y, shard)).mean()
 
 
+def _mean_difference(
+    p: Tensor, zt: Tensor, zs: Tensor, log_t: Tensor, log_s: Tensor, shard: Shard | None
+) -> Tensor:
+    """sum_j p_j [(zt_j - log_t) - (zs_j - log_s)] over all processes, for p that sums to 1: (B, c) -> (B,).
+
+    A log-sum-exp is alike on all processes, and may carry a gradient only into what is alike on all of them:
+    it stands as a number within the sum, to keep the summands small, and as a function outside.
+    """
+    held_t, held_s = log_t.detach(), log_s.detach()
+    local = (p * ((zt - held_t[:, None]) - (zs - held_s[:, None]))).sum(1)
+    return sharded_sum(local, shard.group if shard else None) + (log_s - held_s) - (log_t - held_t)
+
+
 def kl_divergence(zt: Tensor, zs: Tensor, shard: Shard | None = None) -> Tensor:
-    """KL(softmax zt || softmax zs) of each row: (B, c) twice -> (B,). O(B c)."""
-    group = shard.group if shard else None
-    lt = zt - sharded_logsumexp(zt, group)[:, None]
-    ls = zs - sharded_logsumexp(zs, group)[:, None]
-    return sharded_sum((lt.exp() * (lt - ls)).sum(1), group)
+    """KL(softmax zt || softmax zs) of each row: (B, c) twice -> (B,). O(B c).
+
+    With a shard no gradient reaches ``zt``.
+    """
+    group, zt = (shard.group, zt.detach()) if shard else (None, zt)
+    log_t, log_s = sharded_logsumexp(zt, group), sharded_logsumexp(zs, group)
+    return _mean_difference((zt - log_t[:, None]).exp(), zt, zs, log_t, log_s, shard)
 
 
 def binary_kl(odds_t: Tensor, odds_s: Tensor) -> Tensor:
@@ -120,9 +135,9 @@ def group_logits(z: Tensor, index: Tensor, shard: Shard | None = None) -> GroupL
 def primary_kl(t: GroupLogits, s: GroupLogits, shard: Shard | None = None) -> Tensor:
     """KL of the two distributions within the group, each renormalised there: (B,). O(B K)."""
     used = ~torch.isneginf(t.inside)
-    lt = (t.inside - t.log_in[:, None]).masked_fill(~used, 0.0)
-    ls = (s.inside - s.log_in[:, None]).masked_fill(~used, 0.0)
-    return sharded_sum((lt.exp() * (lt - ls)).masked_fill(~used, 0.0).sum(1), shard.group if shard else None)
+    q = (t.inside - t.log_in[:, None]).exp()
+    zt, zs = t.inside.masked_fill(~used, 0.0), s.inside.masked_fill(~used, 0.0)
+    return _mean_difference(q, zt, zs, t.log_in, s.log_in, shard)
 
 
 def secondary_kl(
@@ -139,10 +154,9 @@ def secondary_kl(
         shard: which columns the logits hold; None = all.
     """
     nothing = torch.isneginf(t.log_out)
-    out_t, out_s = (g.log_out.masked_fill(nothing, 0.0)[:, None] for g in (t, s))
+    out_t, out_s = (g.log_out.masked_fill(nothing, 0.0) for g in (t, s))
     column = index if shard is None else shard.local(index, zt.shape[1])
     column = column.masked_fill(column < 0, zt.shape[1])
     # The group is taken out before exp, not after: exp may overflow there, and 0 inf would poison gradients.
-    r_t = (F.pad(zt, (0, 1), value=-torch.inf).scatter_(1, column, -torch.inf) - out_t).exp()
-    difference = F.pad((zt - out_t) - (zs - out_s), (0, 1))
-    return sharded_sum((r_t * difference).sum(1), shard.group if shard else None)
+    r = (F.pad(zt, (0, 1), value=-torch.inf).scatter_(1, column, -torch.inf) - out_t[:, None]).exp()
+    return _mean_difference(r[:, :-1], zt, zs, out_t, out_s, shard)

@@ -21,3 +21,6 @@ from .margin_heads import NormFace as NormFace
 from .margins import adaface_logits as adaface_logits
 from .margins import margin_logits as margin_logits
 from .mobilefacenet import MobileFaceNet as MobileFaceNet
+from .partial_fc import PartialFC as PartialFC
+from .partial_fc import RowSGD as RowSGD
+from .partial_fc import ShardedLogits as ShardedLogits

@@ -33,7 +33,7 @@ def scatter_tokens(x_BND: Tensor, kept: Tensor | None, tokens: int, fill: Tensor
     """Puts kept tokens (B, keep, D) back at their positions, and ``fill`` (1, 1, D) elsewhere: (B, N, D)."""
     if kept is None:
         return x_BND
-    out = fill.to(x_BND.dtype).expand(len(x_BND), tokens, -1)
+    out = fill.to(x_BND.dtype).expand(x_BND.shape[0], tokens, -1)
     return out.scatter(1, kept[..., None].expand_as(x_BND), x_BND)
 
 
@@ -130,7 +130,7 @@ class FaceViT(FaceNet):
         maps = {"stem": self._map(x_BND)}
         kept = None
         if self.training and self.mask > 0:
-            kept = random_tokens(len(x), tokens, int(tokens * (1 - self.mask)), x.device)
+            kept = random_tokens(x.shape[0], tokens, int(tokens * (1 - self.mask)), x.device)
             x_BND = x_BND.gather(1, kept[..., None].expand(-1, -1, x_BND.shape[2]))
         zero = torch.zeros_like(self.mask_token)
         for i, block in enumerate(self.blocks, start=1):
@@ -146,4 +146,4 @@ class FaceViT(FaceNet):
         return out
 
     def _map(self, x_BND: Tensor) -> Tensor:
-        return x_BND.transpose(1, 2).reshape(len(x_BND), -1, self.grid, self.grid)
+        return x_BND.transpose(1, 2).reshape(x_BND.shape[0], -1, self.grid, self.grid)

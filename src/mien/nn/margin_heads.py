@@ -6,6 +6,8 @@ same margins.
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,6 +21,8 @@ from mien.nn.margins import (
     margin_logits,
     relative_norms,
 )
+
+Init = Literal["normal", "xavier"]
 
 
 class Margin(nn.Module):
@@ -138,11 +142,11 @@ class MarginHead(nn.Module):
     """
 
     def __init__(
-        self, num_features: int, num_classes: int, margin: Margin | AdaMargin, init: str = "normal"
+        self, num_features: int, num_classes: int, margin: Margin | AdaMargin, init: Init = "normal"
     ) -> None:
         super().__init__()
-        if init not in ("normal", "xavier"):
-            raise ConfigError(f"init={init!r} is unknown; known: normal, xavier")
+        if init not in get_args(Init):
+            raise ConfigError(f"init={init!r} is unknown; known: {', '.join(get_args(Init))}")
         self.weight = nn.Parameter(torch.empty(num_classes, num_features))
         if init == "xavier":
             nn.init.xavier_uniform_(self.weight)
@@ -173,10 +177,13 @@ class NormFace(MarginHead):
         num_features: D.
         num_classes: C.
         scale: s.
+        init: as of `MarginHead`.
     """
 
-    def __init__(self, num_features: int, num_classes: int, scale: float = 64.0) -> None:
-        super().__init__(num_features, num_classes, Margin(scale=scale))
+    def __init__(
+        self, num_features: int, num_classes: int, scale: float = 64.0, init: Init = "normal"
+    ) -> None:
+        super().__init__(num_features, num_classes, Margin(scale=scale), init)
 
 
 class CosFace(MarginHead):
@@ -188,6 +195,7 @@ class CosFace(MarginHead):
         m: margin on the cosine.
         scale: s.
         filter_above: threshold of the inter-class filter; 0 = off.
+        init: as of `MarginHead`.
     """
 
     def __init__(
@@ -197,8 +205,11 @@ class CosFace(MarginHead):
         m: float = 0.4,
         scale: float = 64.0,
         filter_above: float = 0.0,
+        init: Init = "normal",
     ) -> None:
-        super().__init__(num_features, num_classes, Margin(m3=m, scale=scale, filter_above=filter_above))
+        super().__init__(
+            num_features, num_classes, Margin(m3=m, scale=scale, filter_above=filter_above), init
+        )
 
 
 class ArcFace(MarginHead):
@@ -212,6 +223,7 @@ class ArcFace(MarginHead):
         guard: beyond t_y + m = pi: "fallback", "clip" or "none".
         gradient: "exact" or "straight_through".
         filter_above: threshold of the inter-class filter; 0 = off.
+        init: as of `MarginHead`.
     """
 
     def __init__(
@@ -223,9 +235,10 @@ class ArcFace(MarginHead):
         guard: Guard = "fallback",
         gradient: Gradient = "exact",
         filter_above: float = 0.0,
+        init: Init = "normal",
     ) -> None:
         margin = Margin(m2=m, scale=scale, guard=guard, gradient=gradient, filter_above=filter_above)
-        super().__init__(num_features, num_classes, margin)
+        super().__init__(num_features, num_classes, margin, init)
 
 
 class CombinedMargin(MarginHead):
@@ -239,6 +252,7 @@ class CombinedMargin(MarginHead):
         guard: as of `Margin`.
         gradient: "exact" or "straight_through".
         filter_above: threshold of the inter-class filter; 0 = off.
+        init: as of `MarginHead`.
     """
 
     def __init__(
@@ -250,9 +264,10 @@ class CombinedMargin(MarginHead):
         guard: Guard | None = None,
         gradient: Gradient = "exact",
         filter_above: float = 0.0,
+        init: Init = "normal",
     ) -> None:
         margin = Margin(*margins, scale=scale, guard=guard, gradient=gradient, filter_above=filter_above)
-        super().__init__(num_features, num_classes, margin)
+        super().__init__(num_features, num_classes, margin, init)
 
 
 class AdaFace(MarginHead):
@@ -266,6 +281,7 @@ class AdaFace(MarginHead):
         t_alpha: pace of the running statistics.
         scale: s.
         gradient: "exact" or "straight_through".
+        init: as of `MarginHead`.
     """
 
     def __init__(
@@ -277,6 +293,7 @@ class AdaFace(MarginHead):
         t_alpha: float = 0.01,
         scale: float = 64.0,
         gradient: Gradient = "exact",
+        init: Init = "normal",
     ) -> None:
         margin = AdaMargin(m, h, t_alpha, scale=scale, gradient=gradient)
-        super().__init__(num_features, num_classes, margin)
+        super().__init__(num_features, num_classes, margin, init)

@@ -61,6 +61,22 @@ def test_the_three_terms_sum_to_kd(T):
         torch.testing.assert_close(whole, kl_divergence(zt / T, zs / T), rtol=0, atol=1e-10)
 
 
+def test_the_sum_holds_for_gradients_of_both_nets():
+    zs, zt, y = batch()
+    mask = random_group(6, 20, y)
+    zs.requires_grad_()
+    zt.requires_grad_()
+    found = terms(zs, zt, mask)
+    p = found["p_teacher"]
+    whole = found["binary"] + p * found["primary"] + (1 - p) * found["secondary"]
+    logp, logq = (zt / 4).log_softmax(1), (zs / 4).log_softmax(1)
+    wanted = (logp.exp() * (logp - logq)).sum()
+    for a, b in zip(
+        torch.autograd.grad(whole.sum(), (zs, zt)), torch.autograd.grad(wanted, (zs, zt)), strict=True
+    ):
+        torch.testing.assert_close(a, b)
+
+
 def loop(zs, zt, index, T):
     """The definition, with a mask and logs of probabilities."""
     out = []

@@ -225,7 +225,7 @@ def gkd_terms(
         mask: the groups.
         T: temperature.
         secondary: compute that term; else it is 0.
-        shard: which columns the logits hold; None = all.
+        shard: which columns the logits hold; None = all. With one no gradient reaches ``zt``.
 
     Raises:
         ShapeError: shapes that do not fit.
@@ -238,7 +238,7 @@ def gkd_terms(
     if zs.ndim != 2 or zs.shape != zt.shape or mask.index.shape[:1] != zs.shape[:1]:
         got = f"{tuple(zs.shape)}, {tuple(zt.shape)} and {tuple(mask.index.shape)}"
         raise ShapeError(f"expected logits (B, C) twice and groups (B, K), got {got}")
-    zs, zt = full_precision(zs) / T, full_precision(zt) / T
+    zs, zt = full_precision(zs) / T, full_precision(zt.detach() if shard else zt) / T
     s, t = group_logits(zs, mask.index, shard), group_logits(zt, mask.index, shard)
     rest = secondary_kl(zt, zs, t, s, mask.index, shard) if secondary else torch.zeros_like(s.log_in)
     return _terms(t, s, rest, shard)
