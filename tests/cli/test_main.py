@@ -279,7 +279,7 @@ def test_data_make_writes_resumes_and_refuses(capsys, tmp_path):
     said(capsys, *words, f"--output={out}", "--workers", "1")
     assert {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()} == before
     assert "other settings" in said(capsys, *words, "--seed", "1", "--output", str(out), code=1)
-    assert "faces|heads|pad|bodies|video" in said(capsys, "data", "make", code=2)
+    assert "faces|aligned|heads|pad|bodies|video" in said(capsys, "data", "make", code=2)
     help_text = said(capsys, "data", "make", "pad", "--help")
     assert "--shards" in help_text
     assert {"faces", "heads", "pad", "bodies", "video"} <= {
