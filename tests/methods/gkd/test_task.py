@@ -87,3 +87,18 @@ def test_a_missing_or_foreign_teacher_is_refused(tmp_path, faces, listed):
 def test_settings_of_another_kind_are_refused():
     with pytest.raises(ConfigError, match=r"does not apply"):
         recipe("student", **{"method.lam": 1.0})
+
+
+def test_evaluation_of_unseen_people(tmp_path, faces, listed, monkeypatch):
+    from mien.core.protocol import Evaluation
+    from mien.methods.gkd import evaluate as module
+
+    teacher = recipe("teacher")
+    train_recipe(ENTRY, teacher, tmp_path / "t", experiment=build(teacher, {}, faces))
+    monkeypatch.setattr(module, "read_faces", lambda data: faces)
+    folder = open_folder(tmp_path / "t")
+    found = module.evaluate(folder, Evaluation("t", "test"))
+    assert set(found.metrics) == {"rank_1", "eer", "auc", "tar_0.01", "tar_0.001"}
+    assert len(found.units["rank_1"]) == 2
+    with pytest.raises(ConfigError, match=r"no split 'tset'"):
+        module.evaluate(folder, Evaluation("t", "tset"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -16,9 +17,9 @@ from mien.core.errors import ConfigError
 from mien.core.seeds import derive
 from mien.data.augment import build_augment, prepare
 from mien.data.config import FaceData
-from mien.data.labelled import LabelledImages
+from mien.data.labelled import ArrayImages, LabelledImages
 from mien.data.loader import ImageBatch, StepLoader
-from mien.data.rendered_faces import FaceSplits, rendered_faces
+from mien.data.rendered_faces import FaceSplits, masked, rendered_faces
 from mien.engine.checkpoint import load_weights
 from mien.engine.folder import ModelFolder, open_folder
 from mien.engine.kept import LAST
@@ -41,8 +42,6 @@ def build_loss(config: GkdConfig) -> LogitLoss | None:
     if config.distill == "dkd":
         return DKDLoss(alpha, 8.0 if config.beta is None else config.beta, T=T, warmup_epochs=warmup, ce=0.0)
     if config.distill == "gkd":
-        from dataclasses import replace
-
         selector = PRESETS[config.group or "recommended"]
         changes = {k: v for k in ("t_group", "rate") if (v := getattr(config, k)) is not None}
         beta = 1.0 if config.beta is None else config.beta
@@ -98,7 +97,23 @@ def configs(recipe: Recipe) -> tuple[GkdConfig, FaceData]:
 def read_faces(data: FaceData) -> FaceSplits:
     """The people of a data config."""
     counts = (data.people, data.val_people, data.test_people)
-    return rendered_faces(*counts, data.per_identity, data.size, data.set_seed)
+    faces = rendered_faces(*counts, data.per_identity, data.size, data.set_seed)
+    return without_background(faces) if data.look == "masked" else faces
+
+
+def without_background(faces: FaceSplits) -> FaceSplits:
+    """The same people in grey, behind an oval."""
+
+    def plain(s: ArrayImages) -> ArrayImages:
+        return ArrayImages(masked(s.images), s.targets, s.classes, s.keys)
+
+    return replace(
+        faces,
+        train=plain(faces.train),
+        val=plain(faces.val),
+        test=plain(faces.test),
+        fingerprint=f"{faces.fingerprint}-masked",
+    )
 
 
 def restore(folder: ModelFolder) -> Recognizer:
