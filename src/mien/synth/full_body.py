@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from mien.core.errors import ConfigError
 from mien.core.seeds import derive
@@ -267,13 +266,7 @@ def photograph_body(
     radiance[hit], normal_map[hit], albedo[hit] = rgb, outward, strands.color[strand[hit]]
     layer[hit], part[hit], canon[hit] = 100, 2, 0
 
-    back = np.zeros((rows, cols, 3), np.float32)
-    ib, jb = (a.astype(np.int32) for a in np.nonzero(ids_back >= 0))
-    bary_b = weights(far, wear.faces, ib, jb, ids_back[ib, jb])
-    nb = _unit(shading.gather(wear.faces, ids_back[ib, jb], bary_b, truth))
-    nb[nb[:, 2] > 0] *= -1
-    back[ib, jb] = nb
-
+    back = _back_normals(far, wear.faces, ids_back, truth)
     pick = (slice(k // 2, None, k), slice(k // 2, None, k))
     side = max(view.height, view.width)
     room = backdrop(view.light, view.seed, side)[: view.height, : view.width]
@@ -288,15 +281,38 @@ def photograph_body(
     keys = coco_keypoints(human, base, joints)
     marks = project(keys)
     marks = np.concatenate([marks[:, :2] / k, (marks[:, 2:] - eye[2]) * 0.1], 1).astype(np.float32)
-    world = np.eye(4)
-    world[:3, :3], world[:3, 3] = turn, -turn @ middle
-    transforms = world @ bones
-    transforms[:, :3, 3] *= 0.1
     return BodyPicture(
         picture, alpha, depth.astype(np.float32), depth_back.astype(np.float32), normal_map[pick], back[pick],
         albedo[pick], layer[pick], part[pick], canon[pick] * 0.1, marks, points * 0.1, joints * 0.1,
-        transforms.astype(np.float32),
+        _to_camera(bones, turn, middle),
     )  # fmt: skip
+
+
+def _back_normals(far: Array, faces: Index, ids: Index, normals: Array) -> Array:
+    """Outward normals (H, W, 3) of the farthest surface.
+
+    Args:
+        far: (N, 3) screen with mirrored depth.
+        faces: (T, 3).
+        ids: (H, W) triangle drawn there, -1 for none.
+        normals: (N, 3) of the vertices.
+    """
+    out = np.zeros((*ids.shape, 3), np.float32)
+    i, j = (a.astype(np.int32) for a in np.nonzero(ids >= 0))
+    bary = weights(far, faces, i, j, ids[i, j])
+    n = _unit(shading.gather(faces, ids[i, j], bary, normals))
+    n[n[:, 2] > 0] *= -1
+    out[i, j] = n
+    return out
+
+
+def _to_camera(bones: Array, turn: Array, middle: Array) -> Array:
+    """Transforms (J, 4, 4) of the bones from rest to the camera frame, metres."""
+    world = np.eye(4)
+    world[:3, :3], world[:3, 3] = turn, -turn @ middle
+    out = world @ bones
+    out[:, :3, 3] *= 0.1
+    return out.astype(np.float32)
 
 
 def sample_view(seed: int, height: int = 512, width: int = 256, yaw: float | None = None) -> View:
@@ -389,8 +405,3 @@ def _cloth_color(wear: Dressed, what: Array, canon: Array, fold: Array, hem: Arr
         seam = 0.22 * (hem[at] < 0.10)
         out[at] = np.array(g.color, np.float32) * (tint * (1 - 0.6 * band) * (1 - seam))[:, None]
     return out
-
-
-def blurred(image: Array, sigma: float) -> Array:
-    """Each channel of (H, W, C) blurred."""
-    return np.stack([gaussian_filter(image[..., c], sigma) for c in range(image.shape[-1])], -1)
