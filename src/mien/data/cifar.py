@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.errors import DataError, LimitError
-from mien.core.limits import max_array_bytes
+from mien.core.errors import DataError
 from mien.data.config import ClassificationData
 from mien.data.labelled import ArrayImages, Splits
 from mien.data.lists import empty_classes_note
 from mien.data.longtail import configured, hold_out, take
+from mien.data.pickles import bounded_bytes, check_opcodes
 
 
 @dataclass(frozen=True)
@@ -115,17 +114,9 @@ def read_batch(path: Path) -> dict[str, Any]:
         DataError: missing, damaged, not a dict, or it asks for anything but arrays (named; nothing is run).
         LimitError: larger than `max_array_bytes`.
     """
+    data = bounded_bytes(path, "unpack the python version of the set here")
     try:
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; unpack the python version of the set here")
-        if (size := path.stat().st_size) > max_array_bytes():
-            limit = max_array_bytes()
-            raise LimitError(f"{path}: {size} bytes, more than the {limit} allowed (MIEN_MAX_ARRAY_BYTES)")
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot read ({error.strerror or error})") from None
-    try:
-        _check_opcodes(data)
+        check_opcodes(data)
         batch = _Reader(io.BytesIO(data), encoding="bytes").load()
         if not isinstance(batch, dict):
             raise ValueError(f"a {type(batch).__name__}, not a dict")
@@ -134,17 +125,6 @@ def read_batch(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: {error}; nothing was executed, fetch it from its source") from None
     except Exception as error:  # a damaged pickle raises nearly anything
         raise DataError(f"{path}: damaged, or not a CIFAR batch ({error}); fetch it again") from None
-
-
-def _check_opcodes(data: bytes) -> None:
-    """Walks the pickle without building anything: strings lie within the file, and the memo is no bomb."""
-    for opcode, argument, _ in pickletools.genops(data):
-        if (
-            opcode.name in ("PUT", "BINPUT", "LONG_BINPUT")
-            and argument is not None
-            and int(argument) > len(data)
-        ):
-            raise ValueError(f"memo index {argument} in a file of {len(data)} bytes")
 
 
 def cifar_folder(root: Path, layout: Layout) -> Path:

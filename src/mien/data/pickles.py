@@ -122,17 +122,9 @@ def load_plain(path: Path) -> Any:
         DataError: missing, damaged, or it asks for anything but plain data (named; nothing is run).
         LimitError: larger than `max_array_bytes`.
     """
+    data = bounded_bytes(path, "check the path")
     try:
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; check the path")
-        if (size := path.stat().st_size) > max_array_bytes():
-            limit = max_array_bytes()
-            raise LimitError(f"{path}: {size} bytes, more than the {limit} allowed (MIEN_MAX_ARRAY_BYTES)")
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot read ({error.strerror or error})") from None
-    try:
-        _check_opcodes(data)
+        check_opcodes(data)
         return _plain(_Reader(io.BytesIO(data), encoding="bytes").load(), {})
     except DataError as error:
         raise DataError(f"{path}: {error}; nothing was executed, fetch it from its source") from None
@@ -143,7 +135,29 @@ def load_plain(path: Path) -> Any:
         raise DataError(f"{path}: damaged, or no pickle of plain data ({text}); fetch it again") from None
 
 
-def _check_opcodes(data: bytes) -> None:
+def bounded_bytes(path: Path, hint: str) -> bytes:
+    """A file that arrays are read from.
+
+    Args:
+        path: the file.
+        hint: what to do where it is missing.
+
+    Raises:
+        DataError: missing or unreadable.
+        LimitError: larger than `max_array_bytes`.
+    """
+    try:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; {hint}")
+        if (size := path.stat().st_size) > max_array_bytes():
+            limit = max_array_bytes()
+            raise LimitError(f"{path}: {size} bytes, more than the {limit} allowed (MIEN_MAX_ARRAY_BYTES)")
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot read ({error.strerror or error})") from None
+
+
+def check_opcodes(data: bytes) -> None:
     """Walks the pickle without building anything: a memo index beyond the file would claim memory."""
     for opcode, argument, _ in pickletools.genops(data):
         is_memo = opcode.name in ("PUT", "BINPUT", "LONG_BINPUT")
