@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 from mien.cli import console
 from mien.core.config import OptimConfig, Recipe, ScheduleConfig
 from mien.core.errors import ConfigError
+from mien.core.protocol import Stage
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Where:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Trains the stages of the method's main row, or goes on with a run."""
+    """Trains a recipe with the stages that it builds on, or goes on with a run."""
     resume = console.peek(argv, "--resume")
     name, rest = (
         (None, list(argv)) if resume and argv[0].startswith("-") else console.take_method(argv, "train")
@@ -101,7 +102,8 @@ def _fresh(method: str, argv: list[str]) -> int:
         raise ConfigError(
             f"{folder}: holds a run already; go on with --resume {folder} or choose another --output"
         )
-    return _train(method, recipe, folder, where.max_steps, given)
+    stages = stages_of(method, base_recipe(method, argv)[0], recipe)
+    return _train(method, stages, folder, where.max_steps, given)
 
 
 def given_stages(word: str | None) -> dict[str, Path]:
@@ -135,21 +137,57 @@ def _resume(method: str | None, argv: list[str], folder: Path) -> int:
         return 0
     if steps is not None and not steps.isdecimal():
         raise ConfigError(f"--max-steps {steps}: not a whole number")
-    return _train(found, recipe, folder, int(steps) if steps else None, {})
-
-
-def _train(method: str, recipe: Recipe, folder: Path, max_steps: int | None, given: dict[str, Path]) -> int:
-    from mien.core import io
     from mien.core.catalogue import method as entry_of
-    from mien.engine.stages import locked, needed, train_stages
+    from mien.engine.stages import locked, read_uses, train_recipe
 
-    entry = entry_of(method)
-    protocol = entry.load("protocol")
-    main = next(r for r in protocol.ROWS if r.id == protocol.MAIN)
-    chain = needed(main.stages)
-    stages = (*chain[:-1], replace(chain[-1], recipe=recipe))
-    with console.progress(f"{method} {recipe.name}") as watch, locked(folder, _rank()):
-        scores = train_stages(entry, stages, folder, given, max_steps=max_steps, watch=watch)
+    with console.progress(f"{found} {recipe.name}") as watch, locked(folder, _rank()):
+        limit = int(steps) if steps else None
+        scores = train_recipe(
+            entry_of(found), recipe, folder, read_uses(folder), max_steps=limit, watch=watch
+        )
+    return _report(folder, scores)
+
+
+def stages_of(method: str, base: Recipe, recipe: Recipe) -> tuple[Stage, ...]:
+    """The chain of trainings that ends in ``recipe``.
+
+    What the user changed of data and batch size holds for earlier stages too, where these had the same.
+
+    Args:
+        method: whose.
+        base: the preset that ``recipe`` was made from.
+        recipe: of the last stage.
+    """
+    from mien.core.catalogue import method as entry_of
+
+    chains: Mapping[str, tuple[Stage, ...]] = getattr(entry_of(method).load("protocol"), "CHAINS", {})
+    chain = chains.get(base.name, (Stage(base.name, recipe),))
+
+    def follow(earlier: Recipe) -> Recipe:
+        data = recipe.data if earlier.data == base.data else earlier.data
+        batch = recipe.schedule.batch if earlier.schedule.batch == base.schedule.batch else None
+        schedule = replace(earlier.schedule, batch=batch or earlier.schedule.batch)
+        return replace(earlier, data=data, schedule=schedule, seed=recipe.seed)
+
+    earlier = [replace(s, recipe=follow(s.recipe)) for s in chain[:-1]]
+    return (*earlier, replace(chain[-1], recipe=recipe))
+
+
+def _train(
+    method: str, stages: Sequence[Stage], folder: Path, max_steps: int | None, given: dict[str, Path]
+) -> int:
+    from mien.core.catalogue import method as entry_of
+    from mien.engine.stages import locked, train_stages
+
+    title = f"{method} {stages[-1].recipe.name}"
+    with console.progress(title) as watch, locked(folder, _rank()):
+        scores = train_stages(entry_of(method), stages, folder, given, max_steps=max_steps, watch=watch)
+    return _report(folder, scores)
+
+
+def _report(folder: Path, scores: Mapping[str, float]) -> int:
+    from mien.core import io
+
     if _rank() == 0:
         run = io.read_json(folder / "run.json")
         first = io.read_lines(folder / "log.jsonl")[0]

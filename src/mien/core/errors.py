@@ -18,6 +18,10 @@ class ConfigError(MienError):
     exit_code = 2
 
 
+class MissingPackageError(ConfigError):
+    """An optional package is needed here and not installed."""
+
+
 class DataError(MienError):
     """A data set, list or picture is missing, damaged, or not what its format says."""
 
@@ -42,11 +46,11 @@ def require(package: str, *, extra: str) -> ModuleType:
         extra: the extra of mien that installs it.
 
     Raises:
-        ConfigError: the package is not installed.
+        MissingPackageError: the package is not installed.
     """
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ConfigError(
+        raise MissingPackageError(
             f"{package} is not installed; it is needed here: pip install 'mien[{extra}]'"
         ) from error

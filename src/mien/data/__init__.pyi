@@ -22,6 +22,8 @@ from .domains import leave_one_domain_out as leave_one_domain_out
 from .domains import split_dataset as split_dataset
 from .face_check import face_checks as face_checks
 from .face_folder import FaceFolder as FaceFolder
+from .faces import FaceSplits as FaceSplits
+from .faces import read_faces as read_faces
 from .holdout import hold_out as hold_out
 from .ijb import IjbSet as IjbSet
 from .ijb import TemplateList as TemplateList
@@ -49,7 +51,6 @@ from .record_check import check_record as check_record
 from .record_writer import RecordWriter as RecordWriter
 from .record_writer import rebuild_index as rebuild_index
 from .record_writer import write_records as write_records
-from .rendered_faces import FaceSplits as FaceSplits
 from .rotated import colored_mnist as colored_mnist
 from .rotated import rotated_fashion as rotated_fashion
 from .rotated import rotated_mnist as rotated_mnist

@@ -125,9 +125,14 @@ class Flip:
     ) -> Tensor:
         """See `Augment`. O(copies B size^2)."""
         x = prepare(pictures, self.size, self.channels).repeat(copies, 1, 1, 1)
-        u = np.concatenate([uniform(derive(seed, "copy", m), keys, 1) for m in range(copies)])
-        mirrored = torch.from_numpy(u[:, 0] < 0.5)
+        mirrored = torch.from_numpy(self.mirrored(keys, seed, copies))
         return torch.where(mirrored[:, None, None, None], x.flip(3), x)
+
+    @staticmethod
+    def mirrored(keys: NDArray[np.uint64], seed: int, copies: int = 1) -> NDArray[np.bool_]:
+        """(copies B,) which pictures are flipped: the draw that a call with the same arguments makes."""
+        u = np.concatenate([uniform(derive(seed, "copy", m), keys, 1) for m in range(copies)])
+        return np.asarray(u[:, 0] < 0.5)
 
 
 @contextlib.contextmanager

@@ -82,6 +82,11 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
             epoch, skip = epoch + 1, 0
 
 
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Seed of the augmentation in one epoch of a run."""
+    return derive(seed, "augment", epoch)
+
+
 class _Augmented(Dataset[Any]):
     """Turns a step's (epoch, index) pairs into its micro-batches."""
 
@@ -98,9 +103,7 @@ class _Augmented(Dataset[Any]):
 
     def _batch(self, index: NDArray[np.int64], epoch: int) -> ImageBatch:
         keys = self.images.keys[index]
-        image = self.augment(
-            self.images.pictures(index), keys, derive(self.seed, "augment", epoch), self.copies
-        )
+        image = self.augment(self.images.pictures(index), keys, epoch_seed(self.seed, epoch), self.copies)
         rows = torch.from_numpy(index).repeat(self.copies)
         target = torch.from_numpy(self.images.targets[index]).repeat(self.copies)
         return ImageBatch(image, target, rows)

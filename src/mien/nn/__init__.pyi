@@ -24,3 +24,6 @@ from .mobilefacenet import MobileFaceNet as MobileFaceNet
 from .partial_fc import PartialFC as PartialFC
 from .partial_fc import RowSGD as RowSGD
 from .partial_fc import ShardedLogits as ShardedLogits
+from .recognizer import Recognizer as Recognizer
+from .recognizer import build_margin_head as build_margin_head
+from .recognizer_config import RecognizerConfig as RecognizerConfig

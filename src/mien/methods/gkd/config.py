@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mien.core.config import (
-    MethodConfig,
     OptimConfig,
     Recipe,
     ScheduleConfig,
@@ -16,24 +15,15 @@ from mien.core.config import (
     refuse_inapplicable,
 )
 from mien.data.config import FaceData
+from mien.nn.recognizer_config import RecognizerConfig
 
 Distill = Literal["none", "kd", "dkd", "gkd"]
 
 
 @dataclass(frozen=True)
-class GkdConfig(MethodConfig):
+class GkdConfig(RecognizerConfig):
     """A face net with a margin head, alone or taught by another; symbols of the page in brackets."""
 
-    backbone: str = "mbf_tiny"
-    """One of `mien.nn.FACE_NETS`."""
-    embedding: int = 64
-    """Length of the embedding."""
-    head: Literal["normface", "cosface", "arcface"] = "cosface"
-    """Margin head."""
-    scale: float = 32.0
-    """Scale of the logits [s]."""
-    margin: float = 0.3
-    """Margin of cosface (on the cosine) and arcface (radians) [m]."""
     distill: Distill = "none"
     """none: labels alone; kd, dkd, gkd: also the logits of the teacher (slot ``teacher``)."""
     weight: float | None = None
@@ -54,13 +44,13 @@ class GkdConfig(MethodConfig):
     """gkd: mass that a group holds (default of the preset)."""
     kd_logits: Literal["margin", "plain"] | None = None
     """Which logits are distilled (default plain; the released code takes those with the margin)."""
+    keep_teacher: bool = True
+    """Ask the teacher once for each picture and its mirror image, where flips are the only augmentation."""
     kd_warmup: float | None = None
     """Epochs over which the distillation's weight grows from 0 (default 0)."""
 
     def __post_init__(self) -> None:
-        check_range("method", "embedding", self.embedding, 2, 8192)
-        check_range("method", "scale", self.scale, 1e-3, 1e4)
-        check_range("method", "margin", self.margin, 0.0, 1.5)
+        super().__post_init__()
         check_range("method", "temperature", self.temperature, 1e-3, 1e3)
         for name in ("weight", "alpha", "beta", "lam", "kd_warmup"):
             check_range("method", name, getattr(self, name), 0.0, 1e6)

@@ -4,32 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mien.core import io
 from mien.core.config import Recipe
 from mien.core.errors import ConfigError
 from mien.core.seeds import derive
-from mien.data.augment import build_augment, prepare
+from mien.data.augment import build_augment
 from mien.data.config import FaceData
-from mien.data.labelled import ArrayImages, LabelledImages
+from mien.data.faces import FaceSplits, read_faces
 from mien.data.loader import ImageBatch, StepLoader
-from mien.data.rendered_faces import FaceSplits, masked, rendered_faces
-from mien.engine.checkpoint import load_weights
+from mien.engine.faces import face_checks, restore
 from mien.engine.folder import ModelFolder, open_folder
-from mien.engine.kept import LAST
+from mien.engine.predictor import default_device
 from mien.engine.task import Clock, Experiment, Rng, StepOut, Task
+from mien.engine.two_views import TwoViews, can_keep, kept_on_disk, view_outputs
 from mien.losses import DKDLoss, KDLoss
 from mien.losses.logit import LogitLoss
 from mien.methods.gkd.config import GkdConfig
 from mien.methods.gkd.loss import PRESETS, GKDLoss
-from mien.methods.gkd.model import Recognizer
-from mien.metrics import open_set_report
+from mien.nn.recognizer import Recognizer
 
 
 def build_loss(config: GkdConfig) -> LogitLoss | None:
@@ -58,11 +57,18 @@ class GkdTask(Task[ImageBatch]):
         model: what is trained.
         config: head and distillation.
         teacher: a trained recogniser, where one teaches.
+        seen: the teacher's embeddings of all training pictures, where they are kept.
     """
 
-    def __init__(self, model: Recognizer, config: GkdConfig, teacher: Recognizer | None) -> None:
+    def __init__(
+        self,
+        model: Recognizer,
+        config: GkdConfig,
+        teacher: Recognizer | None = None,
+        seen: TwoViews | None = None,
+    ) -> None:
         super().__init__()
-        self.model, self.config = model, config
+        self.model, self.config, self.seen = model, config, seen
         self.distill = build_loss(config)
         if teacher is not None:
             self.hold("teacher", teacher)
@@ -73,14 +79,20 @@ class GkdTask(Task[ImageBatch]):
         ce = F.cross_entropy(z.float(), batch.target)
         if self.distill is None:
             return StepOut(ce, {"ce": ce.detach()})
-        with torch.no_grad():
-            zt, plain_t = cast("Recognizer", self.held("teacher")).logits(batch.image, batch.target)
+        zt, plain_t = self.teacher_logits(batch, clock)
         if self.config.kd_logits == "margin":
             kd, logs = self.distill(z, zt, batch.target, clock.epoch)
         else:
             kd, logs = self.distill(plain, plain_t, batch.target, clock.epoch)
         weight = 1.0 if self.config.weight is None else self.config.weight
         return StepOut(ce + weight * kd, {"ce": ce.detach(), **logs})
+
+    @torch.no_grad()
+    def teacher_logits(self, batch: ImageBatch, clock: Clock) -> tuple[Tensor, Tensor]:
+        """The teacher's class logits (B, C) of the same views, with the margin and without."""
+        teacher = cast("Recognizer", self.held("teacher"))
+        e = teacher(batch.image) if self.seen is None else self.seen.of(batch, clock)
+        return teacher.head(e, batch.target), teacher.head(e)
 
     def exported(self) -> nn.Module:
         """Net and class weights."""
@@ -94,36 +106,6 @@ def configs(recipe: Recipe) -> tuple[GkdConfig, FaceData]:
     return recipe.method, recipe.data
 
 
-def read_faces(data: FaceData) -> FaceSplits:
-    """The people of a data config."""
-    counts = (data.people, data.val_people, data.test_people)
-    faces = rendered_faces(*counts, data.per_identity, data.size, data.set_seed)
-    return without_background(faces) if data.look == "masked" else faces
-
-
-def without_background(faces: FaceSplits) -> FaceSplits:
-    """The same people in grey, behind an oval."""
-
-    def plain(s: ArrayImages) -> ArrayImages:
-        return ArrayImages(masked(s.images), s.targets, s.classes, s.keys)
-
-    return replace(
-        faces,
-        train=plain(faces.train),
-        val=plain(faces.val),
-        test=plain(faces.test),
-        fingerprint=f"{faces.fingerprint}-masked",
-    )
-
-
-def restore(folder: ModelFolder) -> Recognizer:
-    """The trained recogniser of a model folder, in eval mode."""
-    method, data = configs(folder.recipe)
-    model = Recognizer(method, data.size, len(folder.facts["classes"]), 0)
-    load_weights(model, folder.path / LAST)
-    return model.eval()
-
-
 def build(recipe: Recipe, uses: Mapping[str, Path], faces: FaceSplits | None = None) -> Experiment:
     """The experiment of a recipe; a distilled one uses the model in slot ``teacher``.
 
@@ -132,14 +114,6 @@ def build(recipe: Recipe, uses: Mapping[str, Path], faces: FaceSplits | None = N
     """
     method, data = configs(recipe)
     faces = faces or read_faces(data)
-    teacher = None
-    if method.distill != "none":
-        if "teacher" not in uses:
-            raise ConfigError("method.distill needs a teacher: --from teacher=WEIGHTS")
-        folder = open_folder(uses["teacher"])
-        teacher = restore(folder)
-        if list(folder.facts["classes"]) != list(faces.train.classes):
-            raise ConfigError(f"{uses['teacher']}: the teacher was trained on other people than this student")
     model = Recognizer(method, data.size, len(faces.train.classes), derive(recipe.seed, "init"))
     source = StepLoader(
         faces.train,
@@ -150,37 +124,33 @@ def build(recipe: Recipe, uses: Mapping[str, Path], faces: FaceSplits | None = N
         recipe.schedule.accumulate,
         data.workers,
     )
-    return Experiment(
-        GkdTask(model, method, teacher),
-        source,
-        faces.fingerprint,
-        partial(_validate, images=faces.val, size=data.size),
-        partial(_facts, faces=faces),
-    )
+    teacher = seen = None
+    if method.distill != "none":
+        folder = teacher_folder(uses, faces)
+        teacher = restore(folder)
+        if method.keep_teacher and can_keep(source, 4 * teacher.net.num_features):
+            seen = TwoViews(_kept(folder, teacher, source, data.size, faces.fingerprint), source)
+    task = GkdTask(model, method, teacher, seen)
+    return Experiment(task, source, faces.fingerprint, **face_checks(faces, data.size))
 
 
-@torch.inference_mode()
-def embed(
-    net: nn.Module, images: LabelledImages, size: int, device: torch.device, batch: int = 256
-) -> Tensor:
-    """Embeddings (N, D) of a split, each the sum over the picture and its mirror image, on the CPU."""
-    net = net.to(device).eval()
-    rows = []
-    for first in range(0, len(images), batch):
-        x = prepare(images.pictures(range(first, min(first + batch, len(images)))), size, 3).to(device)
-        rows.append((net(x) + net(x.flip(3))).float().cpu())
-    return torch.cat(rows)
+def teacher_folder(uses: Mapping[str, Path], faces: FaceSplits) -> ModelFolder:
+    """The model in slot ``teacher``, which must have been trained on the same people.
+
+    Raises:
+        ConfigError: there is none, or it was trained on others.
+    """
+    if "teacher" not in uses:
+        raise ConfigError("method.distill needs a teacher: --from teacher=WEIGHTS")
+    folder = open_folder(uses["teacher"])
+    if list(folder.facts["classes"]) != list(faces.train.classes):
+        raise ConfigError(f"{uses['teacher']}: the teacher was trained on other people than this student")
+    return folder
 
 
-def _validate(net: nn.Module, device: torch.device, *, images: LabelledImages, size: int) -> dict[str, float]:
-    """Rank-1 and EER of people never trained on."""
-    report = open_set_report(embed(net, images, size, device).numpy(), images.targets, draws=2)
-    return {"rank_1": report.rank_1.value, "eer": report.eer.value, "auc": report.auc.value}
-
-
-def _facts(net: nn.Module, device: torch.device, *, faces: FaceSplits) -> dict[str, Any]:
-    """What a predictor needs beside the weights."""
-    return {
-        "classes": list(faces.train.classes),
-        "data": {"fingerprint": faces.fingerprint, "note": "rendered people", "real": False},
-    }
+def _kept(folder: ModelFolder, teacher: Recognizer, source: StepLoader, size: int, data: str) -> Tensor:
+    """The teacher's embeddings of both views of all training pictures, from disk if they were made before."""
+    device = default_device()
+    net = teacher.to(device)
+    name = f"embeddings-{io.sha256(folder.weights)[:16]}-{data}-{device.type}"
+    return kept_on_disk(name, lambda: view_outputs(net, source, size, device))
