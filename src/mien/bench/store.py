@@ -92,6 +92,11 @@ class Table:
 
     def verdict(self, claim: Claim) -> Verdict:
         """The verdict of a claim, or None with the reason."""
+        if claim.requires:
+            needed = next(c for c in self.claims if c.id == claim.requires)
+            if (first := self.verdict(needed)).holds is not True:
+                why = f"void: {needed.id} does not hold" + (f" ({first.reason})" if first.reason else "")
+                return Verdict(None, None, None, first.seeds, why)
         values: list[Values] = []
         for row_id, metric in zip(claim.rows, claim.metrics(), strict=True):
             found = self.records.get((row_id, claim.eval), {})
@@ -102,6 +107,21 @@ class Table:
         if len({r["data"] for row_id in claim.rows for r in self.records[(row_id, claim.eval)].values()}) > 1:
             return Verdict(None, None, None, len(self.seeds), "rows were measured on different data")
         return judge(claim.rule, tuple(values))
+
+    def intervals(self, row: Row, evaluation: Evaluation) -> dict[str, tuple[float, float]]:
+        """Intervals over test units where an evaluation gave them, their ends averaged over seeds."""
+        found = self.records.get((row.id, evaluation.id), {})
+        each = [found[s]["extra"].get("intervals", {}) for s in self.seeds if s in found]
+        names = set.intersection(*(set(i) for i in each)) if each else set()
+        return {
+            n: (float(np.mean([i[n][0] for i in each])), float(np.mean([i[n][1] for i in each])))
+            for n in names
+        }
+
+    def left_out(self, row: Row, evaluation: Evaluation) -> str:
+        """Why an evaluation could not be made where it was run, or nothing."""
+        found = self.records.get((row.id, evaluation.id), {})
+        return next((str(r["extra"]["left_out"]) for r in found.values() if "left_out" in r["extra"]), "")
 
     def metrics(self, row: Row, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
         """mean, std, ci95, n over seeds of every metric."""

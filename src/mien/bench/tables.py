@@ -24,27 +24,34 @@ def metric_rows(table: Table) -> list[dict[str, str]]:
     """One line a row: the metrics that the protocol shows, mean +- standard deviation over seeds."""
     shown = table.entry.load("protocol").SHOWN
     rules = {e.select for row in table.rows for e in row.evals if e.split != "bench"}
+    hidden = getattr(table.entry.load("protocol"), "HIDDEN", ())
+    evals = [(row, e) for row in table.rows for e in row.evals if e.split != "bench" and e.id not in hidden]
     out = []
-    for row in table.rows:
-        for evaluation in row.evals:
-            metrics = table.metrics(row, evaluation)
-            if not metrics or evaluation.split == "bench":
-                continue
-            # Where rows differ in how weights were chosen, every line says how.
-            how = {"selection": evaluation.select} if len(rules) > 1 else {}
-            line = {"row": row.label, **how, "seeds": str(next(iter(metrics.values()))["n"])}
-            for name, (label, scale) in shown.items():
-                line[label] = _cell(metrics.get(name), scale)
-            out.append(line)
+    for row, evaluation in evals:
+        metrics, left_out = table.metrics(row, evaluation), table.left_out(row, evaluation)
+        if not metrics and not left_out:
+            continue
+        # Where rows differ in how weights were chosen, or in what they are tested on, every line says so.
+        how = {"selection": evaluation.select} if len(rules) > 1 else {}
+        if len(rules) == 1 and len({e.id for _, e in evals}) > 1:
+            how["tested on"] = evaluation.id + (" (left out)" if left_out else "")
+        line = {"row": row.label, **how, "seeds": str(max((m["n"] for m in metrics.values()), default=0))}
+        intervals = table.intervals(row, evaluation)
+        for name, (label, scale) in shown.items():
+            line[label] = _cell(metrics.get(name), scale, intervals.get(name))
+        out.append(line)
     return out
 
 
-def _cell(metric: dict[str, Any] | None, scale: float) -> str:
+def _cell(metric: dict[str, Any] | None, scale: float, interval: tuple[float, float] | None = None) -> str:
     if metric is None or metric["mean"] is None or not math.isfinite(metric["mean"]):
         return "-"
     digits = 1 if scale > 1 else 3
     spread = f" ± {metric['std'] * scale:.{digits}f}" if metric["n"] > 1 else ""
-    return f"{metric['mean'] * scale:.{digits}f}{spread}"
+    around = (
+        "" if interval is None else f" [{interval[0] * scale:.{digits}f}, {interval[1] * scale:.{digits}f}]"
+    )
+    return f"{metric['mean'] * scale:.{digits}f}{spread}{around}"
 
 
 def claim_rows(table: Table) -> list[dict[str, str]]:

@@ -8,11 +8,11 @@ A method's package has these modules, each imported only when needed (`Entry.loa
 | ``task`` | ``build(recipe, uses) -> Experiment`` (`mien.engine.task`) |
 | ``evaluate`` | ``evaluate(folder, evaluation) -> Measured`` (`mien.engine.task`) |
 | ``predict`` | ``Predictor``, ``export_plan(predictor, count) -> ExportPlan`` (`mien.engine.export`) |
-| ``protocol`` (no torch) | ``PROTOCOL_VERSION, SEEDS, MAIN, SHOWN, ROWS, CLAIMS``, ``CHAINS`` if recipes build on others |
+| ``protocol`` (no torch) | ``PROTOCOL_VERSION, SEEDS, MAIN, SHOWN, ROWS, CLAIMS``, also ``CHAINS`` |
 | ``demo`` | ``demo(output, inputs) -> DemoResult`` (`mien.engine.show`) |
 | ``inspection`` | ``inspect(folder, options) -> Inspection`` (`mien.engine.show`) |
 
-``CHAINS`` maps the name of a recipe to the stages that end in it.
+``CHAINS``: name of a recipe that builds on others -> the stages that end in it.
 
 Other packages add methods through the entry-point group ``mien.methods`` (value: the package's import path).
 """

@@ -205,6 +205,8 @@ class Claim:
     rule: Rule
     unit: str = "points"
     eval: str = "test"
+    requires: str = ""
+    """Id of a claim that must hold for this one to be judged at all; else the runs are void."""
 
     def metrics(self) -> tuple[str, ...]:
         """The metric of each row, in the order of ``rows``."""
