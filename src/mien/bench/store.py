@@ -44,7 +44,7 @@ def make_record(
         "seed": seed,
         "key": result_key(row, evaluation, version),
         "data": data,
-        "metrics": {k: round(float(v), 6) for k, v in measured.metrics.items()},
+        "metrics": {k: float(f"{float(v):.8g}") for k, v in measured.metrics.items()},
         "extra": dict(measured.extra),
         "units": {k: pack_units(v) for k, v in measured.units.items()},
         "commit": commit(),

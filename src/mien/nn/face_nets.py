@@ -27,11 +27,12 @@ FACE_NETS: dict[str, Callable[..., FaceNet]] = {
     "swin_s": partial(FaceSwin, depths=(2, 2, 18, 2)),
     "mbf_tiny": partial(MobileFaceNet, blocks=(1, 1, 2, 1), scale=1, base=16),
     "mbf_micro": partial(MobileFaceNet, blocks=(1, 1, 1, 1), scale=1, base=8),
+    "mbf_nano": partial(MobileFaceNet, blocks=(1, 1, 1, 1), scale=1, base=4),
     "ir_tiny": partial(IResNet, depth=(1, 1, 1, 1), width=16),
     "vit_tiny": partial(FaceViT, width=64, depth=4, heads=4, patch=8),
     "swin_tiny": partial(FaceSwin, width=24, depths=(1, 1, 2, 1), heads=(1, 2, 4, 8)),
 }
-"""Name -> builder; ``*_tiny`` and ``*_micro`` are ours, for small pictures and small trainings."""
+"""Name -> builder; ``*_tiny``, ``*_micro``, ``*_nano`` are ours, for small trainings."""
 
 
 def build_face_net(name: str, size: int = 112, embedding: int = 512, **options: Any) -> FaceNet:

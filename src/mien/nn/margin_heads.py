@@ -163,6 +163,12 @@ class MarginHead(nn.Module):
             out: Tensor = self.margin(cosine, y, norms)
             return out
 
+    def both(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, C) with the margin and without, from one product with the class weights."""
+        with torch.autocast(x.device.type, enabled=False):
+            cosine, norms = cosines(x, self.weight)
+            return self.margin(cosine, y, norms), cosine * self.margin.scale
+
 
 def cosines(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines (B, C) clamped to [-1, 1], and lengths (B,), of embeddings (B, D) and weights (C, D)."""

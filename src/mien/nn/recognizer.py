@@ -61,5 +61,4 @@ class Recognizer(nn.Module):
 
     def logits(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits (B, C) with the margin at the labels (B,), and without it."""
-        e = self.net(x)
-        return self.head(e, y), self.head(e)
+        return self.head.both(self.net(x), y)

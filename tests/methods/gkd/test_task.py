@@ -61,7 +61,7 @@ def test_a_student_learns_from_a_trained_teacher(tmp_path, faces, listed):
     assert torch.isfinite(e).all()
 
 
-@pytest.mark.parametrize("distill", ["kd", "dkd", "gkd"])
+@pytest.mark.parametrize("distill", ["kd", "dkd", "gkd", "fitnet", "rkd", "ekd"])
 def test_weight_zero_is_the_loss_alone(tmp_path, faces, listed, distill):
     teacher = recipe("teacher")
     train_recipe(ENTRY, teacher, tmp_path / "t", experiment=build(teacher, {}, faces))
@@ -72,7 +72,7 @@ def test_weight_zero_is_the_loss_alone(tmp_path, faces, listed, distill):
     batch = next(a.source.stream(0, 0, 1))[0]
     out = [x.task.loss(batch, Clock(0, 2, 2), Rng(0)) for x in (a, b)]
     assert out[0].loss.item() == pytest.approx(out[1].loss.item(), abs=1e-6)
-    assert "kd" in out[1].logs
+    assert len(out[1].logs) > 1
 
 
 def test_a_missing_or_foreign_teacher_is_refused(tmp_path, faces, listed):
@@ -103,9 +103,8 @@ def test_a_kept_teacher_says_what_a_live_one_does(tmp_path, faces, listed):
         batch = next(kept.source.stream(step, 0, 1))[0]
         for task in (kept.task, live.task):
             task.place_held(torch.device("cpu"))
-        outs = [x.task.teacher_logits(batch, Clock(step, 6, 2)) for x in (kept, live)]
-        for a, b in zip(*outs, strict=True):
-            assert torch.allclose(a, b, atol=1e-5)
+        outs = [x.task.teacher_embeddings(batch, Clock(step, 6, 2)) for x in (kept, live)]
+        assert torch.allclose(*outs, atol=1e-5)
 
 
 def test_evaluation_of_unseen_people(tmp_path, faces, listed, monkeypatch):

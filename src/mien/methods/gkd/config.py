@@ -17,7 +17,7 @@ from mien.core.config import (
 from mien.data.config import FaceData
 from mien.nn.recognizer_config import RecognizerConfig
 
-Distill = Literal["none", "kd", "dkd", "gkd"]
+Distill = Literal["none", "kd", "dkd", "gkd", "fitnet", "rkd", "ekd"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class GkdConfig(RecognizerConfig):
     """A face net with a margin head, alone or taught by another; symbols of the page in brackets."""
 
     distill: Distill = "none"
-    """none: labels alone; kd, dkd, gkd: also the logits of the teacher (slot ``teacher``)."""
+    """none: labels alone; kd, dkd, gkd: also the logits of the teacher (slot ``teacher``); fitnet, rkd, ekd:
+    its embeddings."""
     weight: float | None = None
     """Factor of the distillation term (default 1)."""
     temperature: float | None = None
@@ -56,8 +57,9 @@ class GkdConfig(RecognizerConfig):
             check_range("method", name, getattr(self, name), 0.0, 1e6)
         check_range("method", "t_group", self.t_group, 1e-3, 1e3)
         check_range("method", "rate", self.rate, 1e-6, 1.0)
-        every: tuple[str, ...] = ("kd", "dkd", "gkd")
-        table = dict.fromkeys(("weight", "temperature", "kd_logits", "kd_warmup"), every)
+        logit, every = ("kd", "dkd", "gkd"), ("kd", "dkd", "gkd", "fitnet", "rkd", "ekd")
+        table: dict[str, tuple[str, ...]] = dict.fromkeys(("temperature", "kd_logits"), logit)
+        table |= dict.fromkeys(("weight", "kd_warmup"), every)
         table |= dict.fromkeys(("alpha", "beta"), ("dkd", "gkd"))
         table |= dict.fromkeys(("lam", "group", "t_group", "rate"), ("gkd",))
         refuse_inapplicable(self, self.distill, table)
@@ -93,3 +95,33 @@ def _student() -> Recipe:
 
 RECIPES: dict[str, Callable[[], Recipe]] = {"small": _small, "teacher": _teacher, "student": _student}
 """Recipes by name; the published ones follow with the other modules of the method."""
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """Flags of ``mien inspect gkd``; the weights are those of a teacher."""
+
+    t_group: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
+    """Temperatures at which the mass is counted."""
+    temperature: float = 4.0
+    """Temperature of the loss, for the mass of the groups [T]."""
+    group: Literal["recommended", "paper", "release-fixed", "release-adaptive"] = "recommended"
+    """Preset whose rule is used, with the teacher's scores."""
+    rate: float | None = None
+    """Mass that a group holds (default of the preset)."""
+    kd_logits: Literal["margin", "plain"] = "plain"
+    """Logits with or without the margin."""
+    aim: float | None = None
+    """Also find the T_group that gives this mean K."""
+    pictures: int = 2000
+    """Training pictures that are looked at."""
+    plot: str | None = None
+    """PNG file for the distribution of K."""
+
+    def __post_init__(self) -> None:
+        for value in self.t_group:
+            check_range("inspect", "t_group", value, 1e-3, 1e3)
+        check_range("inspect", "temperature", self.temperature, 1e-3, 1e3)
+        check_range("inspect", "rate", self.rate, 1e-6, 1.0)
+        check_range("inspect", "aim", self.aim, 1.0, 1e6)
+        check_range("inspect", "pictures", self.pictures, 2, 1e6)

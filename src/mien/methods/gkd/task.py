@@ -24,15 +24,22 @@ from mien.engine.folder import ModelFolder, open_folder
 from mien.engine.predictor import default_device
 from mien.engine.task import Clock, Experiment, Rng, StepOut, Task
 from mien.engine.two_views import TwoViews, can_keep, kept_on_disk, view_outputs
-from mien.losses import DKDLoss, KDLoss
+from mien.losses import DKDLoss, EKDLoss, HintLoss, KDLoss, RKDLoss
 from mien.losses.logit import LogitLoss
 from mien.methods.gkd.config import GkdConfig
 from mien.methods.gkd.loss import PRESETS, GKDLoss
 from mien.nn.recognizer import Recognizer
 
+EmbeddingLoss = HintLoss | RKDLoss | EKDLoss
 
-def build_loss(config: GkdConfig) -> LogitLoss | None:
-    """The distillation term of a config (without its cross-entropy), or None."""
+
+def build_loss(config: GkdConfig, teacher_width: int = 0) -> LogitLoss | EmbeddingLoss | None:
+    """The distillation term of a config (without its cross-entropy), or None.
+
+    Args:
+        config: which one, with its numbers.
+        teacher_width: length of the teacher's embedding, for the linear map of ``fitnet``.
+    """
     T = 4.0 if config.temperature is None else config.temperature
     warmup = config.kd_warmup or 0.0
     alpha = 1.0 if config.alpha is None else config.alpha
@@ -47,6 +54,12 @@ def build_loss(config: GkdConfig) -> LogitLoss | None:
         return GKDLoss(
             alpha, beta, config.lam or 0.0, T, replace(selector, **changes), warmup_epochs=warmup, ce=0.0
         )
+    if config.distill == "fitnet":
+        return HintLoss(config.embedding, teacher_width, warmup_epochs=warmup)
+    if config.distill == "rkd":
+        return RKDLoss(warmup_epochs=warmup)
+    if config.distill == "ekd":
+        return EKDLoss(warmup_epochs=warmup)
     return None
 
 
@@ -58,6 +71,7 @@ class GkdTask(Task[ImageBatch]):
         config: head and distillation.
         teacher: a trained recogniser, where one teaches.
         seen: the teacher's embeddings of all training pictures, where they are kept.
+        seed: of the linear map of ``fitnet``.
     """
 
     def __init__(
@@ -66,33 +80,44 @@ class GkdTask(Task[ImageBatch]):
         config: GkdConfig,
         teacher: Recognizer | None = None,
         seen: TwoViews | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.model, self.config, self.seen = model, config, seen
-        self.distill = build_loss(config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(seed, "distill"))
+            self.distill = build_loss(config, teacher.net.num_features if teacher else 0)
         if teacher is not None:
             self.hold("teacher", teacher)
 
     def loss(self, batch: ImageBatch, clock: Clock, rng: Rng) -> StepOut:
-        """Margin cross-entropy, and the distillation of the logits of the same pictures."""
-        z, plain = self.model.logits(batch.image, batch.target)
-        ce = F.cross_entropy(z.float(), batch.target)
+        """Margin cross-entropy, and the distillation of what the teacher says of the same pictures."""
+        e = self.model(batch.image)
+        with_margin, plain = self.model.head.both(e, batch.target)
+        ce = F.cross_entropy(with_margin, batch.target)
         if self.distill is None:
             return StepOut(ce, {"ce": ce.detach()})
-        zt, plain_t = self.teacher_logits(batch, clock)
-        if self.config.kd_logits == "margin":
-            kd, logs = self.distill(z, zt, batch.target, clock.epoch)
+        et = self.teacher_embeddings(batch, clock)
+        if self.distill.takes == "embeddings":
+            kd, logs = self.distill(e, et, batch.target, clock.epoch)
         else:
-            kd, logs = self.distill(plain, plain_t, batch.target, clock.epoch)
+            zs = with_margin if self.config.kd_logits == "margin" else plain
+            kd, logs = self.distill(zs, self.teacher_logits(et, batch.target), batch.target, clock.epoch)
         weight = 1.0 if self.config.weight is None else self.config.weight
         return StepOut(ce + weight * kd, {"ce": ce.detach(), **logs})
 
     @torch.no_grad()
-    def teacher_logits(self, batch: ImageBatch, clock: Clock) -> tuple[Tensor, Tensor]:
-        """The teacher's class logits (B, C) of the same views, with the margin and without."""
-        teacher = cast("Recognizer", self.held("teacher"))
-        e = teacher(batch.image) if self.seen is None else self.seen.of(batch, clock)
-        return teacher.head(e, batch.target), teacher.head(e)
+    def teacher_embeddings(self, batch: ImageBatch, clock: Clock) -> Tensor:
+        """(B, E) of the same views."""
+        if self.seen is not None:
+            return self.seen.of(batch, clock)
+        return cast("Tensor", self.held("teacher")(batch.image))
+
+    @torch.no_grad()
+    def teacher_logits(self, et: Tensor, y: Tensor) -> Tensor:
+        """The teacher's class logits (B, C), with the margin where that is what is distilled."""
+        head = cast("Recognizer", self.held("teacher")).head
+        return cast("Tensor", head(et, y if self.config.kd_logits == "margin" else None))
 
     def exported(self) -> nn.Module:
         """Net and class weights."""
@@ -130,7 +155,7 @@ def build(recipe: Recipe, uses: Mapping[str, Path], faces: FaceSplits | None = N
         teacher = restore(folder)
         if method.keep_teacher and can_keep(source, 4 * teacher.net.num_features):
             seen = TwoViews(_kept(folder, teacher, source, data.size, faces.fingerprint), source)
-    task = GkdTask(model, method, teacher, seen)
+    task = GkdTask(model, method, teacher, seen, recipe.seed)
     return Experiment(task, source, faces.fingerprint, **face_checks(faces, data.size))
 
 
