@@ -305,3 +305,44 @@ def test_a_metric_that_is_missing_gives_no_verdict(results):
     verdict = store.load_table(Toy()).verdict(claim)
     assert verdict.holds is None
     assert "not finite" in verdict.reason
+
+
+def _filled(claims, extra=None, metrics=None):
+    """A table of two rows on two seeds, with made values of three units."""
+
+    def record(row, seed):
+        values = np.array([1.0, 1.0, 0.0]) if row == "a" else np.array([0.0, 1.0, 0.0])
+        return {
+            "metrics": {"single": float(values.mean())} if metrics is None else metrics,
+            "units": {"single": store.pack_units(values)},
+            "extra": extra or {},
+            "data": "d",
+        }
+
+    records = {(r.id, "test"): {s: record(r.id, s) for s in (0, 1)} for r in ROWS[:2]}
+    return store.Table(Toy(), ROWS[:2], claims, (0, 1), records)
+
+
+@pytest.mark.parametrize(("gain", "holds"), [(-1.0, True), (0.9, None)])
+def test_a_claim_that_requires_another_is_void_without_it(gain, holds):
+    claims = (
+        Claim("first", "extra", "a is far better", ("a", "b"), "single", PairedGain(above=gain)),
+        Claim("same", "paper", "a equals a", ("a", "a"), "single", Equal(), requires="first"),
+    )
+    verdict = _filled(claims).verdict(claims[1])
+    assert verdict.holds is holds
+    if holds is None:
+        assert verdict.reason.startswith("void: first does not hold")
+
+
+def test_rows_show_the_intervals_of_their_evaluation():
+    table = _filled((), extra={"intervals": {"single": [0.25, 0.75]}}, metrics={"single": 0.5})
+    assert table.intervals(ROWS[0], TEST) == {"single": (0.25, 0.75)}
+    assert tables._cell({"mean": 0.5, "std": 0.1, "n": 2}, 100.0, (0.25, 0.75)) == "50.0 ± 10.0 [25.0, 75.0]"
+
+
+def test_an_evaluation_that_could_not_be_made_says_so():
+    table = _filled((), extra={"left_out": "no such package"}, metrics={})
+    assert table.left_out(ROWS[0], TEST) == "no such package"
+    lines = tables.metric_rows(table)
+    assert [line["single, %"] for line in lines] == ["-", "-"]

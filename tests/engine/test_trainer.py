@@ -6,11 +6,12 @@ import signal
 
 import pytest
 import torch
+from torch import nn
 
 from mien.core.config import OptimConfig
 from mien.core.errors import ConfigError, MienError, WeightsError
 from mien.engine import checkpoint
-from mien.engine.task import total_parameters
+from mien.engine.task import Experiment, total_parameters
 from mien.engine.trainer import Trainer
 from mien.optim.build import lr_factor
 from mien.optim.sam import SAM
@@ -225,3 +226,13 @@ def test_held_nets_are_frozen_and_not_trained():
     assert not any(p.requires_grad for p in teacher.parameters())
     assert len(list(task.parameters())) == 4
     assert not any("teacher" in k for k in task.state_dict())
+
+
+def test_parts_beside_the_model_are_kept_in_files_of_their_own(tmp_path):
+    from safetensors.torch import load_file
+
+    part = nn.Linear(2, 1)
+    experiment = Experiment(Fit(), Source(), "toy", also={"part": part})
+    Trainer(experiment, recipe(steps=2), tmp_path).run()
+    assert torch.equal(load_file(tmp_path / "part.safetensors")["weight"], part.weight)
+    assert "weight" not in load_file(tmp_path / "weights.safetensors")

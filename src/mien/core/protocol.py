@@ -86,6 +86,21 @@ class PairedGain:
 
 
 @dataclass(frozen=True)
+class GainOverBest:
+    """mean(first) - max over the others of their means > ``above``, paired by test unit."""
+
+    above: float = 0.0
+
+    def statistic(self, values: tuple[Values, ...]) -> float:
+        """Difference of the first row over the best of the others."""
+        return float(np.mean(values[0]) - max(np.mean(v) for v in values[1:]))
+
+    def side(self, statistic: float) -> bool:
+        """Above the bound."""
+        return statistic > self.above
+
+
+@dataclass(frozen=True)
 class Ratio:
     """mean(first) / mean(second) <= ``at_most``."""
 

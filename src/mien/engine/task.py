@@ -154,6 +154,8 @@ class Experiment:
     """Scores on the validation split; the first is the one that selects (higher is better)."""
     facts: Callable[[nn.Module, torch.device], dict[str, Any]] | None = None
     """What a model needs beside its weights (class names, temperature); goes into ``facts.json``."""
+    also: Mapping[str, nn.Module] = field(default_factory=dict)
+    """Parts that use does not need and later looks do: name -> module, kept as ``NAME.safetensors``."""
 
 
 @dataclass(frozen=True)

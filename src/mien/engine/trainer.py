@@ -267,6 +267,8 @@ class Trainer:
         scores = self._validate(is_look=self.step >= self.steps)
         if self.accelerator.is_main_process:
             kept = self.keeper.write()
+            for name, part in self.experiment.also.items():
+                checkpoint.save_weights(part, self.folder / f"{name}.safetensors")
             make = self.experiment.facts
             facts = make(self.keeper.net().eval(), self.device) if make else {}
             io.write_json(self.folder / "facts.json", {**facts, **kept})

@@ -37,13 +37,17 @@ class TwoViews:
 
     def of(self, batch: ImageBatch, clock: Clock) -> Tensor:
         """(B, ...) outputs for the views in a batch, on its device."""
-        index = batch.index.cpu()
-        views = torch.zeros(len(index), dtype=torch.long)
-        if isinstance(self.source.augment, Flip):
-            keys = self.source.images.keys[index.numpy()]
-            seed = epoch_seed(self.source.seed, clock.step // clock.steps_per_epoch)
-            views = torch.from_numpy(Flip.mirrored(keys, seed)).long()
-        return self.values[index, views].to(batch.image.device)
+        views = mirrored(self.source, batch, clock).long()
+        return self.values[batch.index.cpu(), views].to(batch.image.device)
+
+
+def mirrored(source: StepLoader, batch: ImageBatch, clock: Clock) -> Tensor:
+    """(B,) bool on the CPU: which pictures of a batch of this step are flipped."""
+    index = batch.index.cpu()
+    if not isinstance(source.augment, Flip):
+        return torch.zeros(len(index), dtype=torch.bool)
+    seed = epoch_seed(source.seed, clock.step // clock.steps_per_epoch)
+    return torch.from_numpy(Flip.mirrored(source.images.keys[index.numpy()], seed))
 
 
 def can_keep(source: StepLoader, bytes_each: int) -> bool:

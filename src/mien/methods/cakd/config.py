@@ -1,0 +1,120 @@
+"""What the distillation of a transformer into a convolutional net can be set to (no torch here)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from mien.core.config import (
+    OptimConfig,
+    Recipe,
+    ScheduleConfig,
+    check_range,
+    evolve_all,
+    refuse_inapplicable,
+)
+from mien.data.config import FaceData
+from mien.nn.recognizer_config import RecognizerConfig
+
+Distill = Literal["none", "urfm", "fitnet", "kd", "rkd", "cckd", "sp", "ekd", "pca", "ofa"]
+_TAUGHT = ("urfm", "fitnet", "kd", "rkd", "cckd", "sp", "ekd", "pca", "ofa")
+_PROMPTED = ("urfm", "fitnet")
+
+
+@dataclass(frozen=True)
+class CakdConfig(RecognizerConfig):
+    """A face net, alone or taught by a transformer; symbols of the page in brackets."""
+
+    distill: Distill = "none"
+    """none: labels alone; urfm: local features; fitnet: maps, pixel by pixel; kd, rkd, cckd, sp, ekd: logits
+    or embeddings; pca, ofa: projectors of other papers. The teacher is the model in slot ``teacher``."""
+    student_tap: str | None = None
+    """Map of the student that is taught (default its last)."""
+    prompts: int | None = None
+    """Prompt tokens of the teacher [t]; 0 (default) = a frozen teacher."""
+    prompts_per: Literal["stage", "block"] | None = None
+    """Fresh prompts enter before each stage (default) or block."""
+    n_local: int | None = None
+    """urfm: local centres [L] (default 9)."""
+    dim: int | None = None
+    """urfm: width of the local features [d] (default 64)."""
+    heads: int | None = None
+    """urfm: attention heads (default 4)."""
+    position: Literal["none", "euclid", "saliency", "relative"] | None = None
+    """urfm: position codes (default saliency)."""
+    gamma: float | None = None
+    """urfm: weight of the facial distance (default 1)."""
+    landmarks: Literal["template", "image"] | None = None
+    """urfm: the template's five points for all pictures (default), or each picture's own."""
+    lam_feat: float | None = None
+    """urfm: weight of the features [lambda_f] (default 1)."""
+    lam_attn: float | None = None
+    """urfm: weight of the attention maps [lambda_a] (default 1)."""
+    eta: float | None = None
+    """urfm: share of the gradient that reaches the teacher's side (default 0.1)."""
+    aux: float | None = None
+    """urfm: weight of the auxiliary margin heads that keep the features from collapsing (default 0.5)."""
+    weight: float | None = None
+    """All but urfm: factor of the distillation term (default 1)."""
+    temperature: float | None = None
+    """kd: of the softmax [T] (default 4)."""
+    ramp: float | None = None
+    """Epochs over which the distillation's weight grows from 0 (default 4)."""
+    parts_lr: float | None = None
+    """Rate of prompts and mappings, as a share of the student's (default 0.1)."""
+    logits: Literal["kd", "gkd"] | None = None
+    """urfm: also distil logits."""
+    logits_weight: float | None = None
+    """urfm with ``logits``: factor of that term (default 1)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("method", "prompts", self.prompts, 0, 1024)
+        for name in ("n_local", "dim", "heads"):
+            check_range("method", name, getattr(self, name), 1, 8192)
+        for name in ("gamma", "lam_feat", "lam_attn", "aux", "weight", "ramp", "logits_weight"):
+            check_range("method", name, getattr(self, name), 0.0, 1e6)
+        check_range("method", "eta", self.eta, 0.0, 1.0)
+        check_range("method", "parts_lr", self.parts_lr, 0.0, 100.0)
+        check_range("method", "temperature", self.temperature, 1e-3, 1e3)
+        urfm, others = ("urfm",), tuple(k for k in _TAUGHT if k != "urfm")
+        names = ("n_local", "dim", "heads", "position", "gamma", "landmarks", "lam_feat", "lam_attn", "eta")
+        table: dict[str, tuple[str, ...]] = dict.fromkeys((*names, "aux", "logits", "logits_weight"), urfm)
+        table |= dict.fromkeys(("prompts", "prompts_per"), _PROMPTED)
+        table |= dict.fromkeys(("ramp", "parts_lr"), _TAUGHT)
+        table |= {"weight": others, "temperature": ("kd", "urfm")}
+        table |= {"student_tap": ("urfm", "fitnet", "pca", "ofa")}
+        refuse_inapplicable(self, self.distill, table)
+
+
+def _teacher() -> Recipe:
+    """The teacher: a small Swin trained with labels alone."""
+    return Recipe(
+        name="cakd-teacher",
+        method=CakdConfig(backbone="swin_micro", embedding=128, margin=0.2),
+        data=FaceData(size=48, people=300, val_people=60, test_people=120, per_identity=14, set_seed=1),
+        optim=OptimConfig(kind="adamw", lr=2e-3, weight_decay=0.05),
+        schedule=ScheduleConfig(epochs=40, batch=128, warmup_epochs=4, grad_clip=5.0, eval_every=10.0),
+    )
+
+
+def _student() -> Recipe:
+    """The student without a teacher."""
+    return Recipe(
+        name="cakd-student",
+        method=CakdConfig(backbone="mbf_nano", embedding=64, margin=0.2),
+        data=_teacher().data,
+        optim=OptimConfig(kind="sgd", lr=0.1, weight_decay=5e-4),
+        schedule=ScheduleConfig(epochs=40, batch=128, warmup_epochs=2, grad_clip=5.0, channels_last=True),
+    )
+
+
+def _small() -> Recipe:
+    """The student taught by a prompted teacher through local features."""
+    changes = {"method.distill": "urfm", "method.prompts": 4, "method.student_tap": "stage2"}
+    return evolve_all(_student(), {"name": "cakd-small", **changes})
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"small": _small, "teacher": _teacher, "student": _student}
+"""Recipes by name."""
