@@ -1,0 +1,13 @@
+from .loss import CAKDLoss as CAKDLoss
+from .loss import CollapseGuard as CollapseGuard
+from .loss import auxiliary_input as auxiliary_input
+from .position import FacialPositionEncoding as FacialPositionEncoding
+from .position import Grid as Grid
+from .position import flip_landmarks as flip_landmarks
+from .position import piecewise_index as piecewise_index
+from .position import template_landmarks as template_landmarks
+from .prompts import PromptedSwin as PromptedSwin
+from .prompts import PromptedViT as PromptedViT
+from .urfm import URFM as URFM
+from .urfm import local_features as local_features
+from .urfm import new_centres as new_centres
