@@ -1,4 +1,4 @@
-"""Multi-head attention that also returns its maps. Suffixes: B images, H heads, L queries, N keys, D width."""
+"""Multi-head attention that returns its maps. Suffixes: B images, H heads, L queries, N keys, D width."""
 
 from __future__ import annotations
 

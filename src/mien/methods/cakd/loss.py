@@ -22,7 +22,7 @@ from mien.methods.cakd.attention import SelfAttention
 
 
 def scale_gradient(x: Tensor, eta: float) -> Tensor:
-    """x to the last bit, with its gradient times eta; 0 stops it.
+    """The same values to the last bit, with the gradient times eta; 0 stops it.
 
     >>> x = torch.ones(2, requires_grad=True)
     >>> scale_gradient(x, 0.1).sum().backward()
@@ -84,7 +84,7 @@ class CollapseGuard(nn.Module):
 
     @torch.no_grad()
     def forward(self, u_t: Tensor, u_s: Tensor) -> None:
-        """u (B, L, d) of teacher and student; one picture says nothing about the spread over a batch.
+        """Checks u (B, L, d) of both; one picture says nothing about the spread over a batch.
 
         Raises:
             MienError: u has collapsed; names where.

@@ -1,11 +1,11 @@
 """Where a token lies on a face, as a learnable code: b_i = sum over anchors of P[I(scale D(i, anchor))].
 
-D = D~ + gamma D_face, in units of the student's stride: D~ is the Euclidean distance to the anchor, D_face one
-of two distances to the five landmarks. I is the piecewise index of iRPE (arXiv 2107.14222). Reconstruction:
-CAKD (arXiv 2306.14662) names these parts; formulas of D_face, anchors and scale are ours.
+D = D~ + gamma D_face, in units of the student's stride: D~ is the Euclidean distance to the anchor, D_face
+one of two distances to the five landmarks. I is the piecewise index of iRPE (arXiv 2107.14222).
+Reconstruction: CAKD (arXiv 2306.14662) names these parts; formulas of D_face, anchors and scale are ours.
 
 Everything is measured in pixels of the picture, so that grids of different strides and offsets agree: (0, 0)
-is the outer corner of the first pixel, x to the right, y down. Shape suffixes: N tokens, A anchors, K buckets.
+is the outer corner of the first pixel, x to the right, y down. Letters: N tokens, A anchors, K buckets.
 """
 
 from __future__ import annotations
@@ -115,16 +115,18 @@ def n_buckets(pif: Pif) -> int:
 
 def landmark_distances(points: Tensor, landmarks: Tensor) -> Tensor:
     """||p - m_k||: points (..., N, 2), landmarks (..., 5, 2) -> (..., N, 5)."""
-    return (points[..., :, None, :] - landmarks[..., None, :, :]).norm(dim=-1)
+    d: Tensor = torch.linalg.vector_norm(points[..., :, None, :] - landmarks[..., None, :, :], dim=-1)
+    return d
 
 
 def euclid_distance(points: Tensor, anchors: Tensor) -> Tensor:
     """D~(i, anchor) = ||g_i - anchor||: points (N, 2), anchors (..., A, 2) -> (..., A, N)."""
-    return (points - anchors[..., None, :]).norm(dim=-1)
+    d: Tensor = torch.linalg.vector_norm(points - anchors[..., None, :], dim=-1)
+    return d
 
 
 def saliency_distance(points: Tensor, landmarks: Tensor) -> Tensor:
-    """D_sal(i) = min_k ||g_i - m_k||, how far the nearest part of the face is: (N, 2), (..., 5, 2) -> (..., N)."""
+    """D_sal(i) = min_k ||g_i - m_k||, how far the nearest landmark is: (N, 2), (..., 5, 2) -> (..., N)."""
     return landmark_distances(points, landmarks).amin(-1)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +37,7 @@ def new_prompts(n_prompts: int, width: int, patch: int) -> nn.Parameter:
 
 
 def window_attention(attn: Any, tokens: Tensor, prompts: int, mask: Tensor | None, hide: bool) -> Tensor:
-    """timm's window attention over prompts and tokens; bias and mask are 0 for pairs with a prompt.
+    """The window attention of timm over prompts and tokens; bias and mask are 0 for pairs with a prompt.
 
     Args:
         attn: a ``WindowAttention`` of timm.
@@ -49,7 +49,6 @@ def window_attention(attn: Any, tokens: Tensor, prompts: int, mask: Tensor | Non
     Returns:
         (B W, t + N, C). O(B W (t + N) C (t + N + C)).
     """
-    count = tokens.shape[1]
     qkv = attn.qkv(tokens).unflatten(2, (3, attn.num_heads, -1))
     q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
     index = attn.relative_position_index
@@ -185,15 +184,16 @@ class PromptedSwin(Prompted):
     ) -> None:
         widths = [
             int(block.norm1.normalized_shape[0])
-            for stage in backbone.stages
+            for stage in cast("Any", backbone.stages)
             for block in (stage.blocks if per == "block" else stage.blocks[:1])
         ]
-        patch = int(backbone.patch_embed.patch_size[0])
+        patch = int(cast("Any", backbone.patch_embed).patch_size[0])
         super().__init__(backbone, widths, patch, n_prompts, per, tokens_only=tokens_only, hide=hide)
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See `Prompted.features`."""
-        net, fresh = self.backbone, iter(self.prompts)
+        net: Any = self.backbone
+        fresh = iter(self.prompts)
         x = net.patch_embed(net.normalize(x))  # (B, h, w, c)
         for stage in net.stages:
             x = stage.downsample(x)

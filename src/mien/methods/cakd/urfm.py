@@ -130,6 +130,6 @@ class URFM(nn.Module):
         if self.mix is not None:
             f, mixing = self.mix(f, codes)
             codes = None
-        weights = (layer.weight.T for layer in (self.query, self.key, self.value))
-        h, attn = local_features(f, self.centres, *weights, codes, self.heads)
+        w_q, w_k, w_v = (layer.weight.T for layer in (self.query, self.key, self.value))
+        h, attn = local_features(f, self.centres, w_q, w_k, w_v, codes, self.heads)
         return self.out(h), attn if mixing is None else attn @ mixing
