@@ -1,3 +1,7 @@
+from .baselines import CrossAttentionLoss as CrossAttentionLoss
+from .baselines import OFAProjector as OFAProjector
+from .baselines import PixelMSELoss as PixelMSELoss
+from .baselines import ofa_loss as ofa_loss
 from .loss import CAKDLoss as CAKDLoss
 from .loss import CollapseGuard as CollapseGuard
 from .loss import auxiliary_input as auxiliary_input
@@ -8,6 +12,9 @@ from .position import piecewise_index as piecewise_index
 from .position import template_landmarks as template_landmarks
 from .prompts import PromptedSwin as PromptedSwin
 from .prompts import PromptedViT as PromptedViT
+from .receptive import heat_maps as heat_maps
+from .receptive import overlap as overlap
+from .receptive import receptive_png as receptive_png
 from .urfm import URFM as URFM
 from .urfm import local_features as local_features
 from .urfm import new_centres as new_centres
