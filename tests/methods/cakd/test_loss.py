@@ -5,8 +5,19 @@ import torch
 import torch.nn.functional as F
 
 from mien.core.errors import ConfigError, MienError, ShapeError
-from mien.methods.cakd import CAKDLoss, CollapseGuard, auxiliary_input
+from mien.methods.cakd import (
+    URFM,
+    CAKDLoss,
+    CollapseGuard,
+    FacialPositionEncoding,
+    Grid,
+    PromptedSwin,
+    PromptedViT,
+    auxiliary_input,
+    new_centres,
+)
 from mien.methods.cakd.loss import attention_term, feature_term, scale_gradient, spreads
+from mien.nn import Taps, build_face_net
 
 F64 = torch.float64
 
@@ -76,6 +87,36 @@ def test_eta_scales_what_reaches_the_teacher_and_nothing_else(eta):
         torch.testing.assert_close(found[i], eta * plain[i])
     for i in (1, 6, 7, 8, 9):
         torch.testing.assert_close(found[i], plain[i])
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.1])
+@pytest.mark.parametrize("prompted", [PromptedSwin, PromptedViT])
+def test_a_step_of_the_whole_method(prompted, eta):
+    torch.manual_seed(0)
+    name = "swin_tiny" if prompted is PromptedSwin else "vit_tiny"
+    teacher, student = prompted(build_face_net(name, 48, 32), 4), build_face_net("mbf_tiny", 48, 32)
+    centres, grid = new_centres(9, 16), Grid.of(student)
+    code_s = FacialPositionEncoding(grid, dim=16)
+    code_t = FacialPositionEncoding(teacher.grid, dim=16, unit=grid.stride, table=code_s.table)
+    urfm_t = URFM(teacher.dim, 16, 9, 4, centres, code_t)
+    urfm_s = URFM(student.taps["final"][0], 16, 9, 4, centres, code_s)
+    net = CAKDLoss(16, 4, eta)
+    x = torch.rand(3, 3, 48, 48)
+    landmarks = torch.rand(3, 5, 2) * 48
+    _, tokens = teacher(x)
+    _, features_s = Taps(student, ["final"])(x)
+    terms = net(urfm_t(tokens, landmarks)[0], urfm_s(features_s["final"].values, landmarks)[0])
+    (terms["feat"] + terms["attn"]).backward()
+
+    def moved(module):
+        return {n for n, p in module.named_parameters() if p.grad is not None and p.grad.any()}
+
+    assert moved(student) >= {"stages.0.0.0.weight", "stages.4.0.weight"}
+    assert moved(urfm_s) >= {"centres", "fpe.table", "query.weight", "embed.0.weight"}
+    assert not moved(teacher.backbone)
+    assert moved(teacher) == ({f"prompts.{i}" for i in range(4)} if eta else set())
+    assert ("query.weight" in moved(urfm_t)) == (eta > 0)
+    assert bool(moved(net.attention_t)) == (eta > 0)
 
 
 def test_scaled_gradient_keeps_the_values():

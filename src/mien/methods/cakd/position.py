@@ -5,7 +5,8 @@ one of two distances to the five landmarks. I is the piecewise index of iRPE (ar
 Reconstruction: CAKD (arXiv 2306.14662) names these parts; formulas of D_face, anchors and scale are ours.
 
 Everything is measured in pixels of the picture, so that grids of different strides and offsets agree: (0, 0)
-is the outer corner of the first pixel, x to the right, y down. Letters: N tokens, A anchors, K buckets.
+is the outer corner of the first pixel, x to the right, y down; landmarks that count from the centre of that
+pixel, as those of `mien.data` do, need 0.5 more. Letters: N tokens, A anchors, K buckets.
 """
 
 from __future__ import annotations
@@ -71,12 +72,17 @@ class Grid:
 
 
 def template_landmarks(size: float) -> Tensor:
-    """Eyes, nose tip and mouth corners of an aligned face of any size, pixels: (5, 2)."""
+    """Eyes, nose tip and mouth corners of an aligned face of any size, pixels: (5, 2).
+
+    The template's numbers as they are, scaled: half a pixel of 112 off, as they count from pixel centres.
+    """
     return torch.from_numpy(TEMPLATE).float() * (size / 112)
 
 
 def flip_landmarks(landmarks: Tensor, size: float) -> Tensor:
     """Landmarks (..., 5, 2) of the mirrored picture: x becomes size - x, and left and right change names.
+
+    For landmarks that count from pixel centres give ``size - 1``.
 
     >>> flip_landmarks(torch.tensor([[1.0, 2], [6, 2], [4, 4], [2, 6], [5, 6]]), 8)[0]
     tensor([2., 2.])

@@ -109,7 +109,14 @@ class Prompted(nn.Module):
     """
 
     def __init__(
-        self, backbone: FaceNet, widths: list[int], patch: int, n_prompts: int, per: Per, **options: bool
+        self,
+        backbone: FaceNet,
+        widths: list[int],
+        patch: int,
+        n_prompts: int,
+        per: Per,
+        tokens_only: bool,
+        hide: bool,
     ) -> None:
         super().__init__()
         if per not in get_args(Per) or n_prompts < 0:
@@ -118,7 +125,7 @@ class Prompted(nn.Module):
             )
         self.backbone = backbone.eval().requires_grad_(False)
         self.n_prompts, self.per = n_prompts, per
-        self.tokens_only, self.hide = options["tokens_only"], options["hide"]
+        self.tokens_only, self.hide = tokens_only, hide
         self.dim, self.grid = widths[-1], Grid.of(backbone)
         self.prompts = nn.ParameterList(new_prompts(n_prompts, w, patch) for w in widths if n_prompts)
 
@@ -188,7 +195,7 @@ class PromptedSwin(Prompted):
             for block in (stage.blocks if per == "block" else stage.blocks[:1])
         ]
         patch = int(cast("Any", backbone.patch_embed).patch_size[0])
-        super().__init__(backbone, widths, patch, n_prompts, per, tokens_only=tokens_only, hide=hide)
+        super().__init__(backbone, widths, patch, n_prompts, per, tokens_only, hide)
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See `Prompted.features`."""
@@ -238,7 +245,7 @@ class PromptedViT(Prompted):
         starts = range(depth) if per == "block" else sorted({0, *backbone.ends} - {depth})
         widths = [backbone.pos_embed.shape[2]] * len(starts)
         patch = int(backbone.patch_embed.stride[0])
-        super().__init__(backbone, widths, patch, n_prompts, per, tokens_only=tokens_only, hide=hide)
+        super().__init__(backbone, widths, patch, n_prompts, per, tokens_only, hide)
         self.starts = frozenset(starts)
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -54,6 +54,8 @@ def receptive_png(
 ) -> bytes:
     """Heat maps over a face: the teacher's above, the student's below, a column for each centre.
 
+    Both maps of a column have one colour scale; an even map is one that looks everywhere.
+
     Args:
         image: the face.
         teacher: attention (heads, L, N), or (B, heads, L, N), of which the mean is drawn.
@@ -81,21 +83,21 @@ def receptive_png(
     if not centres or not all(0 <= c < count for c in centres):
         raise ConfigError(f"centres {list(centres)} must be among 0..{count - 1}")
     maps = [heat_maps(a, g) for a, g in ((teacher, teacher_grid), (student, student_grid))]
-    maps = [m.mean(0) if m.ndim == 4 else m for m in maps]
-    shared = overlap(maps[0], maps[1])
+    maps = [(m.mean(0) if m.ndim == 4 else m).cpu() for m in maps]
+    shared, top = overlap(maps[0], maps[1]), maps[0].maximum(maps[1]).amax((1, 2)).clamp(min=1e-12)
     grey = read_image(image).mean(2)
     figure, axes = figures.new_figure(len(centres), 2, width=1.8, height=1.95)
     extent = (0, student_grid.size, student_grid.size, 0)
     for i, ax in enumerate(axes):
-        row, centre = divmod(i, len(centres))
-        centre = centres[centre]
-        heat = maps[row][centre].cpu().numpy()
+        row, column = divmod(i, len(centres))
+        centre = centres[column]
+        heat = maps[row][centre].numpy()
         ax.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent)
-        ax.imshow(heat, cmap="inferno", alpha=0.6, extent=extent, vmin=0, vmax=max(float(heat.max()), 1e-12))
+        ax.imshow(heat, cmap="inferno", alpha=0.6, extent=extent, vmin=0, vmax=float(top[centre]))
         ax.grid(visible=False)
         ax.set(xticks=[], yticks=[])
         if row == 0:
             ax.set_title(f"centre {centre}, shared {float(shared[centre]):.0%}", fontsize=8)
-        if i % len(centres) == 0:
+        if column == 0:
             ax.set_ylabel(("teacher", "student")[row])
     return figures.png(figure)
