@@ -7,9 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from mien.core.errors import ConfigError, ShapeError
-from mien.losses import EKDLoss, HintLoss, KDLoss, RKDLoss, SummedLoss
+from mien.losses import CCKDLoss, EKDLoss, HintLoss, KDLoss, RKDLoss, SPLoss, SummedLoss
 from mien.losses.embedding import (
+    normalized_gram,
     pair_similarities,
+    rbf_correlation,
     relative_angles,
     relative_distances,
     soft_rank,
@@ -69,6 +71,53 @@ def test_hint():
     assert maps(torch.rand(2, 3, 5, 5), torch.rand(2, 4, 5, 5), y[:2])[0].ndim == 0
     with pytest.raises(ShapeError, match=r"student \(2, 4, 5, 5\) \(mapped\) and teacher \(2, 4, 6, 6\)"):
         maps(torch.rand(2, 3, 5, 5), torch.rand(2, 4, 6, 6), y[:2])
+
+
+def test_correlations_equal_their_loops():
+    es, et, y = embeddings()
+    for e, found in ((es, rbf_correlation(es, 0.4, 2)), (et, rbf_correlation(et, 0.4, 2))):
+        unit = [F.normalize(v, dim=0) for v in e]
+        for i, a in enumerate(unit):
+            for j, b in enumerate(unit):
+                s = (a @ b).item()
+                wanted = math.exp(-0.8) * (1 + 0.8 * s + 0.32 * s**2)
+                assert found[i, j].item() == pytest.approx(wanted)
+                exact = math.exp(-0.4 * (a - b).square().sum().item())
+                assert rbf_correlation(e, 0.4, 20)[i, j].item() == pytest.approx(exact)
+    value, logs = CCKDLoss(weight=2.0)(es, et, y)
+    gap = rbf_correlation(es, 0.4, 2) - rbf_correlation(et, 0.4, 2)
+    torch.testing.assert_close(value, 2 * gap.square().sum() / 36)
+    torch.testing.assert_close(logs["cckd"], value / 2)
+
+
+def test_similarities_of_a_batch_equal_their_loops():
+    es, et, y = embeddings()
+    rows = [[(a @ b).item() for b in es] for a in es]
+    wanted = [[v / math.hypot(*row) for v in row] for row in rows]
+    torch.testing.assert_close(normalized_gram(es), torch.tensor(wanted, dtype=F64))
+    value, logs = SPLoss()(es, et, y)
+    gap = normalized_gram(es) - normalized_gram(et)
+    torch.testing.assert_close(value, 3000 * gap.square().sum() / 36)
+    torch.testing.assert_close(logs["sp"], value / 3000)
+    maps = torch.randn(6, 2, 3, 3, dtype=F64)
+    torch.testing.assert_close(SPLoss()(maps, et, y)[0], SPLoss()(maps.flatten(1), et, y)[0])
+
+
+@pytest.mark.parametrize("loss", [CCKDLoss(warmup_epochs=4), SPLoss(warmup_epochs=4)])
+def test_pairwise_losses(loss):
+    es, et, y = embeddings(d=7)
+    turn = torch.linalg.qr(torch.randn(7, 7, dtype=F64, generator=torch.Generator().manual_seed(1))).Q
+    assert loss(3.0 * et @ turn, et, y, 4)[0].item() == pytest.approx(0.0, abs=1e-12)
+    assert loss(es, et, y, 0)[0].item() == 0.0
+    torch.testing.assert_close(2 * loss(es, et, y, 2)[0], loss(es, et, y, 4)[0])
+    assert torch.autograd.gradcheck(lambda x: loss(x, et, y, 4)[0], es.requires_grad_())
+    with pytest.raises(ShapeError, match="expected embeddings"):
+        loss(es, et[:3], y, 4)
+
+
+def test_wrong_kernel():
+    with pytest.raises(ConfigError, match="gamma=0 must be above 0, order=2 at least 1"):
+        CCKDLoss(0)
 
 
 def test_pairs_and_thresholds():

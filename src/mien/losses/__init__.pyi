@@ -1,6 +1,8 @@
+from .embedding import CCKDLoss as CCKDLoss
 from .embedding import EKDLoss as EKDLoss
 from .embedding import HintLoss as HintLoss
 from .embedding import RKDLoss as RKDLoss
+from .embedding import SPLoss as SPLoss
 from .logit import DKDLoss as DKDLoss
 from .logit import KDLoss as KDLoss
 from .logit import LogitLoss as LogitLoss

@@ -1,10 +1,13 @@
 """Distillation of embeddings, with the call of the logit losses: ``loss(es, et, y, epoch) -> (loss, logs)``.
 
-Sources: FitNet, Romero et al. (arXiv 1412.6550, eq. 3); RKD, Park et al. (arXiv 1904.05068, eq. 4 to 9); EKD,
-Huang et al. (Evaluation-oriented knowledge distillation, CVPR 2022).
+Sources: FitNet, Romero et al. (arXiv 1412.6550, eq. 3); RKD, Park et al. (arXiv 1904.05068, eq. 4 to 9);
+CCKD, Peng et al. (arXiv 1904.01802); SP, Tung & Mori (arXiv 1907.09682); EKD, Huang et al.
+(Evaluation-oriented knowledge distillation, CVPR 2022).
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +30,30 @@ def relative_angles(x: Tensor) -> Tensor:
     """Cosines of the angles at each point i between j and k, RKD eq. 7: (B, D) -> (B, B, B). O(B^3 D)."""
     e = F.normalize(x[None] - x[:, None], dim=2)
     return e @ e.transpose(1, 2)
+
+
+def rbf_correlation(x: Tensor, gamma: float, order: int) -> Tensor:
+    """exp(-gamma |x_i - x_j|^2) of unit rows, its Taylor series in x_i . x_j up to an order. O(B^2 D).
+
+    K_ij = exp(-2 gamma) sum_{p=0}^{order} (2 gamma)^p / p! (x_i . x_j)^p.
+
+    Args:
+        x: (B, D), normalised here.
+        gamma: inverse width of the kernel.
+        order: last power.
+
+    Returns:
+        (B, B).
+    """
+    x = F.normalize(x)
+    s = 2 * gamma * (x @ x.T)
+    powers = sum((s**p / math.factorial(p) for p in range(1, order + 1)), start=torch.ones_like(s))
+    return math.exp(-2 * gamma) * powers
+
+
+def normalized_gram(x: Tensor) -> Tensor:
+    """All products x x^T, each row brought to unit length: (B, D) -> (B, B). O(B^2 D)."""
+    return F.normalize(x @ x.T)
 
 
 def pair_similarities(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,6 +162,70 @@ class RKDLoss(nn.Module):
                 logs["rkd_angle"] = F.smooth_l1_loss(relative_angles(es), relative_angles(et))
                 loss = loss + self.angle * logs["rkd_angle"]
         return _out(loss, logs, ramp(epoch, self.warmup_epochs))
+
+
+class CCKDLoss(nn.Module):
+    """CCKD: mean square difference of the correlations of all pairs of a batch, with a Gaussian kernel.
+
+    The part of the paper that is new there; its loss also has a cross-entropy and a KD term.
+
+    Args:
+        gamma: inverse width of the kernel.
+        order: of its Taylor series.
+        weight: factor.
+        warmup_epochs: the factor grows from 0 in epoch 0; 0 = at once.
+
+    Raises:
+        ConfigError: gamma not above 0, or an order below 1.
+    """
+
+    takes = "embeddings"
+
+    def __init__(
+        self, gamma: float = 0.4, order: int = 2, weight: float = 1.0, warmup_epochs: float = 0
+    ) -> None:
+        super().__init__()
+        if gamma <= 0 or order < 1:
+            raise ConfigError(f"gamma={gamma} must be above 0, order={order} at least 1")
+        self.gamma, self.order, self.weight, self.warmup_epochs = gamma, order, weight, warmup_epochs
+
+    def forward(self, es: Tensor, et: Tensor, y: Tensor, epoch: float = 0) -> tuple[Tensor, Logs]:
+        """Student (B, D), teacher (B, E), labels (B,), unused -> scalar and logs.
+
+        Raises:
+            ShapeError: shapes that do not fit.
+        """
+        with torch.autocast(es.device.type, enabled=False):
+            es, et = _pair(es, et, y)
+            ks, kt = (rbf_correlation(e, self.gamma, self.order) for e in (es, et))
+            loss = F.mse_loss(ks, kt)
+        return _out(loss, {"cckd": loss}, self.weight * ramp(epoch, self.warmup_epochs))
+
+
+class SPLoss(nn.Module):
+    """SP: mean square difference of the row-normalised similarities of all pairs of a batch.
+
+    Args:
+        weight: factor; 3000 in the paper.
+        warmup_epochs: the factor grows from 0 in epoch 0; 0 = at once.
+    """
+
+    takes = "embeddings"
+
+    def __init__(self, weight: float = 3000.0, warmup_epochs: float = 0) -> None:
+        super().__init__()
+        self.weight, self.warmup_epochs = weight, warmup_epochs
+
+    def forward(self, es: Tensor, et: Tensor, y: Tensor, epoch: float = 0) -> tuple[Tensor, Logs]:
+        """Student (B, ...), teacher (B, ...), embeddings or maps, labels (B,), unused -> scalar and logs.
+
+        Raises:
+            ShapeError: shapes that do not fit.
+        """
+        with torch.autocast(es.device.type, enabled=False):
+            es, et = _pair(es.flatten(1), et.flatten(1), y)
+            loss = F.mse_loss(normalized_gram(es), normalized_gram(et))
+        return _out(loss, {"sp": loss}, self.weight * ramp(epoch, self.warmup_epochs))
 
 
 class EKDLoss(nn.Module):

@@ -27,3 +27,7 @@ from .partial_fc import ShardedLogits as ShardedLogits
 from .recognizer import Recognizer as Recognizer
 from .recognizer import build_margin_head as build_margin_head
 from .recognizer_config import RecognizerConfig as RecognizerConfig
+from .taps import Taps as Taps
+from .taps import Tokens as Tokens
+from .taps import as_map as as_map
+from .taps import as_tokens as as_tokens
