@@ -52,7 +52,7 @@ class CakdConfig(RecognizerConfig):
     lam_attn: float | None = None
     """urfm: weight of the attention maps [lambda_a] (default 1)."""
     eta: float | None = None
-    """urfm: share of the gradient that reaches the teacher's side (default 0.1)."""
+    """urfm, fitnet: share of the gradient that reaches the teacher's side (default 0.1)."""
     aux: float | None = None
     """urfm: weight of the auxiliary margin heads that keep the features from collapsing (default 0.5)."""
     weight: float | None = None
@@ -79,9 +79,9 @@ class CakdConfig(RecognizerConfig):
         check_range("method", "parts_lr", self.parts_lr, 0.0, 100.0)
         check_range("method", "temperature", self.temperature, 1e-3, 1e3)
         urfm, others = ("urfm",), tuple(k for k in _TAUGHT if k != "urfm")
-        names = ("n_local", "dim", "heads", "position", "gamma", "landmarks", "lam_feat", "lam_attn", "eta")
+        names = ("n_local", "dim", "heads", "position", "gamma", "landmarks", "lam_feat", "lam_attn")
         table: dict[str, tuple[str, ...]] = dict.fromkeys((*names, "aux", "logits", "logits_weight"), urfm)
-        table |= dict.fromkeys(("prompts", "prompts_per"), _PROMPTED)
+        table |= dict.fromkeys(("prompts", "prompts_per", "eta"), _PROMPTED)
         table |= dict.fromkeys(("ramp", "parts_lr"), _TAUGHT)
         table |= {"weight": others, "temperature": ("kd", "urfm")}
         table |= {"student_tap": ("urfm", "fitnet", "pca", "ofa")}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.core.errors import ConfigError
+from mien.methods.cakd.baselines import CrossAttentionLoss, OFAProjector, PixelMSELoss, ofa_loss
 from mien.methods.cakd.config import CakdConfig
 from mien.methods.cakd.loss import CAKDLoss, auxiliary_input
 from mien.methods.cakd.position import FacialPositionEncoding, Grid
@@ -16,7 +17,7 @@ from mien.methods.cakd.urfm import URFM
 from mien.nn.face_net import FaceNet
 from mien.nn.face_swin import FaceSwin
 from mien.nn.face_vit import FaceViT
-from mien.nn.margin_heads import CosFace
+from mien.nn.margin_heads import CosFace, MarginHead
 
 
 def prompted(net: FaceNet, config: CakdConfig) -> Prompted:
@@ -37,7 +38,6 @@ class CrossArchDistiller(nn.Module):
     """URFM of both sides with shared centres and position table, the two terms, and the auxiliary heads.
 
     Args:
-        teacher: tokens (B, N, width) of the grid, prompts after them.
         teacher_grid: where the teacher's tokens lie.
         teacher_dim: their width.
         student: the net whose map is taught.
@@ -94,3 +94,48 @@ class CrossArchDistiller(nn.Module):
         """Where the centres look: A of the teacher (B, heads, L, N) and of the student (B, heads, L, N)."""
         f_s = maps[self.tap].flatten(2).transpose(1, 2)
         return self.urfm_t(tokens)[1], self.urfm_s(f_s)[1]
+
+
+class MapDistiller(nn.Module):
+    """Another method's loss on the student's map, with the call of all that learns beside the student.
+
+    Args:
+        config: which one: fitnet, pca or ofa.
+        student: the net whose map is taught.
+        teacher_grid: where the teacher's tokens lie.
+        teacher_dim: their width.
+        embedding: length of the teacher's embedding, where ofa's exit leads.
+    """
+
+    def __init__(
+        self, config: CakdConfig, student: FaceNet, teacher_grid: Grid, teacher_dim: int, embedding: int
+    ) -> None:
+        super().__init__()
+        self.kind, self.grid = config.distill, teacher_grid
+        self.tap = config.student_tap or list(student.taps)[-1]
+        width = student.taps[self.tap][0]
+        self.projector: nn.Module
+        if self.kind == "fitnet":
+            self.projector = PixelMSELoss(width, teacher_dim, 0.1 if config.eta is None else config.eta)
+        elif self.kind == "pca":
+            self.projector = CrossAttentionLoss(width, teacher_dim)
+        else:
+            self.projector = OFAProjector(width, 2 * width, embedding)
+
+    def forward(
+        self, tokens: Tensor, maps: dict[str, Tensor], y: Tensor, zt: Tensor, head: MarginHead
+    ) -> Tensor:
+        """The unweighted term, a scalar.
+
+        Args:
+            tokens: (B, N, teacher_dim) of the teacher; those beyond the grid are left out.
+            maps: of the student, by tap.
+            y: (B,) labels.
+            zt: (B, C) class logits of the teacher.
+            head: the teacher's class weights.
+        """
+        if self.kind == "ofa":
+            return ofa_loss(head(self.projector(maps[self.tap])), zt, y)
+        shape = (self.grid.height, self.grid.width)
+        f_t = tokens[:, : shape[0] * shape[1]].transpose(1, 2).unflatten(2, shape)
+        return cast("Tensor", self.projector(maps[self.tap], f_t))

@@ -25,10 +25,9 @@ from mien.engine.predictor import default_device
 from mien.engine.task import Clock, Experiment, Rng, StepOut, Task
 from mien.engine.two_views import TwoViews, can_keep, kept_on_disk, view_outputs
 from mien.losses import CCKDLoss, EKDLoss, KDLoss, RKDLoss, SPLoss, ramp
-from mien.methods.cakd.baselines import build_projector
 from mien.methods.cakd.config import CakdConfig
-from mien.methods.cakd.model import CrossArchDistiller, prompted
-from mien.methods.cakd.position import Grid, flip_landmarks
+from mien.methods.cakd.model import CrossArchDistiller, MapDistiller, prompted
+from mien.methods.cakd.position import flip_landmarks
 from mien.methods.cakd.prompts import Prompted
 from mien.nn.margin_heads import MarginHead
 from mien.nn.recognizer import Recognizer
@@ -75,7 +74,6 @@ class CakdTask(Task[ImageBatch]):
         lr: rate of the student; prompts and mappings have ``parts_lr`` times that.
         teacher: where one teaches.
         parts: what learns beside the student: a `CrossArchDistiller`, or another loss.
-        source: the training stream, for landmarks of each picture.
         landmarks: five points of both views of each picture.
         logits: loss on the logits beside the local features.
     """
@@ -139,15 +137,13 @@ class CakdTask(Task[ImageBatch]):
         self, e: Tensor, et: Tensor, tokens: Tensor, maps: dict[str, Tensor], plain: Tensor, y: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The term of another method."""
-        parts, teacher = cast("Any", self.parts), cast("Teacher", self.teacher)
-        kind = parts.takes
-        if kind == "logits":
-            loss, logs = parts(plain, teacher.head(et).detach(), y)
-        elif kind == "embeddings":
-            loss, logs = parts(e, et.detach(), y)
-        else:
-            loss, logs = parts(maps, tokens, y)
-        return loss, logs
+        parts, teacher = cast("nn.Module", self.parts), cast("Teacher", self.teacher)
+        if isinstance(parts, MapDistiller):
+            loss = parts(tokens, maps, y, teacher.head(et).detach(), teacher.head)
+            return loss, {self.config.distill: loss.detach()}
+        if parts.takes == "logits":
+            return cast("tuple[Tensor, dict[str, Tensor]]", parts(plain, teacher.head(et).detach(), y))
+        return cast("tuple[Tensor, dict[str, Tensor]]", parts(e, et.detach(), y))
 
     def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """The student at the optimiser's rate, all else at ``parts_lr`` times that."""
@@ -248,17 +244,15 @@ def build_parts(method: CakdConfig, teacher: Prompted, model: Recognizer, classe
     if kind == "urfm":
         return CrossArchDistiller(teacher.grid, teacher.dim, model.net, method, classes)
     if kind in ("fitnet", "pca", "ofa"):
-        tap = method.student_tap or list(model.net.taps)[-1]
-        grid = Grid.of(model.net, tap)
-        return build_projector(kind, model.net.taps[tap][0], grid, teacher.dim, teacher.grid, classes, tap)
+        width = teacher.backbone.num_features
+        return MapDistiller(method, model.net, teacher.grid, teacher.dim, width)
     plain: dict[str, nn.Module] = {
         "kd": KDLoss(T=method.temperature or 4.0, ce=0.0, warmup_epochs=0),
         "rkd": RKDLoss(),
         "cckd": CCKDLoss(),
         "sp": SPLoss(),
-        "ekd": EKDLoss(),
     }
-    return plain[kind]
+    return plain[kind] if kind in plain else EKDLoss()
 
 
 def build_logits(method: CakdConfig) -> nn.Module | None:

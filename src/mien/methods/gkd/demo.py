@@ -1,4 +1,4 @@
-"""``mien demo gkd``: teacher, student taught by GKD and student alone on people that none of them was shown."""
+"""``mien demo gkd``: the teacher, its student and the student alone, on people that none was shown."""
 
 from __future__ import annotations
 

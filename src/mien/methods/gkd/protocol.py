@@ -58,7 +58,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "teacher",
         "extra",
-        "the teacher is better than the student alone by two points of rank-1 or more (else all runs are void)",
+        "the teacher beats the student alone by two points of rank-1 or more (else all runs are void)",
         ("gkd", "student"),
         "teacher_rank_1,rank_1",
         PairedGain(above=0.02),
