@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ class FoundFace:
     """What the detector says of one picture.
 
     Attributes:
-        count: faces in it.
+        count: faces in it that have landmarks.
         box: (4,) left, top, right, bottom of the largest, pixels; NaN if there is none.
         points: (5, 2) its landmarks in the order of `mien.render.alignment.TEMPLATE`, pixels with the origin
             at the corner of the first; NaN if there are none.
@@ -44,13 +44,16 @@ class FoundFace:
 
     @property
     def is_found(self) -> bool:
-        """Whether there is a face with landmarks."""
-        return self.count > 0 and bool(np.isfinite(self.points).all())
+        """Whether there is a face."""
+        return self.count > 0
 
     @property
     def side(self) -> float:
         """Shorter side of the largest face's box, pixels; 0 if there is none."""
         return float(np.nan_to_num(np.minimum(*(self.box[2:] - self.box[:2]))))
+
+
+NOBODY = FoundFace(0, np.full(4, np.nan), np.full((5, 2), np.nan))
 
 
 def tracker_python() -> str:
@@ -81,13 +84,33 @@ def find_faces(pictures: Sequence[Picture]) -> list[FoundFace]:
     """
     if not pictures:
         return []
-    found = _largest(pictures)
-    crowded = [i for i, f in enumerate(found) if f.count > 1]
-    parts = [_part(pictures[i], found[i].box) for i in crowded]
-    for i, (_, corner), alone in zip(crowded, parts, _largest([p for p, _ in parts]), strict=True):
-        # Landmarks of a crowd may be anybody's: they are taken from the largest face alone.
-        found[i] = FoundFace(found[i].count, found[i].box, alone.points + corner)
-    return found
+    tracks = _tracked(pictures)
+    crowds = [(i, box) for i, t in enumerate(tracks) if t.count > 1 for box in t.boxes]
+    parts = [_part(pictures[i], box) for i, box in crowds]
+    # Landmarks of a crowd may be anybody's, and a box without any is no face: each is looked at alone.
+    alone = _tracked([part for part, _ in parts])
+    people: dict[int, list[FoundFace]] = {}
+    for (i, box), (_, corner), face in zip(crowds, parts, alone, strict=True):
+        if np.isfinite(face.points).all():
+            people.setdefault(i, []).append(FoundFace(1, box, face.points + corner))
+    out = []
+    for i, t in enumerate(tracks):
+        if t.count == 1 and np.isfinite(t.points).all():
+            out.append(FoundFace(1, t.boxes[0], t.points))
+        elif i in people:
+            out.append(replace(people[i][0], count=len(people[i])))
+        else:
+            out.append(NOBODY)
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class _Track:
+    """What was found in one picture: boxes (M, 4), larger first, and one face's landmarks (5, 2)."""
+
+    count: int
+    boxes: NDArray[np.float64]
+    points: NDArray[np.float64]
 
 
 def _part(picture: Picture, box: NDArray[np.float64]) -> tuple[Picture, NDArray[np.float64]]:
@@ -99,16 +122,16 @@ def _part(picture: Picture, box: NDArray[np.float64]) -> tuple[Picture, NDArray[
     return picture[top : max(bottom, top + 1), left : max(right, left + 1)], np.array([left, top], float)
 
 
-def _largest(pictures: Sequence[Picture]) -> list[FoundFace]:
+def _tracked(pictures: Sequence[Picture]) -> list[_Track]:
     if not pictures:
         return []
     squares, scales, corners = zip(*map(_square, pictures), strict=True)
     arrays = track(np.stack(squares))
     out = []
     for k, (scale, corner) in enumerate(zip(scales, corners, strict=True)):
-        box = (arrays["largest"][k].astype(np.float64) - np.tile(corner, 2)) / scale
+        boxes = (arrays["boxes"][k].astype(np.float64) - np.tile(corner, 2)) / scale
         points = (arrays["points"][k].astype(np.float64) - corner) / scale
-        out.append(FoundFace(int(arrays["faces"][k]), box, points))
+        out.append(_Track(int(arrays["faces"][k]), boxes[np.isfinite(boxes).all(1)], points))
     return out
 
 
@@ -154,7 +177,7 @@ def track(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
             last = (done.stderr.strip() or "no message").splitlines()[-1]
             raise DataError(f"{python} {SCRIPT.name}: {last[:300]}")
         with np.load(out, allow_pickle=False) as archive:
-            return {k: archive[k] for k in ("faces", "largest", "points")}
+            return {k: archive[k] for k in ("faces", "boxes", "points")}
 
 
 def aligned_face(picture: Picture, points: NDArray[np.float64], size: int) -> Picture:

@@ -13,7 +13,7 @@ and --pad (then its border repeated that many pixels outwards); coordinates in O
 
 OUT, pixels with the origin at the corner of the first pixel:
     detected (N,) bool, score (N,) 0 where nothing was found, box (N, 4) x0 y0 x1 y1 of the surest face,
-    faces (N,) how many were found, largest (N, 4) box of the largest,
+    faces (N,) how many were found, boxes (N, 8, 4) of the largest, larger first,
     mesh_found (N,) bool, mesh (N, 478, 3) with z in pixels too, points (N, 5, 2): the subject's right eye,
     left eye (means of the two corners), tip of the nose, right and left corner of the mouth,
     iris (N, 2, 2): centres of the right and left iris, version. NaN where nothing was found.
@@ -34,6 +34,7 @@ CONFIDENCE = 0.5
 MESH_CONFIDENCE = 0.3
 FEW = ((33, 133), (362, 263), (1,), (61,), (291,))  # of the mesh: corners of the eyes, nose, mouth
 IRIS = (468, 473)
+MOST = 8  # boxes kept of a picture
 
 
 def prepared(image: np.ndarray, scale: int, pad: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +73,7 @@ def track(images: np.ndarray, scale: int = 1, pad: int = 0) -> dict[str, np.ndar
         "score": np.zeros(n, np.float32),
         "box": np.full((n, 4), np.nan, np.float32),
         "faces": np.zeros(n, np.int64),
-        "largest": np.full((n, 4), np.nan, np.float32),
+        "boxes": np.full((n, MOST, 4), np.nan, np.float32),
         "mesh_found": np.zeros(n, bool),
         "mesh": np.full((n, 478, 3), np.nan, np.float32),
     }
@@ -99,7 +100,8 @@ def track(images: np.ndarray, scale: int = 1, pad: int = 0) -> dict[str, np.ndar
                 out["score"][k] = found[best].score[0]
                 out["box"][k] = boxes[best]
                 out["faces"][k] = len(found)
-                out["largest"][k] = max(boxes, key=lambda b: (b[2] - b[0]) * (b[3] - b[1]))
+                boxes.sort(key=lambda b: (b[0] - b[2]) * (b[3] - b[1]))
+                out["boxes"][k, : len(boxes)] = boxes[:MOST]
             faces = mesh.process(large).multi_face_landmarks
             if faces:
                 points = np.array([[p.x, p.y, p.z] for p in faces[0].landmark], np.float32)
