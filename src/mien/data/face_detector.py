@@ -91,8 +91,9 @@ def find_faces(pictures: Sequence[Picture]) -> list[FoundFace]:
     alone = _tracked([part for part, _ in parts])
     people: dict[int, list[FoundFace]] = {}
     for (i, box), (_, corner), face in zip(crowds, parts, alone, strict=True):
-        if np.isfinite(face.points).all():
-            people.setdefault(i, []).append(FoundFace(1, box, face.points + corner))
+        points = face.points + corner
+        if _is_inside(points, box):
+            people.setdefault(i, []).append(FoundFace(1, box, points))
     out = []
     for i, t in enumerate(tracks):
         if t.count == 1 and np.isfinite(t.points).all():
@@ -111,6 +112,12 @@ class _Track:
     count: int
     boxes: NDArray[np.float64]
     points: NDArray[np.float64]
+
+
+def _is_inside(points: NDArray[np.float64], box: NDArray[np.float64]) -> bool:
+    """Whether there are landmarks, and their middle lies in a box: not those of a neighbour."""
+    middle = points.mean(0)
+    return bool((middle > box[:2]).all() and (middle < box[2:]).all())  # False for NaN
 
 
 def _part(picture: Picture, box: NDArray[np.float64]) -> tuple[Picture, NDArray[np.float64]]:
