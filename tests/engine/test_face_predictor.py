@@ -120,8 +120,10 @@ def test_statuses_with_a_detector(tmp_path, monkeypatch):
     assert seen[0].mean() > 0.7  # the face fills the picture
     left = predictor()
     kept = left.predict(pictures[0], options=replace(options, align="aligned"))[0]
-    assert (kept.status, kept.aligned) == ("ok", False)
-    assert left.net.seen[0][0][0].mean() < 0.7
+    assert (kept.status, kept.aligned) == ("unaligned", False)
+    tight = pictures[0][40:140, 40:140]
+    assert left.predict(tight, options=replace(options, align="aligned"))[0].status == "ok"
+    assert left.net.seen[0][0][0].mean() < 0.7  # as it was
 
 
 def test_masked_models_see_masked_faces():
@@ -158,11 +160,47 @@ def test_a_gallery(tmp_path):
     assert found[0].gallery.startswith("3 pictures of 2 people, every vector compared; 1 pictures")
     (tmp_path / "only").mkdir()
     Image.fromarray(black).save(tmp_path / "only/x.png")
-    with pytest.raises(ConfigError, match="no picture with a face among 1"):
+    with pytest.raises(DataError, match="no picture with a face among 1"):
         predictor().predict(RED, options=PredictOptions(gallery=tmp_path / "only"))
 
 
+def test_a_saved_gallery(tmp_path, monkeypatch):
+    monkeypatch.setattr(FacePredictor, "_weights_hash", lambda self: "abc")
+    for name, picture in (("ann", RED), ("bob", BLUE)):
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    saved, plain = tmp_path / "out/people.npz", PredictOptions(gallery=tmp_path)
+    first = predictor().predict(PINK, options=replace(plain, save_gallery=saved))
+    again = predictor().predict(PINK, options=replace(plain, gallery=saved))
+    assert again == first
+    monkeypatch.setattr(FacePredictor, "_weights_hash", lambda self: "other")
+    with pytest.raises(DataError, match=r"people\.npz: was embedded by another model"):
+        predictor().predict(PINK, options=PredictOptions(gallery=saved))
+    saved.write_bytes(saved.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"people\.npz: damaged, or no saved gallery"):
+        predictor().predict(PINK, options=PredictOptions(gallery=saved))
+    with pytest.raises(DataError, match="no such file"):
+        predictor().predict(PINK, options=PredictOptions(gallery=tmp_path / "none.npz"))
+    np.savez(
+        tmp_path / "odd.npz",
+        names=np.array(["a"]),
+        vectors=np.zeros((2, 3), np.float32),
+        note="",
+        model="other",
+    )
+    with pytest.raises(DataError, match="do not belong together"):
+        predictor().predict(PINK, options=PredictOptions(gallery=tmp_path / "odd.npz"))
+
+
+def test_grey_pictures_are_noted():
+    grey = np.repeat(RED[..., :1], 3, -1)
+    assert "trained on colour" in predictor().predict(grey)[0].note
+    assert predictor().predict(RED)[0].note == ""
+    assert predictor("masked").predict(grey)[0].note == ""
+
+
 def test_options_that_do_not_go_together():
+    with pytest.raises(ConfigError, match="needs the --gallery"):
+        PredictOptions(save_gallery=Path("x"))
     with pytest.raises(ConfigError, match="not both"):
         PredictOptions(threshold=0.1, rule="eer")
     with pytest.raises(ConfigError, match="--align detect needs a detector"):

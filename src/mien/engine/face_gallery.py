@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mien.core.errors import DataError, require
 from mien.core.images import SUFFIXES
+from mien.core.io import new_file
 
 EXACT = 100_000
 """Vectors up to which every one is compared; beyond, a graph index (faiss) is asked."""
@@ -41,6 +42,23 @@ class Gallery:
     def rule(self) -> str:
         """How it is searched."""
         return "every vector compared" if len(self) <= EXACT else f"HNSW graph of {_LINKS} links, approximate"
+
+    def save(self, path: Path, model: str) -> Path:
+        """Writes names and vectors (not pictures), whole or not at all. They identify people: keep them safe.
+
+        Args:
+            path: the .npz.
+            model: SHA-256 of the weights that embedded them.
+        """
+        with new_file(path) as part, part.open("wb") as stream:
+            np.savez(
+                stream,
+                names=np.array(self.names),
+                vectors=self.vectors,
+                note=self.note,
+                model=np.array(model),
+            )
+        return path
 
     def search(self, queries: NDArray[np.float32], count: int) -> list[tuple[tuple[str, float], ...]]:
         """The nearest people of each query with the cosine of their nearest picture.
@@ -104,6 +122,32 @@ def _people(
     return tuple(best.items())[:count]
 
 
+def read_gallery(path: Path, model: str) -> Gallery:
+    """What `Gallery.save` wrote.
+
+    Args:
+        path: the .npz.
+        model: SHA-256 of the weights that will be searched with.
+
+    Raises:
+        DataError: missing, damaged, or of another model.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            names, vectors = file["names"], file["vectors"]
+            note, owner = str(file["note"]), str(file["model"])
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; check the path of the gallery") from None
+    except Exception as error:  # damaged archives raise nearly anything
+        raise DataError(f"{path}: damaged, or no saved gallery ({error})") from None
+    is_sound = names.ndim == 1 and names.dtype.kind == "U" and vectors.dtype == np.float32
+    if not is_sound or vectors.ndim != 2 or len(vectors) != len(names) or not np.isfinite(vectors).all():
+        raise DataError(f"{path}: names and vectors do not belong together; write it again")
+    if owner != model:
+        raise DataError(f"{path}: was embedded by another model, so nothing is alike; write it with this one")
+    return Gallery(tuple(names.tolist()), vectors, note)
+
+
 def gallery_files(folder: Path) -> list[tuple[str, Path]]:
     """Name and file of every picture of a gallery: folders of people, and pictures named after theirs.
 
@@ -111,7 +155,7 @@ def gallery_files(folder: Path) -> list[tuple[str, Path]]:
         DataError: no such folder, or no pictures in it.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give a folder of people, or of pictures")
+        raise DataError(f"{folder}: no such folder; give a folder of people or of pictures, or a saved .npz")
     files = [
         (path.stem if path.parent == folder else path.relative_to(folder).parts[0], path)
         for path in sorted(folder.rglob("*"))

@@ -19,7 +19,10 @@ class PredictOptions:
     rule: str | None = None
     """Another of the model's thresholds, by the rule that chose it: far@0.001, far@0.01, eer, accuracy."""
     gallery: Path | None = None
-    """Folder of known people: a folder for each, or pictures named after them."""
+    """Folder of known people: a folder for each, or pictures named after them; or a file that --save-gallery
+    wrote."""
+    save_gallery: Path | None = None
+    """Write the gallery's embeddings to this .npz, to be searched without its pictures."""
     top: int = 5
     """Nearest people of the gallery that are listed."""
     detector: Literal["none", "mediapipe"] = "none"
@@ -27,12 +30,14 @@ class PredictOptions:
     environment of its own, named by $MIEN_TRACKER."""
     align: Literal["auto", "aligned", "detect"] = "auto"
     """detect: move the largest face to the standard place; aligned: leave pictures as they are (a detector
-    then only says whether there is a face); auto: detect if there is a detector."""
+    then says whether there is a face, and at the standard place); auto: detect if there is a detector."""
 
     def __post_init__(self) -> None:
         check_range("predict", "threshold", self.threshold, -1.0, 1.0)
         check_range("predict", "top", self.top, 1, 10_000)
         if self.threshold is not None and self.rule is not None:
             raise ConfigError("give --threshold or --rule, not both")
+        if self.save_gallery is not None and self.gallery is None:
+            raise ConfigError("--save-gallery needs the --gallery that is to be written")
         if self.align == "detect" and self.detector == "none":
             raise ConfigError("--align detect needs a detector: --detector mediapipe")

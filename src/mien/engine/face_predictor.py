@@ -11,24 +11,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mien.core import io
 from mien.core.config import suggest
-from mien.core.errors import ConfigError
+from mien.core.errors import ConfigError, DataError
 from mien.core.images import ImageInput, read_image
 from mien.data.augment import prepare
 from mien.data.chosen_people import mask_pictures
+from mien.data.face_check import is_grey
 from mien.data.face_detector import FoundFace, aligned_face, find_faces
 from mien.data.labelled import Picture
-from mien.engine.face_gallery import Gallery, gallery_files
+from mien.engine.face_gallery import Gallery, gallery_files, read_gallery
 from mien.engine.face_options import PredictOptions
 from mien.engine.faces import face_configs, restore
 from mien.engine.folder import ModelFolder
 from mien.engine.predictor import AbstractPredictor, default_device
 from mien.nn.recognizer import Recognizer
+from mien.render.alignment import TEMPLATE
 
 CHUNK = 64
 """Pictures held at once."""
-USABLE = ("ok", "several_faces", "unchecked", "too_small")
+USABLE = ("ok", "several_faces", "unchecked", "too_small", "unaligned")
 """Statuses of pictures that are compared; ``blank`` and ``no_face`` are not."""
+_OFF = 0.1  # of the side: how far landmarks may lie from the standard place
 _FLAT = 2.0  # standard deviation of grey levels below which a picture shows nothing
 
 
@@ -37,8 +41,8 @@ class FaceResult:
     """One picture: what it shows, and how like the first picture and the people of the gallery it is.
 
     Attributes:
-        status: ok; several_faces (the largest was taken); unchecked (no detector looked); too_small; blank
-            and no_face (not compared).
+        status: ok; several_faces (the largest was taken); unchecked (no detector looked); too_small;
+            unaligned (left as it is, and not at the standard place); blank and no_face (not compared).
         similarity: cosine to the first input; None for the first, or where one of the two has no face.
         same: whether that is at or above the threshold; None without similarity or threshold.
         known: whether the nearest person of the gallery is at or above it; None without a gallery.
@@ -49,6 +53,7 @@ class FaceResult:
         detector: who looked: none or mediapipe.
         aligned: whether the face was moved to the standard place.
         gallery: its size and how it was searched, or nothing.
+        note: what makes the answer less sure, or nothing.
     """
 
     status: str
@@ -62,6 +67,7 @@ class FaceResult:
     detector: str = "none"
     aligned: bool = False
     gallery: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +78,7 @@ class _Seen:
     status: str
     faces: int | None
     aligned: bool
+    note: str = ""
 
 
 class FacePredictor(AbstractPredictor):
@@ -132,19 +139,31 @@ class FacePredictor(AbstractPredictor):
         return self._embedded(several, options or PredictOptions())[0]
 
     def gallery(self, folder: str | Path, options: PredictOptions | None = None) -> Gallery:
-        """Embeds the known people of a folder; pictures without a face are left out and counted.
+        """Embeds the known people of a folder, or reads those of a saved file.
+
+        Pictures without a face are left out and counted.
 
         Raises:
-            DataError: no pictures, or none with a face.
+            DataError: no pictures, none with a face, or a file of another model.
         """
-        files = gallery_files(Path(folder))
-        vectors, seen = self._embedded([path for _, path in files], options or PredictOptions())
+        options = options or PredictOptions()
+        path = Path(folder)
+        if path.suffix == ".npz":
+            return read_gallery(path, self._weights_hash())
+        files = gallery_files(path)
+        vectors, seen = self._embedded([file for _, file in files], options)
         kept = [i for i, s in enumerate(seen) if s.status in USABLE]
         if not kept:
-            raise ConfigError(f"{folder}: no picture with a face among {len(files)}; check the gallery")
+            raise DataError(f"{folder}: no picture with a face among {len(files)}; check the gallery")
         left_out = len(files) - len(kept)
         note = f"; {left_out} pictures without a face left out" if left_out else ""
-        return Gallery(tuple(files[i][0] for i in kept), vectors[kept], note)
+        found = Gallery(tuple(files[i][0] for i in kept), vectors[kept], note)
+        if options.save_gallery is not None:
+            found.save(options.save_gallery, self._weights_hash())
+        return found
+
+    def _weights_hash(self) -> str:
+        return io.sha256(self.folder.weights)
 
     def threshold(self, options: PredictOptions) -> tuple[float | None, str]:
         """The threshold in force and the rule that chose it.
@@ -188,6 +207,7 @@ class FacePredictor(AbstractPredictor):
             faces=seen[i].faces,
             detector=options.detector,
             aligned=seen[i].aligned,
+            note=seen[i].note,
         )
 
     def _embedded(
@@ -221,6 +241,11 @@ class FacePredictor(AbstractPredictor):
     def _look(self, picture: Picture, found: FoundFace | None, options: PredictOptions) -> _Seen:
         size = self.data.size
         status = _status(picture, found, size)
+        note = ""
+        if self.data.look == "colour" and status != "blank" and is_grey(picture):
+            note = "a grey picture, the model was trained on colour"
+        if status == "ok" and found is not None and options.align == "aligned":
+            status = "unaligned" if misplaced(picture, found, size) > _OFF else status
         is_moved = found is not None and found.is_found and options.align != "aligned"
         if is_moved and found is not None:
             face = aligned_face(picture, found.points, size)
@@ -228,7 +253,7 @@ class FacePredictor(AbstractPredictor):
             face = (prepare([picture], size, 3)[0] * 255).round().byte().permute(1, 2, 0).numpy()
         if self.data.look == "masked":
             face = mask_pictures([face], size)[0]
-        return _Seen(face, status, None if found is None else found.count, is_moved)
+        return _Seen(face, status, None if found is None else found.count, is_moved, note)
 
 
 def _status(picture: Picture, found: FoundFace | None, size: int) -> str:
@@ -242,6 +267,15 @@ def _status(picture: Picture, found: FoundFace | None, size: int) -> str:
     if found.side < size / 2:
         return "too_small"
     return "several_faces" if found.count > 1 else "ok"
+
+
+def misplaced(picture: Picture, found: FoundFace, size: int) -> float:
+    """Mean distance of the landmarks from the standard place, as a part of the side, if it is only cut."""
+    height, width = picture.shape[:2]
+    scale = size / min(height, width)
+    corner = (np.array([width, height]) * scale - size) / 2
+    target = (TEMPLATE + 0.5) * (size / 112)
+    return float(np.linalg.norm(found.points * scale - corner - target, axis=1).mean() / size)
 
 
 def _known(matches: tuple[tuple[str, float], ...] | None, threshold: float | None) -> bool | None:
