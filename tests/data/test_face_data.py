@@ -101,7 +101,7 @@ def test_masked_pictures_are_made_when_asked_for(tmp_path):
 def test_settings_of_another_kind_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"root does not apply to kind='rendered'"):
         FaceData(root="x")
-    with pytest.raises(ConfigError, match=r"data.people does not apply to kind='record'"):
+    with pytest.raises(ConfigError, match=r"data.people=10 does not apply to kind='record'"):
         FaceData(kind="record", people=10)
     with pytest.raises(ConfigError, match=r"val_people=1: one person"):
         FaceData(val_people=1)

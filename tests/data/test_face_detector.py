@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +101,15 @@ def test_the_tool_runs_the_same_file(tmp_path):
     text = face_detector.SCRIPT.read_text()
     assert "import mien" not in text
     assert "from mien" not in text
+
+
+@pytest.mark.skipif("MIEN_TRACKER" not in os.environ, reason="MIEN_TRACKER names no MediaPipe")
+def test_mediapipe_itself():
+    """A portrait that comes with scikit-image: one face, the emblem on her suit is none."""
+    from skimage.data import astronaut
+
+    one, two = find_faces([astronaut(), np.concatenate([astronaut()[:300, 100:400]] * 2, 1)])
+    assert one.count == 1
+    np.testing.assert_allclose(one.box, [182, 82, 275, 175], atol=8)
+    assert one.points[0, 0] < one.points[1, 0]
+    assert two.count in (1, 2)

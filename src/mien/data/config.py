@@ -185,7 +185,10 @@ class FaceData(DataConfig):
         check_range("data", "per_identity", self.per_identity, 2, 1000)
         check_range("data", "workers", self.workers, 0, 256)
         if self.kind in USER_FACES and self.people != FaceData.people:
-            raise ConfigError(f"data.people does not apply to kind={self.kind!r}: all of its people are used")
+            raise ConfigError(
+                f"data.people={self.people} does not apply to kind={self.kind!r}, whose people are all used;"
+                f" leave it out, or at its default {FaceData.people}"
+            )
         refuse_inapplicable(self, self.kind, {"root": USER_FACES})
 
     def require_root(self) -> Path:

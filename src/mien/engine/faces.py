@@ -66,8 +66,8 @@ def test_people(data: FaceData, split: str) -> LabelledImages:
         raise ConfigError(f"no split {split!r}; there are {known}, or the path of a verification set")
     if not getattr(data, f"{split}_people"):
         raise ConfigError(
-            f"this model's data has no {split} people (data.{split}_people=0) and no verification sets; give"
-            " the path of one as --split"
+            f"this model's data has no {split} people (data.{split}_people=0); give the name or path of a"
+            " verification set as --split"
         )
     faces = read_faces(data)
     return faces.val if split == "val" else faces.test

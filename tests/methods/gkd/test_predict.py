@@ -183,6 +183,25 @@ def test_pictures_and_pairs_of_the_export(bin_file):
     assert pairs.max() == len(chosen) - 1
 
 
+def test_training_on_a_folder_of_people(tmp_path, capsys):
+    from tests.data.test_faces import write_people
+
+    write_people(tmp_path / "people", {f"p{k}": 3 for k in range(9)}, size=(40, 40))
+    words = ["--preset", "small", "--data.kind", "folder", "--data.root", str(tmp_path / "people")]
+    words += ["--data.val-people", "2", "--data.test-people", "3", "--data.size", "16"]
+    words += ["--schedule.batch", "6", "--max-steps", "2", "--output", str(tmp_path / "run")]
+    assert main(["train", "gkd", *words]) == 0
+    for folder in (tmp_path / "run", tmp_path / "run/stages/teacher"):
+        facts = json.loads((folder / "facts.json").read_text())
+        assert facts["classes"] == ["p0", "p1", "p2", "p3"]
+        assert facts["data"]["real"] is True
+    answer = answered(capsys, "eval", "gkd", "--weights", str(tmp_path / "run"))
+    assert "rank_1" in answer["metrics"]
+    answer = answered(capsys, "export", "gkd", "--weights", str(tmp_path / "run"), "--output", str(tmp_path))
+    assert answer["real"] is True
+    assert answer["images"] == 9
+
+
 def test_recipes_and_chains():
     for name, chain in CHAINS.items():
         assert chain[-1].recipe.name == name
