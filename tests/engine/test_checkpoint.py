@@ -146,6 +146,15 @@ def test_good_files_pass(tmp_path):
         check_safetensors(tmp_path / "x")
 
 
+@pytest.mark.parametrize("first", [b"\x80\x02", b"PK"])
+def test_a_header_whose_length_begins_like_a_pickle_passes(tmp_path, first):
+    path = tmp_path / "w.safetensors"
+    header = b'{"a": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}'
+    length = first + b"\0" * 6
+    path.write_bytes(length + header.ljust(int.from_bytes(length, "little")) + b"abcd")
+    assert check_safetensors(path) is None
+
+
 class _Evil:
     def __reduce__(self):
         return (os.mkdir, (os.environ.get("EVIL", "/tmp/evil"),))

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from mien.cli.train import stages_of
 from mien.core import io
 from mien.core.catalogue import method, ready
 from mien.core.config import hash_recipe, recipe_from_dict, save_recipe, to_dict
 from mien.core.protocol import Evaluation
 from mien.engine.folder import open_folder, read_recipe
-from mien.engine.stages import train_recipe
+from mien.engine.stages import read_uses, train_recipe, train_stages
 from mien.engine.task import Clock, Rng, Task
 
 
@@ -19,7 +20,8 @@ from mien.engine.task import Clock, Rng, Task
 def trained(request, tmp_path_factory):
     entry = method(request.param)
     folder = tmp_path_factory.mktemp(request.param)
-    train_recipe(entry, entry.load("config").RECIPES["debug"](), folder)
+    recipe = entry.load("config").RECIPES["debug"]()
+    train_stages(entry, stages_of(entry.name, recipe, recipe), folder, {})
     return entry, folder
 
 
@@ -38,17 +40,18 @@ def test_a_run_folder_is_a_model(trained):
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(trained, tmp_path):
     entry, folder = trained
     recipe = entry.load("config").RECIPES["debug"]()
-    train_recipe(entry, recipe, tmp_path / "again")
+    train_recipe(entry, recipe, tmp_path / "again", read_uses(folder))
     assert io.sha256(tmp_path / "again/weights.safetensors") == io.sha256(folder / "weights.safetensors")
     from dataclasses import replace
 
-    train_recipe(entry, replace(recipe, seed=1), tmp_path / "other")
+    train_recipe(entry, replace(recipe, seed=1), tmp_path / "other", read_uses(folder))
     assert io.sha256(tmp_path / "other/weights.safetensors") != io.sha256(folder / "weights.safetensors")
 
 
 def test_the_loss_is_repeatable_and_calls_no_backward(trained):
-    entry, _ = trained
-    experiment = entry.load("task").build(entry.load("config").RECIPES["debug"](), {})
+    entry, folder = trained
+    experiment = entry.load("task").build(entry.load("config").RECIPES["debug"](), read_uses(folder))
+    experiment.task.place_held(torch.device("cpu"))
     task = experiment.task
     if not isinstance(task, Task):
         pytest.skip("owns its optimisers")

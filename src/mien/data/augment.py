@@ -43,7 +43,7 @@ def prepare(pictures: Sequence[Picture], size: int, channels: int, zoom: float =
 
 
 def _fit(picture: Picture, size: int, channels: int, zoom: float) -> Tensor:
-    x = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+    x = torch.from_numpy(np.require(picture, requirements=["C", "W"])).permute(2, 0, 1)
     height, width = x.shape[1:]
     side = round(zoom * size)
     if min(height, width) != side:
@@ -58,7 +58,7 @@ def stretch(pictures: Sequence[Picture], size: int, channels: int) -> Tensor:
     """Test-time pictures without a crop, as DomainBed: both sides to ``size``; (B, C, H, W) in [0, 1]."""
     rows = []
     for picture in pictures:
-        x = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+        x = torch.from_numpy(np.require(picture, requirements=["C", "W"])).permute(2, 0, 1)
         if x.shape[1:] != (size, size):
             x = F.interpolate(x[None].float(), (size, size), mode="bilinear", antialias=True)[0]
         rows.append(_channels(x.float() / 255, channels))
@@ -172,7 +172,7 @@ class PerPicture:
 
 
 def _rgb(picture: Picture) -> Tensor:
-    x = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+    x = torch.from_numpy(np.require(picture, requirements=["C", "W"])).permute(2, 0, 1)
     return x.expand(3, -1, -1) if x.shape[0] == 1 else x
 
 

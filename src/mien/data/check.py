@@ -115,7 +115,9 @@ def guess_kind(path: str | Path) -> str:
     looked = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in signs)
     raise DataError(
         f"{path}: no known set here; looked for idx: {idx.FILES[0]}-idx3-ubyte; {looked};"
-        " folder: one folder of pictures per class, also below train, val, test"
+        " folder: one folder of pictures per class, also below train, val, test; faces: *.rec, *.bin,"
+        " memfile/mem_file.dat, pairs.txt, Protocol/Pair_list_F.txt, pairs_CALFW.txt, pairs_CPLFW.txt,"
+        " meta/ijbc_face_tid_mid.txt, facescrub_lst, *.tar"
     )
 
 

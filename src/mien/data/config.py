@@ -139,7 +139,9 @@ class DomainData(DataConfig):
         return require_root(self.kind, self.root)
 
 
-FaceKind = Literal["rendered", "debug"]
+FaceKind = Literal["rendered", "record", "folder", "debug"]
+USER_FACES = ("record", "folder")
+"""Kinds of faces that are read from the user's copy."""
 
 
 @dataclass(frozen=True)
@@ -147,32 +149,51 @@ class FaceData(DataConfig):
     """Aligned faces of many people; validation and test people are never trained on."""
 
     kind: FaceKind = "rendered"
-    """rendered: made people, drawn when first asked for; debug: a few of them."""
+    """rendered: made people, drawn when first asked for; debug: a few of them; record (a RecordIO pair) and
+    folder (people in folders, or WebDataset shards) read ``root``."""
     size: int = 32
     """Side of the square input, in pixels."""
     people: int = 3000
-    """Training identities."""
+    """Training identities of a made set."""
     val_people: int = 200
-    """Validation identities."""
+    """Validation identities; 0 = none."""
     test_people: int = 400
-    """Test identities."""
+    """Test identities; 0 = none."""
     per_identity: int = 10
-    """Pictures of each."""
+    """Pictures of each; of a user's set: of each validation and test identity, at most."""
     set_seed: int = 0
-    """Which people."""
+    """Which people. Of a user's set 0 holds out the last ones, another number draws them."""
     look: Literal["colour", "masked"] = "masked"
     """masked: grey and without background, so that real grey photographs can be tested on."""
     augment: Literal["none", "flip"] = "flip"
     """Training augmentation."""
+    root: str | None = field(default=None, metadata=NO_HASH)
+    """record, folder: the user's copy."""
+    verification: tuple[str, ...] = field(default=(), metadata=NO_HASH)
+    """Verification sets to test on, each PATH or NAME=PATH: a .bin, an array folder, or the folder of LFW,
+    CFP, AgeDB, CALFW or CPLFW."""
     workers: int = field(default=0, metadata=NO_HASH)
     """Processes that read and augment; 0 = in the training process."""
 
     def __post_init__(self) -> None:
         check_range("data", "size", self.size, 16, 224)
-        for name in ("people", "val_people", "test_people"):
-            check_range("data", name, getattr(self, name), 2, 1_000_000)
+        check_range("data", "people", self.people, 2, 1_000_000)
+        for name in ("val_people", "test_people"):
+            check_range("data", name, getattr(self, name), 0, 1_000_000)
+            if getattr(self, name) == 1:
+                raise ConfigError(f"data.{name}=1: one person has nobody to be told from; 0 or at least 2")
         check_range("data", "per_identity", self.per_identity, 2, 1000)
         check_range("data", "workers", self.workers, 0, 256)
+        if self.kind in USER_FACES and self.people != FaceData.people:
+            raise ConfigError(
+                f"data.people={self.people} does not apply to kind={self.kind!r}, whose people are all used;"
+                f" leave it out, or at its default {FaceData.people}"
+            )
+        refuse_inapplicable(self, self.kind, {"root": USER_FACES})
+
+    def require_root(self) -> Path:
+        """See `require_root`; a record may be given as its file."""
+        return require_root(self.kind, self.root, may_be_file=self.kind == "record")
 
 
 def _check_normalisation(means: tuple[float, ...], stds: tuple[float, ...], channels: int) -> None:

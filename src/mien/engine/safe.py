@@ -22,19 +22,21 @@ def check_safetensors(path: Path) -> None:
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
-            head = stream.read(8)
-            if head[:2] == b"PK" or head[:1] == b"\x80":
+            head = stream.read(9)
+            # A header's length may begin with the bytes of a pickle (0x80, "PK"): then "{" follows its end.
+            length = struct.unpack("<Q", head[:8])[0] if len(head) == 9 else size
+            is_json = length <= size - 8 and head[8:] == b"{"
+            if not is_json and (head[:2] == b"PK" or head[:1] == b"\x80"):
                 raise WeightsError(
                     f"{path}: a pickle, which can run code when opened; convert it: mien convert torch {path}"
                 )
-            if len(head) < 8:
+            if len(head) < 9:
                 raise WeightsError(f"{path}: not a safetensors file ({size} bytes)")
-            length = struct.unpack("<Q", head)[0]
             if length > min(size - 8, _HEADER_LIMIT):
                 raise WeightsError(
                     f"{path}: safetensors header says {length} bytes, the file has {size}; damaged"
                 )
-            header = json.loads(stream.read(length))
+            header = json.loads(head[8:] + stream.read(max(0, length - 1)))
         _check_header(header, size - 8 - length, path)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file") from None

@@ -41,19 +41,28 @@ def _base(kind: str, config: OptimConfig, params: Params) -> Optimizer:
 def lr_factor(schedule: ScheduleConfig, step: int, steps: int, steps_per_epoch: int) -> float:
     """Learning rate of a step as a factor of the peak.
 
-    Warm-up is linear in steps from 1/3: f = (1 - e/W)/3 + e/W at e epochs of W. It replaces the rule's factor
-    while it lasts.
+    Warm-up is linear in steps from a = 1/3 (or ``warmup_start``): f = a (1 - e/W) + e/W at e epochs of W. It
+    replaces the rule's factor while it lasts. The poly rule is (1 - (k - w) / (T - w))^p at step k of T, with
+    w steps of warm-up.
     """
     epoch = step / steps_per_epoch
     if epoch < schedule.warmup_epochs:
         done = epoch / schedule.warmup_epochs
-        return (1 - done) / 3 + done
+        return (
+            (1 - done) / 3 + done
+            if schedule.warmup_start is None
+            else (schedule.warmup_start * (1 - done) + done)
+        )
     if schedule.lr_rule == "cosine":
         return schedule.lr_end + (1 - schedule.lr_end) * 0.5 * (
             1 + math.cos(math.pi * min(1.0, step / steps))
         )
     if schedule.lr_rule == "multistep":
         return float(schedule.gamma ** sum(epoch >= m for m in schedule.milestones))
+    if schedule.lr_rule == "poly":
+        warm = schedule.warmup_epochs * steps_per_epoch
+        left = 1 - (step - warm) / max(1e-9, steps - warm)
+        return float(max(0.0, left) ** (1.0 if schedule.power is None else schedule.power))
     return 1.0
 
 

@@ -15,7 +15,10 @@ from mien.core.config import (
     refuse_inapplicable,
 )
 from mien.data.config import FaceData
+from mien.engine.face_options import PredictOptions
 from mien.nn.recognizer_config import RecognizerConfig
+
+__all__ = ["RECIPES", "GkdConfig", "InspectOptions", "PredictOptions"]
 
 Distill = Literal["none", "kd", "dkd", "gkd", "fitnet", "rkd", "ekd"]
 
@@ -93,8 +96,146 @@ def _student() -> Recipe:
     return replace(_small(), name="gkd-student", method=GkdConfig(backbone="mbf_tiny", embedding=64))
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"small": _small, "teacher": _teacher, "student": _student}
-"""Recipes by name; the published ones follow with the other modules of the method."""
+_PAPER_NET: dict[str, object] = {
+    "method.embedding": 512,
+    "method.head": "cosface",
+    "method.scale": 64.0,
+    "method.margin": 0.4,
+}
+_PAPER_DATA: dict[str, object] = {
+    "data.kind": "record",
+    "data.size": 112,
+    "data.look": "colour",
+    "data.val_people": 0,
+    "data.test_people": 0,
+}
+
+
+def _paper_teacher() -> Recipe:
+    """The released teacher: IR-50 with dropout on MS1MV2, CosFace."""
+    changes: dict[str, object] = {
+        "name": "gkd-paper-teacher",
+        "method.backbone": "ir_50",
+        "method.dropout": 0.4,
+        "optim.weight_decay": 5e-4,
+        "optim.momentum": 0.9,
+        "schedule.epochs": 20.0,
+        "schedule.batch": 1024,
+        "schedule.warmup_epochs": 4.0,
+        "schedule.warmup_start": 2.5e-6,
+        "schedule.lr_end": 2.5e-6,
+        "schedule.grad_clip": None,
+        "schedule.channels_last": False,
+    }
+    return evolve_all(_teacher(), {**_PAPER_NET, **_PAPER_DATA, **changes})
+
+
+def _paper() -> Recipe:
+    """The released student: MobileFaceNet taught with `release-adaptive` groups by a live teacher."""
+    changes: dict[str, object] = {
+        "name": "gkd-paper",
+        "method.backbone": "mbf",
+        "method.dropout": 0.0,
+        "method.distill": "gkd",
+        "method.temperature": 4.0,
+        "method.alpha": 1.0,
+        "method.beta": 4.0,
+        "method.group": "release-adaptive",
+        "method.kd_logits": "margin",
+        "method.kd_warmup": 10.0,
+        "method.keep_teacher": False,
+    }
+    return evolve_all(_paper_teacher(), changes)
+
+
+_DEBUG: dict[str, object] = {
+    "data.kind": "debug",
+    "data.size": 16,
+    "data.people": 12,
+    "data.val_people": 4,
+    "data.test_people": 4,
+    "data.per_identity": 4,
+    "schedule.steps": 3,
+    "schedule.batch": 8,
+    "method.embedding": 16,
+}
+
+
+def _debug_teacher() -> Recipe:
+    return evolve_all(_teacher(), {**_DEBUG, "name": "gkd-debug-teacher"})
+
+
+def _debug() -> Recipe:
+    """Three steps of everything."""
+    return evolve_all(_small(), {**_DEBUG, "name": "gkd-debug"})
+
+
+def _margin(name: str, backbone: str, head: Literal["arcface", "cosface"], **changes: object) -> Recipe:
+    """A published training with labels alone: poly decay, gradients clipped, flips only."""
+    fields: dict[str, object] = {
+        "name": f"gkd-{name}",
+        "method.backbone": backbone,
+        "method.embedding": 512,
+        "method.head": head,
+        "method.scale": 64.0,
+        "method.margin": 0.5 if head == "arcface" else 0.4,
+        "optim.momentum": 0.9,
+        "schedule.batch": 1024,
+        "schedule.warmup_epochs": 0.0,
+        "schedule.lr_rule": "poly",
+        "schedule.channels_last": False,
+    }
+    given = {k.replace("__", "."): v for k, v in changes.items()}
+    return evolve_all(_teacher(), {**fields, **_PAPER_DATA, **given})
+
+
+def _ms1mv2_r50() -> Recipe:
+    return _margin("arcface-ms1mv2-r50", "r50", "arcface", schedule__epochs=20.0, optim__weight_decay=5e-4)
+
+
+def _ms1m_mbf() -> Recipe:
+    return _margin("arcface-ms1m-mbf", "mbf", "arcface", schedule__epochs=40.0, optim__weight_decay=1e-4)
+
+
+def _glint360k_r50() -> Recipe:
+    return _margin("cosface-glint360k-r50", "r50", "cosface", schedule__epochs=20.0, optim__weight_decay=1e-4)
+
+
+def _webface_r100() -> Recipe:
+    return _margin("cosface-webface-r100", "r100", "cosface", schedule__epochs=20.0, optim__weight_decay=5e-4)
+
+
+def _webface_vit_s() -> Recipe:
+    return _margin(
+        "cosface-webface-vit-s",
+        "vit_s",
+        "cosface",
+        schedule__epochs=40.0,
+        schedule__warmup_epochs=4.0,
+        schedule__warmup_start=0.0,
+        schedule__batch=384 * 64,
+        optim__kind="adamw",
+        optim__lr=1e-3,
+        optim__momentum=None,
+        optim__weight_decay=0.1,
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "small": _small,
+    "teacher": _teacher,
+    "student": _student,
+    "debug": _debug,
+    "debug-teacher": _debug_teacher,
+    "paper": _paper,
+    "paper-teacher": _paper_teacher,
+    "arcface-ms1mv2-r50": _ms1mv2_r50,
+    "arcface-ms1m-mbf": _ms1m_mbf,
+    "cosface-glint360k-r50": _glint360k_r50,
+    "cosface-webface-r100": _webface_r100,
+    "cosface-webface-vit-s": _webface_vit_s,
+}
+"""Recipes by name; ``paper`` and ``debug`` are chains (see ``protocol.CHAINS``)."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,16 @@ ROWS: tuple[Row, ...] = (
     Row("teacher", "teacher", (TEACHER,), (TEST, ORL), "all"),
 )
 MAIN = "gkd"
-CHAINS: dict[str, tuple[Stage, ...]] = {SMALL.name: _taught("gkd", {})}
+CHAINS: dict[str, tuple[Stage, ...]] = {
+    SMALL.name: _taught("gkd", {}),
+    **{
+        f"gkd-{name}": (
+            Stage("teacher", RECIPES[f"{name}-teacher"]()),
+            Stage("gkd", RECIPES[name](), {"teacher": "teacher"}),
+        )
+        for name in ("paper", "debug")
+    },
+}
 """Recipes that build on others: name -> the stages that end in it."""
 SHOWN = {
     "rank_1": ("rank-1, %", 100.0),
