@@ -14,12 +14,14 @@ from torch import nn
 
 from mien.core import figures, io
 from mien.core.errors import MissingPackageError
-from mien.core.images import encode_png
+from mien.core.images import encode_png, read_image
 from mien.data.config import FaceData
 from mien.data.labelled import ArrayImages, LabelledImages
 from mien.data.rendered_faces import masked, orl_faces
-from mien.engine.faces import embed
+from mien.engine.face_embedding import embed
+from mien.engine.face_predictor import FacePredictor
 from mien.engine.predictor import default_device
+from mien.engine.show import DemoResult
 from mien.metrics import det_plot, open_set_report, roc_points, score_histogram
 from mien.synth.made_sets import AlignedSet
 
@@ -130,3 +132,25 @@ def pair_cards(images: LabelledImages, pairs: Pairs, same: bool, count: int = 4)
             f"<div>similarity {pairs.scores[place]:.2f}</div></div>"
         )
     return f"<div class=cards>{''.join(cards)}</div>"
+
+
+def verify(output: Path, inputs: list[Path], predictor: FacePredictor) -> DemoResult:
+    """Each of the user's pictures against the first."""
+    results = predictor.predict(*inputs)
+    cards = []
+    for path, result in zip(inputs, results, strict=True):
+        answer = "reference"
+        if result.same is not None:
+            answer = (
+                f"{'same person' if result.same else 'different people'}, similarity {result.similarity:.3f}"
+            )
+        cards.append(
+            f"<div class=card>{figures.img(encode_png(read_image(path)), path.name)}"
+            f"<div>{path.name}: {result.status}</div><div><b>{answer}</b></div></div>"
+        )
+    rows = [{"input": str(p), "status": r.status, "similarity": r.similarity, "same": r.same}
+            for p, r in zip(inputs, results, strict=True)]  # fmt: skip
+    file = io.write_json(output / "input.json", rows)
+    last = results[-1]
+    headline = {"pictures": len(results), "similarity": last.similarity, "same": last.same}
+    return DemoResult(headline, f"<div class=cards>{''.join(cards)}</div>", tuple(inputs), (file,))

@@ -64,10 +64,10 @@ def taught(faces, teacher, kind, **changes):
     return made, build(made, {"teacher": teacher}, faces)
 
 
-def first_loss(experiment, clock=Clock(0, 6, 3)):
+def first_loss(experiment):
     experiment.task.train()
     batch = next(experiment.source.stream(0, 0, 1))[0]
-    return experiment.task.loss(batch, clock, Rng(0))
+    return experiment.task.loss(batch, Clock(0, 6, 3), Rng(0))
 
 
 @pytest.mark.parametrize("kind", KINDS)

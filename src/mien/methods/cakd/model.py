@@ -1,4 +1,4 @@
-"""Teacher and student joined for training: all that learns beside the student, and all that is dropped after."""
+"""Teacher and student joined for training: what learns beside the student, and is dropped afterwards."""
 
 from __future__ import annotations
 

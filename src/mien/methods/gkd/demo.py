@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mien.core import figures, io
-from mien.core.images import encode_png, read_image
-from mien.engine.face_demo import compare
+from mien.engine.face_demo import compare, verify
 from mien.engine.faces import face_configs, restore
 from mien.engine.show import DemoResult
 from mien.engine.zoo import load_folder
@@ -19,7 +17,7 @@ MODELS = {"teacher": "gkd/teacher", "student, GKD": OURS, "student alone": "gkd/
 def demo(output: Path, inputs: list[Path]) -> DemoResult:
     """Compares the shipped models on unseen people, or the user's pictures with each other."""
     if inputs:
-        return verify(output / "gkd", inputs, OURS)
+        return verify(output / "gkd", inputs, Predictor.from_pretrained(OURS))
     folders = {label: load_folder(name) for label, name in MODELS.items()}
     ours = folders["student, GKD"]
     headline, html, files = compare(
@@ -35,26 +33,3 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
         " Rendered people are drawn now; ORL are photographs.</p>"
     )
     return DemoResult(headline, intro + html, (ours.path / "weights.safetensors",), tuple(files))
-
-
-def verify(output: Path, inputs: list[Path], weights: str) -> DemoResult:
-    """Each of the user's pictures against the first."""
-    predictor = Predictor.from_pretrained(weights)
-    results = predictor.predict(*inputs)
-    cards = []
-    for path, result in zip(inputs, results, strict=True):
-        answer = "reference"
-        if result.same is not None:
-            answer = (
-                f"{'same person' if result.same else 'different people'}, similarity {result.similarity:.3f}"
-            )
-        cards.append(
-            f"<div class=card>{figures.img(encode_png(read_image(path)), path.name)}"
-            f"<div>{path.name}: {result.status}</div><div><b>{answer}</b></div></div>"
-        )
-    rows = [{"input": str(p), "status": r.status, "similarity": r.similarity, "same": r.same}
-            for p, r in zip(inputs, results, strict=True)]  # fmt: skip
-    file = io.write_json(output / "input.json", rows)
-    last = results[-1]
-    headline = {"pictures": len(results), "similarity": last.similarity, "same": last.same}
-    return DemoResult(headline, f"<div class=cards>{''.join(cards)}</div>", tuple(inputs), (file,))
