@@ -15,7 +15,10 @@ from mien.core.config import (
     refuse_inapplicable,
 )
 from mien.data.config import FaceData
+from mien.engine.face_options import PredictOptions
 from mien.nn.recognizer_config import RecognizerConfig
+
+__all__ = ["RECIPES", "CakdConfig", "InspectOptions", "PredictOptions"]
 
 Distill = Literal["none", "urfm", "fitnet", "kd", "rkd", "cckd", "sp", "ekd", "pca", "ofa"]
 _TAUGHT = ("urfm", "fitnet", "kd", "rkd", "cckd", "sp", "ekd", "pca", "ofa")
@@ -118,3 +121,13 @@ def _small() -> Recipe:
 
 RECIPES: dict[str, Callable[[], Recipe]] = {"small": _small, "teacher": _teacher, "student": _student}
 """Recipes by name."""
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """Flags of ``mien inspect cakd``; the weights are those of a student taught by urfm."""
+
+    teacher: str | None = None
+    """Weights of its teacher (default: the one of its run, or the shipped one)."""
+    plot: str | None = None
+    """PNG file for the receptive fields over a face."""

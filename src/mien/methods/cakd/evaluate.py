@@ -17,6 +17,7 @@ from mien.engine.task import Measured
 from mien.methods.cakd.model import prompted
 from mien.methods.cakd.prompts import Prompted
 from mien.methods.cakd.task import DISTILLER, PromptsOnly, build_parts, configs
+from mien.nn.recognizer import Recognizer
 
 
 def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
@@ -66,7 +67,7 @@ class Trained:
     """Both nets of a finished distillation, and what learned beside them."""
 
     teacher: Prompted
-    student: nn.Module
+    student: Recognizer
     parts: nn.Module
 
 
