@@ -198,3 +198,13 @@ def test_vit_attention_has_no_qkv_bias_and_looks_past_no_border():
     beyond[..., 36:] = 0
     beyond[..., 36:, :] = 0
     assert torch.equal(small(x), small(beyond))
+
+
+def test_a_convolutional_stem_gives_the_same_grid_and_needs_a_power_of_two():
+    net = FaceViT(24, 2, 2, size=48, embedding=8, patch=8, stem="conv", mask=0.0)
+    assert net.taps["final"] == (24, 6, 6)
+    assert net.eval()(torch.zeros(1, 3, 48, 48)).shape == (1, 8)
+    assert net.forward_features(torch.zeros(1, 3, 48, 48))["stem"].shape == (1, 24, 6, 6)
+    for patch, size in ((6, 48), (8, 50)):
+        with pytest.raises(ConfigError, match=r"a power of 2 that divides"):
+            FaceViT(24, 2, 2, size=size, patch=patch, stem="conv")

@@ -6,6 +6,8 @@ blocks of timm. Shape suffixes: B images, N tokens, D width.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -37,6 +39,18 @@ def scatter_tokens(x_BND: Tensor, kept: Tensor | None, tokens: int, fill: Tensor
     return out.scatter(1, kept[..., None].expand_as(x_BND), x_BND)
 
 
+def conv_stem(width: int, patch: int) -> nn.Sequential:
+    """3x3 convolutions of stride 2, each twice as wide as the one before, then 1x1: 1/patch, ``width``."""
+    steps = patch.bit_length() - 1
+    layers: list[nn.Module] = []
+    inputs = 3
+    for i in range(steps):
+        planes = max(8, width >> (steps - 1 - i))
+        layers += [nn.Conv2d(inputs, planes, 3, 2, 1, bias=False), nn.BatchNorm2d(planes), nn.ReLU()]
+        inputs = planes
+    return nn.Sequential(*layers, nn.Conv2d(inputs, width, 1))
+
+
 class FaceViT(FaceNet):
     """Patches -> pre-norm blocks (ReLU6) -> all tokens flattened -> linear, BN, linear, BN.
 
@@ -47,6 +61,8 @@ class FaceViT(FaceNet):
         size: side of the input, pixels.
         embedding: length of the output.
         patch: side and stride of a patch, pixels; what is left of ``size % patch`` is not looked at.
+        stem: "patch": one linear map of each patch. "conv": convolutions of stride 2 instead, which small
+            sets need (Xiao et al., arXiv 2106.14881); ``patch`` must be a power of 2.
         mask: share of the tokens dropped before the blocks, in training only; a learned token stands in for
             them after the last norm.
         drop_path: stochastic depth of the last block, growing linearly from 0.
@@ -56,7 +72,8 @@ class FaceViT(FaceNet):
         grid: tokens on a side.
 
     Raises:
-        ConfigError: heads that do not divide the width, a share outside [0, 1), a size below a patch.
+        ConfigError: heads that do not divide the width, a share outside [0, 1), a size below a patch, an
+            unknown stem, or convolutions with a patch that is no power of 2 or does not divide the size.
 
     >>> with torch.device("meta"):
     ...     sum(p.numel() for p in FaceViT(*SIZES["t"]).parameters())
@@ -72,6 +89,7 @@ class FaceViT(FaceNet):
         size: int = 112,
         embedding: int = 512,
         patch: int = 9,
+        stem: Literal["patch", "conv"] = "patch",
         mask: float = 0.1,
         drop_path: float = 0.1,
         mlp_ratio: float = 4.0,
@@ -84,11 +102,17 @@ class FaceViT(FaceNet):
             raise ConfigError(f"heads={heads} must divide width={width}, and depth={depth} be at least 1")
         if not 0 <= mask < 1:
             raise ConfigError(f"mask={mask} is outside [0, 1)")
-        self.size, self.num_features, self.mask = size, embedding, mask
+        if stem not in ("patch", "conv") or (stem == "conv" and (patch & (patch - 1) or size % patch)):
+            raise ConfigError(
+                f"stem={stem!r} must be patch or conv; conv needs patch={patch} a power of 2 that divides {size}"
+            )
+        self.size, self.num_features, self.mask, self.patch = size, embedding, mask, patch
         self.grid = size // patch
         tokens = self.grid**2
         self.normalize = Normalize(HALF, HALF)
-        self.patch_embed = nn.Conv2d(3, width, patch, patch)
+        self.patch_embed: nn.Module = nn.Conv2d(3, width, patch, patch)
+        if stem == "conv":
+            self.patch_embed = conv_stem(width, patch)
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, width))
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]

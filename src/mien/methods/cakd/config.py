@@ -92,10 +92,10 @@ class CakdConfig(RecognizerConfig):
 
 
 def _teacher() -> Recipe:
-    """The teacher: a small Swin trained with labels alone."""
+    """The teacher: a small transformer on a convolutional stem, trained with labels alone."""
     return Recipe(
         name="cakd-teacher",
-        method=CakdConfig(backbone="swin_micro", embedding=128, margin=0.2),
+        method=CakdConfig(backbone="vit_micro", embedding=128, margin=0.2),
         data=FaceData(size=48, people=300, val_people=60, test_people=120, per_identity=14, set_seed=1),
         optim=OptimConfig(kind="adamw", lr=2e-3, weight_decay=0.05),
         schedule=ScheduleConfig(epochs=40, batch=128, warmup_epochs=4, grad_clip=5.0, eval_every=10.0),

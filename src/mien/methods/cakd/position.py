@@ -57,7 +57,7 @@ class Grid:
         if name not in net.taps:
             raise ConfigError(f"no map {name!r}; known: {', '.join(net.taps)}")
         _, height, width = net.taps[name]
-        stride = net.patch_embed.stride[0] if isinstance(net, FaceViT) else net.size / height
+        stride = net.patch if isinstance(net, FaceViT) else net.size / height
         return cls(height, width, float(stride), float(net.size))
 
     def centres(self) -> Tensor:

@@ -244,7 +244,7 @@ class PromptedViT(Prompted):
         depth = len(backbone.blocks)
         starts = range(depth) if per == "block" else sorted({0, *backbone.ends} - {depth})
         widths = [backbone.pos_embed.shape[2]] * len(starts)
-        patch = int(backbone.patch_embed.stride[0])
+        patch = backbone.patch
         super().__init__(backbone, widths, patch, n_prompts, per, tokens_only, hide)
         self.starts = frozenset(starts)
 
