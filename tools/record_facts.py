@@ -10,6 +10,10 @@ python tools/record_facts.py ncl out/engine.json out/loss.json out/export/export
 mien reproduce sagm --rows cost
 python tools/record_facts.py sagm
 
+mien bench gkd --json > out/gkd.json; mien bench partial_fc --json > out/pfc.json
+mien export gkd --int8 --output out/export-gkd
+python tools/record_facts.py gkd out/gkd.json out/pfc.json out/export-gkd/export.json
+
 mien bench render --json > out/render.json; mien bench people --json > out/people.json
 mien data make pad --identities 60 --per-identity 10 --output out/pad
 python tools/judge_faces.py .. --output out/judge.json
@@ -23,6 +27,7 @@ import json
 import statistics
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -209,13 +214,62 @@ def speed_facts(answer: dict[str, Any]) -> Iterator[Fact]:
     yield "people_numpy", "compiled shading over the same in NumPy", f"{r['speedup_over_numpy']:.1f}x"
 
 
+def face_training_facts(name: str) -> Iterator[Fact]:
+    """Seconds of the trainings behind the rows, and of all rows of the claims together."""
+    lines = [r for r in io.read_lines(results_dir() / f"{name}.jsonl") if r["eval"] == "test"]
+    rows = {r.id: r for r in method(name).load("protocol").ROWS}
+    by_row = {i: [r["seconds"] for r in lines if r["row"] == i] for i, row in rows.items()}
+    for i in ("student", method(name).load("protocol").MAIN, "teacher"):
+        if by_row.get(i):
+            what = f"{rows[i].label}, its teacher included" if rows[i].models == "all" else rows[i].label
+            text = f"seconds of training, median over {len(by_row[i])} seed(s) ({what})"
+            yield f"seconds_{i}", text, f"{statistics.median(by_row[i]):.0f} s"
+
+
+def gkd_facts(answer: dict[str, Any]) -> Iterator[Fact]:
+    """Time and memory of the loss beside its dense form and KD; of PartialFC beside a full layer."""
+    r, cpu = answer["ratios"], f"{answer['machine']['cpu']}, {answer['machine']['threads']} threads"
+    if answer["bench"] == "gkd":
+        for classes in (85742, 1000000):
+            yield (
+                f"loss_{classes}",
+                f"GKD's loss over the same terms with masks (B, C), C = {classes:,}, B = 128: time, memory"
+                f" beyond the logits ({cpu})",
+                f"{r[f'time_over_dense_{classes}']:.2f}, {r[f'memory_over_dense_{classes}']:.2f}",
+            )
+        text = f"GKD's loss over plain KD, C = 85,742, B = 128: time ({cpu})"
+        yield "loss_kd", text, f"{r['time_over_kd_85742']:.2f}"
+    else:
+        yield (
+            "partial_fc",
+            "PartialFC, 10^6 identities x 512, two gloo processes: step with a tenth sampled over the full"
+            f" step, memory of a process over that of one alone ({cpu})",
+            f"{r['step_over_full']:.2f}, {r['memory_per_rank_over_single']:.2f}",
+        )
+
+
+def face_export_facts(answer: dict[str, Any]) -> Iterator[Fact]:
+    """Parity, change of the TAR, size and speed of an exported recogniser."""
+    for g in answer["graphs"]:
+        yield (
+            f"export_{g['precision']}",
+            f"ONNX {g['precision']}, {answer['images']} {'real' if answer['real'] else 'rendered'} test"
+            f" pictures: largest difference, change of {answer['metric']}, size, one picture on one thread"
+            " (torch)",
+            f"{g['max_difference']:.2g}, {100 * g['metric_change']:+.1f} points, {g['megabytes']:.2f} MB,"
+            f" {g['onnx_ms']:.2f} ms ({g['torch_ms']:.2f} ms)",
+        )
+
+
 def _median(lines: list[dict[str, Any]], key: str) -> float:
     return statistics.median(line["metrics"][key] for line in lines)
 
 
 def main(name: str, files: list[str]) -> None:
     """Appends the facts of all files to those of one method."""
-    found = list({"ncl": training_facts, "sagm": cost_facts}.get(name, lambda: iter(()))())
+    own = {"ncl": training_facts, "sagm": cost_facts}
+    own |= {n: partial(face_training_facts, n) for n in ("gkd", "cakd")}
+    found = list(own.get(name, lambda: iter(()))())
     for file in files:
         if Path(file).is_dir():
             found += pad_facts(Path(file))
@@ -227,6 +281,10 @@ def main(name: str, files: list[str]) -> None:
             found += loss_facts(answer)
         elif answer.get("bench") in ("people", "render"):
             found += speed_facts(answer)
+        elif answer.get("bench") in ("gkd", "partial_fc"):
+            found += gkd_facts(answer)
+        elif answer.get("method") in ("gkd", "cakd"):
+            found += face_export_facts(answer)
         elif "goals" in answer:
             found += judge_facts(answer)
         elif "mean_shape_nme" in answer:

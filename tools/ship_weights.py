@@ -37,14 +37,23 @@ Measured on {images}, with the *last* weights (no selection on test data):
 |---|---|
 {metrics}
 
-Licence: Apache-2.0, as mien. Training data: see ASSETS.md. Intended use: demonstration and tests; classes are
-those of the training set, and a picture of anything else gets one of them all the same.
+Licence: Apache-2.0, as mien. Training data: see ASSETS.md. Intended use: demonstration and tests; {limits}
 """
 
 
 TESTED = {
     "ncl": "the balanced test set (2,000 real pictures)",
+    "gkd": "400 rendered people that were not in training",
+    "cakd": "120 rendered people that were not in training",
     "sagm": "the inner part of the style that is held out of training (noto)",
+}
+
+
+LIMITS = {
+    "classes": "classes are those of the training set, and a picture of anything else gets one of them all the"
+    " same.",
+    "faces": "not for identifying anyone. It was trained on made people at low resolution; a threshold holds for"
+    " pictures like those it was chosen on.",
 }
 
 
@@ -52,11 +61,16 @@ def ship(name: str, preset: str) -> None:
     """One set of weights."""
     entry = method(name.split("/")[0])
     recipe = entry.load("config").RECIPES[preset]()
-    (folder,), _ = train_chain(entry, (Stage(preset, recipe),), 0, print, None)
+    chains = getattr(entry.load("protocol"), "CHAINS", {})
+    folders, _ = train_chain(entry, chains.get(recipe.name, (Stage(preset, recipe),)), 0, print, None)
+    folder = folders[-1]
     measured = entry.load("evaluate").evaluate(folder, Evaluation("test"))
     target = zoo_root() / name
     with io.new_folder(target) as part:
         shutil.copyfile(folder.weights, part / "weights.safetensors")
+        for more in folder.path.glob("*.safetensors"):  # what learned beside the model
+            if more.name not in ("weights.safetensors", "best.safetensors", "swad.safetensors"):
+                shutil.copyfile(more, part / more.name)
         io.write_json(part / "facts.json", folder.facts)
         save_recipe(part / "config.toml", entry.name, folder.recipe)
         sha = io.sha256(folder.weights)
@@ -76,6 +90,7 @@ def ship(name: str, preset: str) -> None:
             parameters=f"{count:,}",
             sha=sha,
             images=TESTED[entry.name],
+            limits=LIMITS["faces" if entry.family == "face recognition" else "classes"],
             note=folder.facts["data"]["note"],
             metrics="\n".join(f"| {k} | {v:.4f} |" for k, v in measured.metrics.items()),
             steps=run["steps"],
