@@ -50,10 +50,10 @@ TESTED = {
 
 
 LIMITS = {
-    "classes": "classes are those of the training set, and a picture of anything else gets one of them all the"
-    " same.",
-    "faces": "not for identifying anyone. It was trained on made people at low resolution; a threshold holds for"
-    " pictures like those it was chosen on.",
+    "classes": "classes are those of the training set, and a picture of anything else gets one of them all"
+    " the same.",
+    "faces": "not for identifying anyone. It was trained on made people at low resolution; a threshold holds"
+    " for pictures like those it was chosen on.",
 }
 
 
