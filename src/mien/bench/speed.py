@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,12 +47,16 @@ def ratio(ours: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
 
 
 class PeakMemory(TorchDispatchMode):
-    """Largest number of bytes held by tensors made inside the block (any device, backward included)."""
+    """Largest number of bytes held by tensors made inside the block (any device, backward included).
 
-    def __init__(self) -> None:
+    Args:
+        known: tensors made before, whose views are not counted.
+    """
+
+    def __init__(self, known: Iterable[torch.Tensor] = ()) -> None:
         super().__init__()
         self.live, self.peak = 0, 0
-        self._seen: set[int] = set()
+        self._seen = {t.untyped_storage()._cdata for t in known}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Counts the storages of an operation's outputs."""
@@ -76,9 +80,9 @@ class PeakMemory(TorchDispatchMode):
         self.live -= size
 
 
-def peak_bytes(function: Callable[[], object]) -> int:
-    """Peak of tensor memory that one call allocates."""
+def peak_bytes(function: Callable[[], object], known: Iterable[torch.Tensor] = ()) -> int:
+    """Peak of tensor memory that one call allocates, without the tensors ``known`` before."""
     gc.collect()
-    with PeakMemory() as watch:
+    with PeakMemory(known) as watch:
         function()
     return int(watch.peak)
