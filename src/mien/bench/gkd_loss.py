@@ -27,8 +27,9 @@ from mien.methods.gkd.loss import PRESETS, GKDLoss, GroupSelector, on_grid
 
 SCALE, MARGIN, SPREAD, TARGETS = 64.0, 0.4, 0.05, (0.6, 0.75)
 T, ALPHA, BETA = 4.0, 1.0, 4.0
-CASES = {"plain": "recommended", "margin": "recommended", "adaptive": "release-adaptive"}
-"""Logits and selector of each case; ``adaptive`` takes plain logits."""
+RECOMMENDED = ("plain", "margin")
+CASES = {**dict.fromkeys(RECOMMENDED, "recommended"), "adaptive": "release-adaptive"}
+"""Selector of each case; ``adaptive`` takes plain logits and is run at the first size only."""
 
 
 class Logits(NamedTuple):
@@ -118,13 +119,13 @@ def bench(
     """
     entries, ratios = [], {}
     for classes, n in zip(sizes, repeats, strict=True):
-        for case, preset in CASES.items():
-            found, of_case = _case(make_logits(classes, batch, margin=case == "margin"), PRESETS[preset], n)
+        for case in CASES if classes == sizes[0] else RECOMMENDED:
+            logits = make_logits(classes, batch, margin=case == "margin")
+            found, of_case = _case(logits, PRESETS[CASES[case]], n)
             entries += [{**e, "name": f"{e['name']}_{case}_{classes}"} for e in found]
             ratios |= {f"{key}_{classes}_{case}": value for key, value in of_case.items()}
         for key in ("time_over_dense", "memory_over_dense", "time_over_kd", "memory_over_kd"):
-            cases = [c for c, preset in CASES.items() if preset == "recommended"]
-            ratios[f"{key}_{classes}"] = max(ratios[f"{key}_{classes}_{case}"] for case in cases)
+            ratios[f"{key}_{classes}"] = max(ratios[f"{key}_{classes}_{case}"] for case in RECOMMENDED)
     return entries, ratios
 
 
@@ -136,12 +137,12 @@ def _case(logits: Logits, select: GroupSelector, repeats: int) -> tuple[list[dic
         "kd": lambda *batch: kd(*batch)[0],
     }
     runs = {name: partial(_step, loss, logits) for name, loss in losses.items()}
-    _check_agreement(runs["gkd"], runs["dense"], logits.student)
+    peaks = {"kd": _first(runs["kd"], logits)[0]}
+    peaks["gkd"], value, grad = _first(runs["gkd"], logits)
+    peaks["dense"], reference, wanted = _first(runs["dense"], logits)
+    _check_agreement(value, reference, grad, wanted)
+    del grad, wanted
     seconds = interleave(runs, repeats, warmup=0)
-    peaks = {}
-    for name, run in runs.items():
-        logits.student.grad = None
-        peaks[name] = peak_bytes(run, known=logits)
     logits.student.grad = None
     ratios = {"mean_k": float(select(*logits).lengths.double().mean())}
     for other in ("dense", "kd"):
@@ -158,15 +159,19 @@ def _step(loss: Callable[[Tensor, Tensor, Tensor], Tensor], logits: Logits) -> f
     return value.item()
 
 
-def _check_agreement(ours: Callable[[], float], dense: Callable[[], float], zs: Tensor) -> None:
-    """Values and gradients, in float32: where a mass is at the rate, K may differ by one, so not exactly."""
-    values, grads = [], []
-    for run in (ours, dense):
-        values.append(run())
-        assert zs.grad is not None
-        grads.append(zs.grad)
-    apart = abs(values[0] - values[1]) / abs(values[1])
-    norm = float(grads[1].norm())
-    slope = float(grads[0].sub_(grads[1]).norm()) / norm
+def _first(run: Callable[[], float], logits: Logits) -> tuple[int, float, Tensor]:
+    """Peak memory beyond the logits, loss and gradient."""
+    logits.student.grad = None
+    values: list[float] = []
+    peak = peak_bytes(lambda: values.append(run()), known=logits)
+    grad, logits.student.grad = logits.student.grad, None
+    assert grad is not None
+    return peak, values[0], grad
+
+
+def _check_agreement(value: float, reference: float, grad: Tensor, wanted: Tensor) -> None:
+    """In float32: where a mass is at the rate, K may differ by one, so not exactly. Overwrites ``grad``."""
+    apart = abs(value - reference) / abs(reference)
+    slope = float(grad.sub_(wanted).norm() / wanted.norm())
     if not apart < 1e-3 or not slope < 0.05:
         raise MienError(f"bench gkd: loss and gradient differ from the dense form's by {apart:.2g}, {slope:.2g}")
