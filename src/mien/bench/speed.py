@@ -63,7 +63,8 @@ class PeakMemory(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         for t in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(t, torch.Tensor):
-                self._count(t.untyped_storage())
+                for part in (t._indices(), t._values()) if t.is_sparse else (t,):
+                    self._count(part.untyped_storage())
         return out
 
     def _count(self, storage: torch.UntypedStorage) -> None:

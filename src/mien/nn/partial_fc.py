@@ -38,12 +38,14 @@ def shard_rows(rank: int, world: int, classes: int) -> tuple[int, int]:
 
 def starting_rows(start: int, count: int, features: int, seed: int, std: float = 0.01) -> Tensor:
     """Rows start .. start + count of a (C, D) matrix of N(0, std), made without the others. O(count D)."""
-    parts = []
+    out, done = torch.empty(count, features), 0
     for block in range(start // BLOCK, -(-(start + count) // BLOCK)):
         g = torch.Generator().manual_seed(derive(seed, "partial fc", block))
         rows = torch.randn(BLOCK, features, generator=g, device="cpu") * std
-        parts.append(rows[max(0, start - block * BLOCK) : start + count - block * BLOCK])
-    return torch.cat(parts) if count else torch.empty(0, features)
+        rows = rows[max(0, start - block * BLOCK) : start + count - block * BLOCK]
+        out[done : done + len(rows)] = rows
+        done += len(rows)
+    return out
 
 
 def sample_rows(local: Tensor, held: int, rate: float, generator: torch.Generator | None = None) -> Tensor:
@@ -140,9 +142,7 @@ class PartialFC(nn.Module):
         self.num_classes, self.sample_rate, self.sparse = num_classes, sample_rate, sparse
         self.factor = float(self.world) if averaged else 1.0
         self.start, count = shard_rows(self.rank, self.world, num_classes)
-        self.weight = nn.Parameter(torch.empty(count, num_features))
-        with torch.no_grad():
-            self.weight.copy_(starting_rows(self.start, count, num_features, seed))
+        self.weight = nn.Parameter(starting_rows(self.start, count, num_features, seed))
         self.margin = Margin(m2=0.5) if margin is None else margin
         self.register_load_state_dict_pre_hook(_take_own_rows)
 
@@ -265,16 +265,22 @@ class RowSGD(torch.optim.Optimizer):
         return loss
 
     def _move(self, p: Tensor, options: dict[str, Any]) -> None:
-        grad = p.grad
+        grad, state, momentum = p.grad, self.state[p], options["momentum"]
         if grad is None:
             return
-        rows: Tensor | slice = slice(None)
-        if grad.is_sparse:
-            grad = grad.coalesce()
-            rows, grad = grad.indices()[0], grad.values()
-        step = grad + options["weight_decay"] * p[rows]
-        if options["momentum"]:
-            v = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
-            step = options["momentum"] * v[rows] + step
-            v[rows] = step
-        p[rows] -= options["lr"] * step
+        if momentum and "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        if not grad.is_sparse:
+            step = grad.add(p, alpha=options["weight_decay"])
+            if momentum:
+                step = state["momentum_buffer"].mul_(momentum).add_(step)
+            p.sub_(step, alpha=options["lr"])
+            return
+        grad = grad.coalesce()
+        rows = grad.indices()[0]
+        moved = p[rows]
+        step = grad.values().add(moved, alpha=options["weight_decay"])
+        if momentum:
+            step.add_(state["momentum_buffer"][rows], alpha=momentum)
+            state["momentum_buffer"][rows] = step
+        p[rows] = moved.sub_(step, alpha=options["lr"])
