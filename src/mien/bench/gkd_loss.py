@@ -117,7 +117,8 @@ def bench(
     Raises:
         MienError: GKD and its dense form disagree.
     """
-    entries, ratios = [], {}
+    entries: list[dict[str, Any]] = []
+    ratios: dict[str, float] = {}
     for classes, n in zip(sizes, repeats, strict=True):
         for case in CASES if classes == sizes[0] else RECOMMENDED:
             logits = make_logits(classes, batch, margin=case == "margin")
@@ -129,7 +130,9 @@ def bench(
     return entries, ratios
 
 
-def _case(logits: Logits, select: GroupSelector, repeats: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
+def _case(
+    logits: Logits, select: GroupSelector, repeats: int
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
     gkd, kd = GKDLoss(ALPHA, BETA, T=T, selector=select, warmup_epochs=0), KDLoss(T=T)
     losses: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
         "gkd": lambda *batch: gkd(*batch)[0],
@@ -174,4 +177,6 @@ def _check_agreement(value: float, reference: float, grad: Tensor, wanted: Tenso
     apart = abs(value - reference) / abs(reference)
     slope = float(grad.sub_(wanted).norm() / wanted.norm())
     if not apart < 1e-3 or not slope < 0.05:
-        raise MienError(f"bench gkd: loss and gradient differ from the dense form's by {apart:.2g}, {slope:.2g}")
+        raise MienError(
+            f"bench gkd: loss and gradient differ from the dense form's by {apart:.2g}, {slope:.2g}"
+        )

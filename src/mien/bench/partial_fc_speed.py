@@ -108,7 +108,9 @@ def run(rank: int, world: int, folder: Path, size: Size) -> dict[str, Any]:
         # Weights and momentum were there before the full step, so they are added to what it makes.
         held = 2 * layer.fc.weight.nbytes
         layer.optimizer.zero_grad()
-        with PeakMemory([layer.fc.weight, layer.optimizer.state[layer.fc.weight]["momentum_buffer"]]) as memory:
+        with PeakMemory(
+            [layer.fc.weight, layer.optimizer.state[layer.fc.weight]["momentum_buffer"]]
+        ) as memory:
             layer.full()
         out["peaks"]["full"] = held + memory.peak
         seconds = interleave({"sampled": layer.sampled, "full": layer.full}, size.repeats, warmup=0)
@@ -195,7 +197,9 @@ def check_ranks(ranks: list[dict[str, Any]], alone: dict[str, Any], size: Size) 
         or [start for start, _ in rows] + [size.classes] != [0, *ends]
         or not apart < 1e-5
     ):
-        raise MienError(f"bench partial_fc: the ranks did not share one layer: {ranks}, alone {alone['loss']}")
+        raise MienError(
+            f"bench partial_fc: the ranks did not share one layer: {ranks}, alone {alone['loss']}"
+        )
 
 
 if __name__ == "__main__":

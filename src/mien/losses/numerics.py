@@ -156,7 +156,7 @@ def _or_spare(column: Tensor, held: int) -> Tensor:
 
 
 def _taken(z: Tensor, column: Tensor, T: float) -> Tensor:
-    """z / T at columns (B, K); -inf where a place is unused or not here."""
+    """Z / T at columns (B, K); -inf where a place is unused or not here."""
     if not z.shape[1]:
         return z.new_full(column.shape, -torch.inf)
     return z.gather(1, column.clamp(min=0)).div_(T).masked_fill_(column < 0, -torch.inf)

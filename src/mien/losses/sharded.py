@@ -55,7 +55,7 @@ def block_buffer(z: Tensor, columns: int) -> Tensor:
 
 
 def logsumexp_(z: Tensor, T: float) -> Tensor:
-    """log sum_j exp(z_j / T) of each row, (b, c) -> (b,), which overwrites ``z``; -inf where all are."""
+    """Log sum_j exp(z_j / T) of each row, (b, c) -> (b,), which overwrites ``z``; -inf where all are."""
     if not z.shape[1]:
         return z.new_full((len(z),), -torch.inf)
     peak = z.amax(1)

@@ -20,7 +20,7 @@ from mien.core.errors import ConfigError, DataError, ShapeError
 from mien.core.seeds import derive
 from mien.losses.numerics import cross_entropy
 from mien.losses.sharded import Group, Shard, gather_rows, row_counts, sharded_sum
-from mien.nn.margin_heads import AdaMargin, Margin, cosines
+from mien.nn.margin_heads import AdaMargin, Margin, MarginHead, cosines
 
 BLOCK = 1024
 """Rows that share a stream of random numbers: the start does not depend on the number of processes."""
@@ -77,12 +77,14 @@ class ShardedLogits(NamedTuple):
         y: (B,) columns of the labels, numbered over the kept classes of all processes.
         shard: which of those columns are here.
         kept: (c,) rows of this process's weights; None = all.
+        cosine: (B, c) without margin and scale.
     """
 
     logits: Tensor
     y: Tensor
     shard: Shard
     kept: Tensor | None
+    cosine: Tensor
 
 
 class PartialFC(nn.Module):
@@ -146,6 +148,15 @@ class PartialFC(nn.Module):
         self.margin = Margin(m2=0.5) if margin is None else margin
         self.register_load_state_dict_pre_hook(_take_own_rows)
 
+    @classmethod
+    def of(cls, head: MarginHead) -> PartialFC:
+        """A trained head, spread over the processes (a teacher's, beside a student's of the same classes)."""
+        classes, features = head.weight.shape
+        layer = cls(features, classes, head.margin)
+        with torch.no_grad():
+            layer.weight.copy_(layer.own_rows(head.weight))
+        return layer.to(head.weight)
+
     def forward(
         self, x: Tensor, y: Tensor, *, kept: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
@@ -200,7 +211,7 @@ class PartialFC(nn.Module):
         counts = row_counts(len(weight), x.device, self.group)
         shard = Shard(sum(counts[: self.rank]), sum(counts), self.group)
         column = sharded_sum(torch.where(local >= 0, local + shard.start, 0), self.group)
-        return ShardedLogits(z, column, shard, kept)
+        return ShardedLogits(z, column, shard, kept, cosine)
 
     def all_rows(self, rows: Tensor) -> Tensor:
         """This process's (C / R, ...) rows -> everybody's (C, ...): of weights or of an optimiser's momentum.

@@ -26,8 +26,11 @@ from mien.engine.task import Clock, Experiment, Rng, StepOut, Task
 from mien.engine.two_views import TwoViews, can_keep, kept_on_disk, view_outputs
 from mien.losses import DKDLoss, KDLoss
 from mien.losses.logit import LogitLoss
+from mien.losses.numerics import cross_entropy
 from mien.methods.gkd.config import GkdConfig
 from mien.methods.gkd.loss import PRESETS, GKDLoss
+from mien.nn.margin_heads import MarginHead
+from mien.nn.partial_fc import PartialFC
 from mien.nn.recognizer import Recognizer
 
 
@@ -71,10 +74,14 @@ class GkdTask(Task[ImageBatch]):
         self.model, self.config, self.seen = model, config, seen
         self.distill = build_loss(config)
         if teacher is not None:
+            if isinstance(model.head, PartialFC):
+                teacher.head = PartialFC.of(cast("MarginHead", teacher.head))
             self.hold("teacher", teacher)
 
     def loss(self, batch: ImageBatch, clock: Clock, rng: Rng) -> StepOut:
         """Margin cross-entropy, and the distillation of the logits of the same pictures."""
+        if isinstance(self.model.head, PartialFC):
+            return self._sampled_loss(self.model.head, batch, clock, rng)
         z, plain = self.model.logits(batch.image, batch.target)
         ce = F.cross_entropy(z.float(), batch.target)
         if self.distill is None:
@@ -84,6 +91,25 @@ class GkdTask(Task[ImageBatch]):
             kd, logs = self.distill(z, zt, batch.target, clock.epoch)
         else:
             kd, logs = self.distill(plain, plain_t, batch.target, clock.epoch)
+        weight = 1.0 if self.config.weight is None else self.config.weight
+        return StepOut(ce + weight * kd, {"ce": ce.detach(), **logs})
+
+    def _sampled_loss(self, head: PartialFC, batch: ImageBatch, clock: Clock, rng: Rng) -> StepOut:
+        """The same over the kept classes of all processes, which are the same classes for both nets."""
+        draw = rng.generator("classes", batch.image.device)
+        found = head.logits(self.model(batch.image), batch.target, generator=draw)
+        ce = cross_entropy(found.logits, found.y, found.shard)
+        if self.distill is None:
+            return StepOut(ce, {"ce": ce.detach()})
+        with torch.no_grad():
+            teacher = cast("Recognizer", self.held("teacher"))
+            e = teacher(batch.image) if self.seen is None else self.seen.of(batch, clock)
+            theirs = cast("PartialFC", teacher.head).logits(e, batch.target, kept=found.kept)
+        zs, zt = found.logits, theirs.logits
+        if self.config.kd_logits != "margin":
+            zs = found.cosine * head.margin.scale
+            zt = theirs.cosine * cast("PartialFC", teacher.head).margin.scale
+        kd, logs = self.distill(zs, zt, found.y, clock.epoch, found.shard)
         weight = 1.0 if self.config.weight is None else self.config.weight
         return StepOut(ce + weight * kd, {"ce": ce.detach(), **logs})
 
