@@ -4,10 +4,10 @@ The dense form is what one writes from the paper with masks over all classes, as
 same groups (found by one top-k), softmaxes of whole and of masked logits, `kl_div`. All three losses have the
 same cross-entropy with the labels and are checked to agree where they must.
 
-Logits are those of cosine heads at s = 64 over C classes and 512 features: other classes' cosines are normal
-with standard deviation 0.05, the label's are about 0.75 (teacher) and 0.6 (student). ``plain`` are these, where
-a group is as small as allowed; ``margin`` has 0.4 taken from the label's, as the released code distils, where
-nearly every group is as large as allowed (10,000).
+Logits are those of cosine heads at s = 64 over C classes and 512 features: other classes' cosines are
+normal with standard deviation 0.05, the label's are about 0.75 (teacher) and 0.6 (student). ``plain`` are
+these, where most groups are as small as allowed; ``margin`` has 0.4 taken from the label's, as the released
+code distils, where most groups are as large as allowed (10,000).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""``mien bench partial_fc``: a step of a sampled class layer over a full one, on two processes that meet over gloo.
+"""``mien bench partial_fc``: a step of a sampled class layer over a full one, on two processes over gloo.
 
-10^6 identities of 512 features, a batch of 128 embeddings, `RowSGD` with momentum; a step is forward, backward
-and optimiser. Each rank has one core. Both kinds of step are run in turn by the same ranks on the same
-weights. Memory is that of tensors, weights and momentum included.
+10^6 identities of 512 features, a batch of 128 embeddings, `RowSGD` with momentum; a step is forward,
+backward and optimiser. Each rank has one core. Both kinds of step are run in turn by the same ranks on the
+same weights. Memory is that of tensors, weights and momentum included.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class _Split(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, group: Group, Ts: tuple[float, ...], *columns: Tensor) -> Any:
-        """(B, c) logits, (B, K) columns here or -1 -> (B, K) and, over all processes, (B,); for each group."""
+        """(B, c) logits, (B, K) columns here or -1 -> (B, K) each, then, over all processes, (B,) each."""
         held = z.shape[1]
         local, buffer = z.new_empty(len(Ts), len(z)), block_buffer(z, held + 1)
         for rows in row_blocks(z):

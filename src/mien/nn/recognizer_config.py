@@ -30,7 +30,7 @@ class RecognizerConfig(MethodConfig):
     dropout: float = 0.0
     """Before the last layer of a residual net."""
     sample: float | None = None
-    """Share of the classes in each step's softmax, spread over processes [q]; none: one plain head with all."""
+    """Share of the classes in each step's softmax, over processes [q]; none: a plain head with all."""
 
     def __post_init__(self) -> None:
         check_range("method", "embedding", self.embedding, 2, 8192)

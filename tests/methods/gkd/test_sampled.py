@@ -243,7 +243,7 @@ def test_what_does_not_go_with_sampled_classes(teacher, tmp_path):
         with pytest.raises(ConfigError, match=r"sampled classes .* train with optim.kind='sgd'"):
             trainer(tmp_path, teacher, **{"method.sample": 0.5, name: value})
     model = build(recipe(**{"method.sample": 0.5}), {}, faces()).task.model
-    with pytest.raises(ConfigError, match="unset method.sample"):
+    with pytest.raises(ConfigError, match=r"unset method\.sample"):
         model.logits(torch.zeros(1, 3, 16, 16), torch.tensor([0]))
     made = trainer(tmp_path, teacher, **{"method.sample": 0.5})
     made.task.model.head.world = 2

@@ -405,9 +405,10 @@ class GKDLoss(LogitLoss):
         self, zs: Tensor, mask: GroupMask, y: Tensor, shard: Shard | None = None
     ) -> tuple[GroupLogits, Logs]:
         """The student's logits split by the groups, and the cross-entropy: one gradient for both."""
-        label = [(y[:, None], 1.0)] if self.ce else []
-        found, *of_label = split_logits(zs, [(mask.index, self.T), *label], shard)
-        return found, {"ce": label_entropy(split) for split in of_label}
+        if not self.ce:
+            return group_logits(zs, mask.index, shard, self.T), {}
+        found, label = split_logits(zs, [(mask.index, self.T), (y[:, None], 1.0)], shard)
+        return found, {"ce": label_entropy(label)}
 
     def from_cache(self, zs: Tensor, cache: TeacherCache, y: Tensor, epoch: float = 0) -> tuple[Tensor, Logs]:
         """The same loss without a teacher at hand.
