@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from mien.core.config import Recipe
 from mien.core.errors import ConfigError, MienError
 from mien.engine.checkpoint import load_weights
-from mien.engine.task import AbstractTask
+from mien.engine.task import AbstractTask, ManualTask
 from mien.nn.partial_fc import PartialFC, RowSGD
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Shards:
         self.layers: Mapping[str, PartialFC] = task.class_layers()
         if not self.layers:
             return
+        if isinstance(task, ManualTask):
+            raise ConfigError("a method that owns its optimisers cannot have a spread class layer")
         optim, schedule = recipe.optim, recipe.schedule
         if optim.kind != "sgd" or schedule.precision == "fp16" or schedule.ema or schedule.swad is not None:
             raise ConfigError(

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mien.core.errors import ConfigError, ShapeError
@@ -47,10 +48,10 @@ from mien.losses.sharded import (
 Source = Literal["teacher", "student"]
 Reduce = Literal["sample", "batch"]
 
-FIRST_K = 64
-"""Columns that are looked for first where a K is allowed that is much larger."""
 EVERY = 2**62
 """A ``k_max`` that allows all classes."""
+FIRST_K = 64
+"""How many columns are looked for first where K may be larger."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,14 +227,15 @@ class GroupSelector:
     def _per_sample(self, scores: Tensor, y: Tensor, least: int, most: int, shard: Shard | None) -> GroupMask:
         """Most images need few of the allowed places: k grows for those whose k best hold too little."""
         log_sum = sharded_logsumexp(scores, shard.group if shard else None, self.t_group)
-        found, lengths = torch.full((len(y), most), -1, device=y.device), torch.zeros_like(y)
+        found, lengths = y.new_empty(len(y), 0), torch.zeros_like(y)
         rows, k = torch.arange(len(y), device=y.device), min(most, max(FIRST_K, least))
         while len(rows):
             values, columns = best_columns(scores, k, shard, rows)
             masses = (values / self.t_group - log_sum[rows, None]).exp()
             wanted = (masses.double().cumsum(1) < self.rate).sum(1) + 1
             wanted = on_grid(torch.where(wanted > k, most, wanted), least, most, self.k_step)
-            found[rows, :k], lengths[rows] = columns, wanted
+            found = F.pad(found, (0, k - found.shape[1]), value=-1)
+            found[rows], lengths[rows] = columns, wanted
             rows, k = rows[wanted > k], min(most, 16 * k)
         return with_label(found[:, : int(lengths.max())], lengths, y)
 
