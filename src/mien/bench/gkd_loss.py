@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mien.bench.speed import entry, interleave, peak_bytes, ratio
+from mien.bench.speed import entry, interleave, one_thread, peak_bytes, ratio
 from mien.core.errors import MienError
 from mien.losses import KDLoss
 from mien.methods.gkd.loss import PRESETS, GKDLoss, GroupSelector, on_grid
@@ -101,7 +101,7 @@ def dense_loss(select: GroupSelector, zs: Tensor, zt: Tensor, y: Tensor) -> Tens
 def bench(
     sizes: tuple[int, ...] = (85_742, 1_000_000), batch: int = 128, repeats: tuple[int, ...] = (5, 2)
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Time, and peak memory beyond the two matrices of logits, of forward and backward.
+    """Time, and peak memory beyond the two matrices of logits, of forward and backward on one thread.
 
     Ratio keys, for each size, each also with ``_CASE`` for one case; without it the worst of "recommended":
 
@@ -145,7 +145,8 @@ def _case(
     peaks["dense"], reference, wanted = _first(runs["dense"], logits)
     _check_agreement(value, reference, grad, wanted)
     del grad, wanted
-    seconds = interleave(runs, repeats, warmup=0)
+    with one_thread():
+        seconds = interleave(runs, repeats, warmup=0)
     logits.student.grad = None
     ratios = {"mean_k": float(select(*logits).lengths.double().mean())}
     for other in ("dense", "kd"):

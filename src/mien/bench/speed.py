@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,17 @@ def interleave(
             runs[name]()
             seconds[name].append(time.perf_counter() - began)
     return {name: np.array(s) for name, s in seconds.items()}
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread inside: threads that wait for each other measure how busy the machine is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def entry(name: str, seconds: np.ndarray[Any, Any], peak_bytes: float | None = None) -> dict[str, Any]:
