@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,17 @@ def interleave(
     return {name: np.array(s) for name, s in seconds.items()}
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread inside: threads that wait for each other measure how busy the machine is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def entry(name: str, seconds: np.ndarray[Any, Any], peak_bytes: float | None = None) -> dict[str, Any]:
     """One entry of the bench JSON."""
     return {
@@ -47,19 +59,24 @@ def ratio(ours: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
 
 
 class PeakMemory(TorchDispatchMode):
-    """Largest number of bytes held by tensors made inside the block (any device, backward included)."""
+    """Largest number of bytes held by tensors made inside the block (any device, backward included).
 
-    def __init__(self) -> None:
+    Args:
+        known: tensors made before, whose views are not counted.
+    """
+
+    def __init__(self, known: Iterable[torch.Tensor] = ()) -> None:
         super().__init__()
         self.live, self.peak = 0, 0
-        self._seen: set[int] = set()
+        self._seen = {t.untyped_storage()._cdata for t in known}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Counts the storages of an operation's outputs."""
         out = func(*args, **(kwargs or {}))
         for t in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(t, torch.Tensor):
-                self._count(t.untyped_storage())
+                for part in (t._indices(), t._values()) if t.is_sparse else (t,):
+                    self._count(part.untyped_storage())
         return out
 
     def _count(self, storage: torch.UntypedStorage) -> None:
@@ -76,9 +93,9 @@ class PeakMemory(TorchDispatchMode):
         self.live -= size
 
 
-def peak_bytes(function: Callable[[], object]) -> int:
-    """Peak of tensor memory that one call allocates."""
+def peak_bytes(function: Callable[[], object], known: Iterable[torch.Tensor] = ()) -> int:
+    """Peak of tensor memory that one call allocates, without the tensors ``known`` before."""
     gc.collect()
-    with PeakMemory() as watch:
+    with PeakMemory(known) as watch:
         function()
     return int(watch.peak)

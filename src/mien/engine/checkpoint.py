@@ -64,7 +64,9 @@ def save(accelerator: Accelerator, folder: Path, state: dict[str, Any], average:
         ) from error
 
 
-def load(accelerator: Accelerator, path: Path, key: str, average: nn.Module | None) -> dict[str, Any]:
+def load(
+    accelerator: Accelerator, path: Path, key: str, average: nn.Module | None, *, any_world: bool = False
+) -> dict[str, Any]:
     """Restores everything from a checkpoint and returns its ``state.json``.
 
     Args:
@@ -72,6 +74,7 @@ def load(accelerator: Accelerator, path: Path, key: str, average: nn.Module | No
         path: a folder that `latest` returned.
         key: the recipe's hash; a checkpoint of another recipe is refused.
         average: moving average to restore, if one is kept.
+        any_world: another number of processes may go on from it.
     """
     state: dict[str, Any] = io.read_json(path / "state.json")
     if state.get("key") != key:
@@ -79,7 +82,7 @@ def load(accelerator: Accelerator, path: Path, key: str, average: nn.Module | No
             f"{path}: checkpoint of another configuration ({state.get('key')}, this one is {key});"
             " resume with the same settings or choose another --output"
         )
-    if state.get("processes") != accelerator.num_processes:
+    if state.get("processes") != accelerator.num_processes and not any_world:
         raise WeightsError(
             f"{path}: written by {state.get('processes')} process(es), now {accelerator.num_processes};"
             " batch statistics would differ, resume with the same number"

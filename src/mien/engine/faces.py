@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -48,7 +49,8 @@ def face_configs(recipe: Recipe) -> tuple[RecognizerConfig, FaceData]:
 def restore(folder: ModelFolder) -> Recognizer:
     """The trained recogniser of a model folder, in eval mode."""
     method, data = face_configs(folder.recipe)
-    model = Recognizer(method, data.size, len(folder.facts["classes"]), 0)
+    # A sampled class layer was kept whole, and is a plain head from then on.
+    model = Recognizer(replace(method, sample=None), data.size, len(folder.facts["classes"]), 0)
     load_weights(model, folder.weights)
     return model.eval()
 

@@ -15,7 +15,7 @@ from mien.core.errors import ConfigError, MienError
 from mien.core.protocol import Row, Stage
 from mien.engine.folder import read_recipe
 from mien.engine.task import Experiment
-from mien.engine.trainer import Trainer, Watcher
+from mien.engine.trainer import Trainer, Watcher, make_accelerator
 
 USES = "uses.json"
 """Of a run folder: slot -> folder of the earlier model that the run uses."""
@@ -83,6 +83,7 @@ def train_recipe(
         _, before = read_recipe(config)
         if hash_recipe(before) != hash_recipe(recipe) or before.seed != recipe.seed:
             raise ConfigError(f"{folder}: holds a run with other settings; choose another --output")
+    make_accelerator(recipe.schedule.precision)  # processes meet before layers are spread over them
     experiment = experiment or entry.load("task").build(recipe, dict(uses or {}))
     trainer = Trainer(experiment, recipe, folder, watch)
     if trainer.accelerator.is_main_process:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mien.core.seeds import derive
+from mien.nn.partial_fc import PartialFC
 
 B = TypeVar("B")
 
@@ -78,6 +79,10 @@ class AbstractTask(nn.Module, ABC, Generic[B]):
         """The part whose weights are kept and evaluated; default the whole task."""
         return self
 
+    def class_layers(self) -> dict[str, PartialFC]:
+        """Layers whose rows are spread over processes, by name; the engine trains and keeps them apart."""
+        return {name: m for name, m in self.named_modules() if isinstance(m, PartialFC)}
+
     def place_held(self, device: torch.device) -> None:
         """Moves the held nets; the engine calls it once."""
         for net in self._held.values():
@@ -96,8 +101,10 @@ class Task(AbstractTask[B]):
         return self.loss(batch, clock, rng)
 
     def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """What is trained; override to give groups their own rates."""
-        return [{"params": [p for p in self.parameters() if p.requires_grad], "weight_decay": weight_decay}]
+        """What is trained but for `class_layers`; override to give groups their own rates."""
+        apart = {id(layer.weight) for layer in self.class_layers().values()}
+        params = [p for p in self.parameters() if p.requires_grad and id(p) not in apart]
+        return [{"params": params, "weight_decay": weight_decay}]
 
 
 class UpdateContext(Protocol):

@@ -27,6 +27,7 @@ from mien.core.seeds import derive
 from mien.engine import checkpoint
 from mien.engine.kept import Keeper
 from mien.engine.runlog import RunLog
+from mien.engine.shards import Shards
 from mien.engine.task import Clock, Experiment, ManualTask, Rng, StepOut, Task
 from mien.optim.build import build_optimizer, lr_factor, set_lr
 from mien.optim.sam import TwoPassOptimizer, frozen_batch_statistics
@@ -74,6 +75,7 @@ class Trainer:
             task = nn.SyncBatchNorm.convert_sync_batchnorm(task)
         task.place_held(self.device)
         self.task = task
+        self.shards = Shards(task, self.recipe, self.accelerator)
         optim = self.recipe.optim
         if isinstance(task, ManualTask):
             if optim.kind in SAM_KINDS:
@@ -88,7 +90,7 @@ class Trainer:
             if isinstance(optimizer, TwoPassOptimizer) and optim.perturbation == "local":
                 optimizer.reduce = self._average
             self.prepared, wrapped = self.accelerator.prepare(task, optimizer)
-            self.optimizers = {"main": wrapped}
+            self.optimizers = {"main": wrapped, **self.shards.optimizers}
         if self.schedule.select == "best" and self.experiment.validate is None:
             raise ConfigError("schedule.select='best' needs a validation split, and this data has none")
         if self.schedule.swad is not None and self.experiment.validate is None:
@@ -107,7 +109,8 @@ class Trainer:
         """
         found = checkpoint.latest(self.folder)
         if found is not None:
-            state = checkpoint.load(self.accelerator, found, hash_recipe(self.recipe), self.keeper.average)
+            key, any_world = hash_recipe(self.recipe), bool(self.shards.layers)
+            state = checkpoint.load(self.accelerator, found, key, self.keeper.average, any_world=any_world)
             self.step, self.seconds = state["step"], state["seconds"]
             self.keeper.best = self.keeper.best if state["best"] is None else state["best"]
             self.log.rewind(self.step)
@@ -161,7 +164,8 @@ class Trainer:
         outs: list[list[StepOut]] = []
 
         def closure() -> Tensor:
-            optimizer.zero_grad()
+            for each in self.optimizers.values():
+                each.zero_grad()
             again = frozen_batch_statistics(self.task) if outs else contextlib.nullcontext()
             outs.append([])
             with again:
@@ -175,14 +179,15 @@ class Trainer:
                         self.accelerator.backward(out.loss * (len(batch) / total))
                     outs[-1].append(out)
             if self.schedule.grad_clip:
-                self.accelerator.clip_grad_norm_(self.task.parameters(), self.schedule.grad_clip)
+                self.shards.clip_gradients(self.schedule.grad_clip)
             return torch.stack([o.loss.detach() for o in outs[-1]]).mean()
 
         if getattr(optimizer.optimizer, "two_pass", False):
             optimizer.step(closure)
         else:
             closure()
-            optimizer.step()
+            for each in self.optimizers.values():
+                each.step()
         return StepOut(*_mean(outs[0]))
 
     def _average(self, grads: list[Tensor]) -> None:
@@ -246,7 +251,8 @@ class Trainer:
             "seconds": round(self.seconds, 3),
             "best": self.keeper.state,
         }
-        checkpoint.save(self.accelerator, self.folder, state, self.keeper.average)
+        with self.shards.whole():
+            checkpoint.save(self.accelerator, self.folder, state, self.keeper.average)
 
     def _validate(self, *, is_look: bool = True) -> dict[str, float]:
         """Scores on the validation split; a look of the schedule is logged and keeps the best weights."""
@@ -258,15 +264,17 @@ class Trainer:
         if not is_look:
             return scores
         self.log.validation(self.step, scores)
-        self.keeper.look(scores)
+        with self.shards.whole():
+            self.keeper.look(scores)
         return scores
 
     def _finish(self) -> dict[str, float]:
         """Validates, writes weights, facts and report, and drops the checkpoints of a finished run."""
         # A run that was cut short goes on later as if it had not been: this is no look of its schedule.
         scores = self._validate(is_look=self.step >= self.steps)
+        with self.shards.whole():
+            kept = self.keeper.write() if self.accelerator.is_main_process else {}
         if self.accelerator.is_main_process:
-            kept = self.keeper.write()
             for name, part in self.experiment.also.items():
                 checkpoint.save_weights(part, self.folder / f"{name}.safetensors")
             make = self.experiment.facts

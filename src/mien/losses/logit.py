@@ -42,9 +42,9 @@ def dkd_terms(
     >>> [round(16 * float(v), 4) for v in dkd_terms(zs, zt, torch.tensor([0]), 4.0)]
     [1.1302, 0.3686]
     """
-    zs, zt, index = zs / T, (zt.detach() if shard else zt) / T, y[:, None]
-    s, t = group_logits(zs, index, shard), group_logits(zt, index, shard)
-    return binary_kl(t.odds, s.odds), secondary_kl(zt, zs, t, s, index, shard)
+    zt, index = zt.detach() if shard else zt, y[:, None]
+    s, t = group_logits(zs, index, shard, T), group_logits(zt, index, shard, T)
+    return binary_kl(t.odds, s.odds), secondary_kl(zt / T, zs / T, t, s, index, shard)
 
 
 class LogitLoss(nn.Module):
@@ -71,7 +71,11 @@ class LogitLoss(nn.Module):
 
     @abstractmethod
     def distill(self, zs: Tensor, zt: Tensor, y: Tensor, shard: Shard | None) -> tuple[Tensor, Logs]:
-        """(B, C) student, teacher, labels -> the distillation term (scalar, T^2 applied) and logs."""
+        """(B, C) student, teacher, labels -> the distillation term (scalar, T^2 applied) and logs.
+
+        A term that needs the same sums as the cross-entropy may compute it too, and hand it over in the logs
+        as ``ce``, with its gradient.
+        """
 
     def forward(
         self, zs: Tensor, zt: Tensor, y: Tensor, epoch: float = 0, shard: Shard | None = None
@@ -117,7 +121,8 @@ class LogitLoss(nn.Module):
             kd, logs = term(zs)
             loss = weight * kd
             if self.ce:
-                logs["ce"] = cross_entropy(zs, y, shard)
+                if "ce" not in logs:
+                    logs["ce"] = cross_entropy(zs, y, shard)
                 loss = loss + self.ce * logs["ce"]
         logs |= {"kd": kd, "kd_weight": loss.new_tensor(weight)}
         return loss, {name: value.detach() for name, value in logs.items()}

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mien.losses.sharded import Shard, sharded_logsumexp, sharded_sum
+from mien.losses.sharded import (
+    Group,
+    Shard,
+    block_buffer,
+    logsumexp_,
+    over_processes,
+    row_blocks,
+    sharded_logsumexp,
+    sharded_sum,
+    softmax_into,
+)
 
 
 def ramp(epoch: float, warmup: float) -> float:
@@ -34,22 +45,6 @@ def pick(z: Tensor, y: Tensor, shard: Shard | None = None) -> Tensor:
         return sharded_sum(z.sum(1), shard.group)
     here = z.gather(1, column.clamp(min=0)[:, None])[:, 0]
     return sharded_sum(torch.where(column >= 0, here, 0.0), shard.group)
-
-
-def cross_entropy(z: Tensor, y: Tensor, shard: Shard | None = None) -> Tensor:
-    """Mean over rows of logsumexp(z) - z_y.
-
-    Args:
-        z: (B, c) logits of this process.
-        y: (B,) columns of the labels, numbered over all processes.
-        shard: which columns ``z`` holds; None = all.
-
-    >>> round(float(cross_entropy(torch.tensor([[9.152583, 12.8, -19.2]]), torch.tensor([0]))), 4)
-    3.6731
-    """
-    if shard is None:
-        return F.cross_entropy(z, y)
-    return (sharded_logsumexp(z, shard.group) - pick(z, y, shard)).mean()
 
 
 def _mean_difference(
@@ -113,23 +108,110 @@ class GroupLogits(NamedTuple):
         return F.logsigmoid(self.odds).masked_fill(torch.isneginf(self.log_out), 0.0)
 
 
-def group_logits(z: Tensor, index: Tensor, shard: Shard | None = None) -> GroupLogits:
-    """Splits logits into a group and the rest, with one copy of z and no (B, c) mask. O(B c + B K).
+class _Split(torch.autograd.Function):
+    """For each of some groups its logits over T, and the log-sum-exp of all others, without a second matrix.
+
+    The gradient is written once. Each group adds g_out exp(z_j / T - log_out) / T outside, g_in / T inside.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, group: Group, Ts: tuple[float, ...], *columns: Tensor) -> Any:
+        """(B, c) logits, (B, K) columns here or -1 -> (B, K) each, then, over all processes, (B,) each."""
+        held = z.shape[1]
+        local, buffer = z.new_empty(len(Ts), len(z)), block_buffer(z, held + 1)
+        for rows in row_blocks(z):
+            part = buffer[: len(z[rows])]
+            for out, column, T in zip(local, columns, Ts, strict=True):
+                part[:, :held] = z[rows]
+                # Unused places write to a spare column.
+                part.scatter_(1, _or_spare(column[rows], held), -torch.inf)
+                out[rows] = logsumexp_(part[:, :held], T)
+        log_out = over_processes(local, group).unbind()
+        inside = [_taken(z, column, T) for column, T in zip(columns, Ts, strict=True)]
+        ctx.save_for_backward(z, *log_out, *columns)
+        ctx.Ts = Ts
+        return *inside, *log_out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """See the class."""
+        z, n = ctx.saved_tensors[0], len(ctx.Ts)
+        log_outs, columns = ctx.saved_tensors[1 : n + 1], ctx.saved_tensors[n + 1 :]
+        held = z.shape[1]
+        dz, buffer = torch.empty_like(z), block_buffer(z, held + 1)
+        for rows in row_blocks(z):
+            part, total = buffer[: len(z[rows])], dz[rows].zero_()
+            for g_in, g_out, log_out, column, T in zip(
+                grads[:n], grads[n:], log_outs, columns, ctx.Ts, strict=True
+            ):
+                softmax_into(part[:, :held], z[rows], log_out[rows], T, g_out[rows] / T)
+                part.scatter_(1, _or_spare(column[rows], held), g_in[rows] / T)
+                total += part[:, :held]
+        return dz, None, None, *[None] * n
+
+
+def _or_spare(column: Tensor, held: int) -> Tensor:
+    return column.masked_fill(column < 0, held)
+
+
+def _taken(z: Tensor, column: Tensor, T: float) -> Tensor:
+    """Z / T at columns (B, K); -inf where a place is unused or not here."""
+    if not z.shape[1]:
+        return z.new_full(column.shape, -torch.inf)
+    return z.gather(1, column.clamp(min=0)).div_(T).masked_fill_(column < 0, -torch.inf)
+
+
+def split_logits(
+    z: Tensor, groups: Sequence[tuple[Tensor, float]], shard: Shard | None = None
+) -> list[GroupLogits]:
+    """Splits z / T into a group and the rest, for some groups, with neither masks nor copies of z.
+
+    O(B c + B K) for each; their gradients are summed in one (B, c) matrix.
 
     Args:
-        z: (B, c) logits of this process, already divided by the temperature.
-        index: (B, K) columns of the group, numbered over all processes; -1 = an unused place.
+        z: (B, c) logits of this process.
+        groups: (B, K) columns of a group, numbered over all processes, -1 = an unused place; and its T.
         shard: which columns ``z`` holds; None = all.
     """
-    held = z.shape[1]
-    column = index if shard is None else shard.local(index, held)
-    inside = z.new_full(index.shape, -torch.inf)
-    if held:
-        inside = z.gather(1, column.clamp(min=0)).masked_fill(column < 0, -torch.inf)
-    # Unused places write to a spare column.
-    rest = F.pad(z, (0, 1), value=-torch.inf).scatter_(1, column.masked_fill(column < 0, held), -torch.inf)
+    columns = [index if shard is None else shard.local(index, z.shape[1]) for index, _ in groups]
     group = shard.group if shard else None
-    return GroupLogits(inside, sharded_logsumexp(inside, group), sharded_logsumexp(rest, group))
+    found = _Split.apply(z, group, tuple(T for _, T in groups), *columns)
+    return [
+        GroupLogits(inside, sharded_logsumexp(inside, group), log_out)
+        for inside, log_out in zip(found[: len(groups)], found[len(groups) :], strict=True)
+    ]
+
+
+def group_logits(z: Tensor, index: Tensor, shard: Shard | None = None, T: float = 1.0) -> GroupLogits:
+    """`split_logits` of one group.
+
+    Args:
+        z: (B, c) logits of this process.
+        index: (B, K) columns of the group, numbered over all processes; -1 = an unused place.
+        shard: which columns ``z`` holds; None = all.
+        T: temperature.
+    """
+    return split_logits(z, [(index, T)], shard)[0]
+
+
+def cross_entropy(z: Tensor, y: Tensor, shard: Shard | None = None) -> Tensor:
+    """Mean over rows of logsumexp(z) - z_y = log(1 + exp(d)), d = logsumexp of the others - z_y.
+
+    Args:
+        z: (B, c) logits of this process.
+        y: (B,) columns of the labels, numbered over all processes.
+        shard: which columns ``z`` holds; None = all.
+
+    >>> round(float(cross_entropy(torch.tensor([[9.152583, 12.8, -19.2]]), torch.tensor([0]))), 4)
+    3.6731
+    """
+    return label_entropy(group_logits(z, y[:, None], shard))
+
+
+def label_entropy(label: GroupLogits) -> Tensor:
+    """The mean cross-entropy, from logits split into the label and all others."""
+    return -F.logsigmoid(label.log_in - label.log_out).mean()
 
 
 def primary_kl(t: GroupLogits, s: GroupLogits, shard: Shard | None = None) -> Tensor:

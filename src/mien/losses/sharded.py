@@ -7,6 +7,7 @@ A group of None means one process: no communication at all.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -41,29 +42,77 @@ def group_size(group: Group) -> int:
     return 1 if group is None else dist.get_world_size(group)
 
 
+def row_blocks(z: Tensor) -> Iterator[slice]:
+    """Rows of a (B, c) matrix in blocks that stay in a processor's cache, or that fill a GPU."""
+    cells = 2**18 if z.device.type == "cpu" else 2**26
+    rows = max(1, cells // max(1, z.shape[1]))
+    return (slice(first, first + rows) for first in range(0, len(z), rows))
+
+
+def block_buffer(z: Tensor, columns: int) -> Tensor:
+    """Room for one of the `row_blocks` of ``z``, ``columns`` wide."""
+    return z.new_empty(max((len(z[rows]) for rows in row_blocks(z)), default=0), columns)
+
+
+def logsumexp_(z: Tensor, T: float) -> Tensor:
+    """Log sum_j exp(z_j / T) of each row, (b, c) -> (b,), which overwrites ``z``; -inf where all are."""
+    if not z.shape[1]:
+        return z.new_full((len(z),), -torch.inf)
+    peak = z.amax(1)
+    peak = peak.masked_fill_(torch.isneginf(peak), 0.0)
+    return z.sub_(peak[:, None]).div_(T).exp_().sum(1).log_().add_(peak, alpha=1 / T)
+
+
+def over_processes(local: Tensor, group: Group) -> Tensor:
+    """Log-sum-exp (B,) over all processes from each one's own."""
+    if group is None:
+        return local
+    peak = local.clone()
+    dist.all_reduce(peak, dist.ReduceOp.MAX, group=group)
+    peak = peak.masked_fill_(torch.isneginf(peak), 0.0)
+    total = (local - peak).exp_()
+    dist.all_reduce(total, group=group)
+    return total.log_().add_(peak)
+
+
+def softmax_into(out: Tensor, z: Tensor, log_sum: Tensor, T: float, factor: Tensor) -> Tensor:
+    """``out`` <- factor exp(z / T - log_sum) of each row; 0 where log_sum is -inf and the factor 0.
+
+    Args:
+        out: (b, c) to be overwritten.
+        z: (b, c).
+        log_sum: (b,).
+        T: temperature.
+        factor: (b,).
+    """
+    shift = log_sum.masked_fill(torch.isneginf(log_sum), 0.0)
+    return torch.div(z, T, out=out).sub_(shift[:, None]).exp_().mul_(factor[:, None])
+
+
 class _LogSumExp(torch.autograd.Function):
     """Row by row; -inf, with zero gradient, where no column is left."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, group: Group) -> Tensor:
+    def forward(ctx: Any, z: Tensor, group: Group, T: float) -> Tensor:
         """(B, c) of this process -> (B,) over all processes."""
-        peak = z.amax(1) if z.shape[1] else z.new_full((len(z),), -torch.inf)
-        if group is not None:
-            dist.all_reduce(peak, dist.ReduceOp.MAX, group=group)
-        peak = peak.masked_fill(torch.isneginf(peak), 0.0)
-        total = (z - peak[:, None]).exp().sum(1)
-        if group is not None:
-            dist.all_reduce(total, group=group)
-        out = peak + total.log()
+        local, buffer = z.new_empty(len(z)), block_buffer(z, z.shape[1])
+        for rows in row_blocks(z):
+            part = z[rows]
+            local[rows] = logsumexp_(buffer[: len(part)].copy_(part), T)
+        out = over_processes(local, group)
         ctx.save_for_backward(z, out)
+        ctx.T = T
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         """The softmax of this process's columns times the gradient."""
         z, out = ctx.saved_tensors
-        return (z - out.masked_fill(torch.isneginf(out), 0.0)[:, None]).exp() * grad[:, None], None
+        dz = torch.empty_like(z)
+        for rows in row_blocks(z):
+            softmax_into(dz[rows], z[rows], out[rows], ctx.T, grad[rows] / ctx.T)
+        return dz, None, None
 
 
 class _Sum(torch.autograd.Function):
@@ -121,9 +170,12 @@ def _gathered(x: Tensor, counts: list[int], group: Group) -> Tensor:
     return torch.cat([part[:n] for part, n in zip(parts, counts, strict=True)])
 
 
-def sharded_logsumexp(z: Tensor, group: Group = None) -> Tensor:
-    """Log sum_j exp z_j over the columns of all processes: (B, c) -> (B,); -inf if there are none. O(B c)."""
-    out: Tensor = _LogSumExp.apply(z, group)
+def sharded_logsumexp(z: Tensor, group: Group = None, T: float = 1.0) -> Tensor:
+    """Log sum_j exp(z_j / T) over the columns of all processes: (B, c) -> (B,); -inf if there are none.
+
+    O(B c) time; no second matrix of that size but for the gradient.
+    """
+    out: Tensor = _LogSumExp.apply(z, group, T)
     return out
 
 

@@ -104,7 +104,8 @@ class FaceViT(FaceNet):
             raise ConfigError(f"mask={mask} is outside [0, 1)")
         if stem not in ("patch", "conv") or (stem == "conv" and (patch & (patch - 1) or size % patch)):
             raise ConfigError(
-                f"stem={stem!r} must be patch or conv; conv needs patch={patch} a power of 2 that divides {size}"
+                f"stem={stem!r} must be patch or conv; conv needs a patch, here {patch}, of a power of 2 that"
+                f" divides {size}"
             )
         self.size, self.num_features, self.mask, self.patch = size, embedding, mask, patch
         self.grid = size // patch

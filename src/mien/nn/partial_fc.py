@@ -20,7 +20,7 @@ from mien.core.errors import ConfigError, DataError, ShapeError
 from mien.core.seeds import derive
 from mien.losses.numerics import cross_entropy
 from mien.losses.sharded import Group, Shard, gather_rows, row_counts, sharded_sum
-from mien.nn.margin_heads import AdaMargin, Margin, cosines
+from mien.nn.margin_heads import AdaMargin, Margin, MarginHead, cosines
 
 BLOCK = 1024
 """Rows that share a stream of random numbers: the start does not depend on the number of processes."""
@@ -38,12 +38,14 @@ def shard_rows(rank: int, world: int, classes: int) -> tuple[int, int]:
 
 def starting_rows(start: int, count: int, features: int, seed: int, std: float = 0.01) -> Tensor:
     """Rows start .. start + count of a (C, D) matrix of N(0, std), made without the others. O(count D)."""
-    parts = []
+    out, done = torch.empty(count, features), 0
     for block in range(start // BLOCK, -(-(start + count) // BLOCK)):
         g = torch.Generator().manual_seed(derive(seed, "partial fc", block))
         rows = torch.randn(BLOCK, features, generator=g, device="cpu") * std
-        parts.append(rows[max(0, start - block * BLOCK) : start + count - block * BLOCK])
-    return torch.cat(parts) if count else torch.empty(0, features)
+        rows = rows[max(0, start - block * BLOCK) : start + count - block * BLOCK]
+        out[done : done + len(rows)] = rows
+        done += len(rows)
+    return out
 
 
 def sample_rows(local: Tensor, held: int, rate: float, generator: torch.Generator | None = None) -> Tensor:
@@ -75,12 +77,14 @@ class ShardedLogits(NamedTuple):
         y: (B,) columns of the labels, numbered over the kept classes of all processes.
         shard: which of those columns are here.
         kept: (c,) rows of this process's weights; None = all.
+        cosine: (B, c) without margin and scale.
     """
 
     logits: Tensor
     y: Tensor
     shard: Shard
     kept: Tensor | None
+    cosine: Tensor
 
 
 class PartialFC(nn.Module):
@@ -140,11 +144,18 @@ class PartialFC(nn.Module):
         self.num_classes, self.sample_rate, self.sparse = num_classes, sample_rate, sparse
         self.factor = float(self.world) if averaged else 1.0
         self.start, count = shard_rows(self.rank, self.world, num_classes)
-        self.weight = nn.Parameter(torch.empty(count, num_features))
-        with torch.no_grad():
-            self.weight.copy_(starting_rows(self.start, count, num_features, seed))
+        self.weight = nn.Parameter(starting_rows(self.start, count, num_features, seed))
         self.margin = Margin(m2=0.5) if margin is None else margin
         self.register_load_state_dict_pre_hook(_take_own_rows)
+
+    @classmethod
+    def of(cls, head: MarginHead) -> PartialFC:
+        """A trained head, spread over the processes (a teacher's, beside a student's of the same classes)."""
+        classes, features = head.weight.shape
+        layer = cls(features, classes, head.margin)
+        with torch.no_grad():
+            layer.weight.copy_(layer.own_rows(head.weight))
+        return layer.to(head.weight)
 
     def forward(
         self, x: Tensor, y: Tensor, *, kept: Tensor | None = None, generator: torch.Generator | None = None
@@ -200,7 +211,7 @@ class PartialFC(nn.Module):
         counts = row_counts(len(weight), x.device, self.group)
         shard = Shard(sum(counts[: self.rank]), sum(counts), self.group)
         column = sharded_sum(torch.where(local >= 0, local + shard.start, 0), self.group)
-        return ShardedLogits(z, column, shard, kept)
+        return ShardedLogits(z, column, shard, kept, cosine)
 
     def all_rows(self, rows: Tensor) -> Tensor:
         """This process's (C / R, ...) rows -> everybody's (C, ...): of weights or of an optimiser's momentum.
@@ -265,16 +276,22 @@ class RowSGD(torch.optim.Optimizer):
         return loss
 
     def _move(self, p: Tensor, options: dict[str, Any]) -> None:
-        grad = p.grad
+        grad, state, momentum = p.grad, self.state[p], options["momentum"]
         if grad is None:
             return
-        rows: Tensor | slice = slice(None)
-        if grad.is_sparse:
-            grad = grad.coalesce()
-            rows, grad = grad.indices()[0], grad.values()
-        step = grad + options["weight_decay"] * p[rows]
-        if options["momentum"]:
-            v = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
-            step = options["momentum"] * v[rows] + step
-            v[rows] = step
-        p[rows] -= options["lr"] * step
+        if momentum and "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        if not grad.is_sparse:
+            step = grad.add(p, alpha=options["weight_decay"])
+            if momentum:
+                step = state["momentum_buffer"].mul_(momentum).add_(step)
+            p.sub_(step, alpha=options["lr"])
+            return
+        grad = grad.coalesce()
+        rows = grad.indices()[0]
+        moved = p[rows]
+        step = grad.values().add(moved, alpha=options["weight_decay"])
+        if momentum:
+            step.add_(state["momentum_buffer"][rows], alpha=momentum)
+            state["momentum_buffer"][rows] = step
+        p[rows] = moved.sub_(step, alpha=options["lr"])

@@ -29,11 +29,14 @@ class RecognizerConfig(MethodConfig):
     """combined: its three numbers [m1, m2, m3]; (1, 0.3, 0.2) if empty."""
     dropout: float = 0.0
     """Before the last layer of a residual net."""
+    sample: float | None = None
+    """Share of the classes in each step's softmax, over processes [q]; none: a plain head with all."""
 
     def __post_init__(self) -> None:
         check_range("method", "embedding", self.embedding, 2, 8192)
         check_range("method", "scale", self.scale, 1e-3, 1e4)
         check_range("method", "margin", self.margin, 0.0, 1.5)
         check_range("method", "dropout", self.dropout, 0.0, 0.99)
+        check_range("method", "sample", self.sample, 1e-6, 1.0)
         if self.margins and (self.head != "combined" or len(self.margins) != 3):
             raise ConfigError(f"method.margins={list(self.margins)}: three numbers, for head='combined' only")

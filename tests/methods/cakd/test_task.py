@@ -45,7 +45,7 @@ def teacher(tmp_path_factory, faces):
         table = tuple(ENTRY if e.name == "cakd" else e for e in catalogue._TABLE)
         patch.setattr(catalogue, "_TABLE", table)
         folder = tmp_path_factory.mktemp("teacher") / "run"
-        made = recipe("teacher")
+        made = recipe("teacher", **{"method.backbone": "swin_micro"})
         train_recipe(ENTRY, made, folder, experiment=build(made, {}, faces))
         yield folder
 

@@ -98,7 +98,7 @@ class CakdTask(Task[ImageBatch]):
         y, net = batch.target, self.model.net
         maps = net.forward_features(batch.image)
         e = net.forward_head(maps[list(net.taps)[-1]])
-        with_margin, plain = self.model.head.both(e, y)
+        with_margin, plain = self.model.whole_head.both(e, y)
         ce = F.cross_entropy(with_margin, y)
         logs: dict[str, Tensor] = {"ce": ce.detach()}
         if self.teacher is None or self.parts is None:
@@ -235,7 +235,7 @@ def build_teacher(folder: ModelFolder, method: CakdConfig, source: StepLoader, d
         seen = TwoViews(
             kept_on_disk(name, lambda: view_outputs(lambda x: pack(net, x), source, size, device)), source
         )
-    return Teacher(net, trained.head, seen)
+    return Teacher(net, trained.whole_head, seen)
 
 
 def build_parts(method: CakdConfig, teacher: Prompted, model: Recognizer, classes: int) -> nn.Module:

@@ -58,7 +58,7 @@ def class_logits(
         places = range(first, min(first + batch, len(images)))
         x = prepare(images.pictures(places), size, 3).to(device)
         y = torch.from_numpy(images.targets[first : first + len(places)]).to(device)
-        rows.append(model.head(model(x), y if margin else None).cpu())
+        rows.append(model.whole_head(model(x), y if margin else None).cpu())
     return torch.cat(rows)
 
 

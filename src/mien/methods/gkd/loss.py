@@ -15,10 +15,12 @@ a `Shard` the logits are this process's columns, and columns and labels are numb
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mien.core.errors import ConfigError, ShapeError
@@ -28,17 +30,28 @@ from mien.losses.numerics import (
     binary_kl,
     full_precision,
     group_logits,
+    label_entropy,
     pick,
     primary_kl,
     secondary_kl,
+    split_logits,
 )
-from mien.losses.sharded import Shard, gather_rows, sharded_logsumexp
+from mien.losses.sharded import (
+    Shard,
+    block_buffer,
+    gather_rows,
+    row_blocks,
+    sharded_logsumexp,
+    softmax_into,
+)
 
 Source = Literal["teacher", "student"]
 Reduce = Literal["sample", "batch"]
 
 EVERY = 2**62
 """A ``k_max`` that allows all classes."""
+FIRST_K = 64
+"""How many columns are looked for first where K may be larger."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +71,12 @@ class GroupMask:
 
 def group_masses(logits: Tensor, T: float, shard: Shard | None = None) -> Tensor:
     """mass_c = sum_i softmax(z_i / T)_c over the batch: (B, C) -> (C,). O(B C)."""
-    z = logits / T
-    return (z - sharded_logsumexp(z, shard.group if shard else None)[:, None]).exp().sum(0)
+    log_sum = sharded_logsumexp(logits, shard.group if shard else None, T)
+    masses, buffer = logits.new_zeros(logits.shape[1]), block_buffer(logits, logits.shape[1])
+    for rows in row_blocks(logits):
+        z = logits[rows]
+        masses += softmax_into(buffer[: len(z)], z, log_sum[rows], T, torch.ones_like(log_sum[rows])).sum(0)
+    return masses
 
 
 def smallest_k(masses: Tensor, rate: float) -> Tensor:
@@ -82,17 +99,46 @@ def on_grid(k: Tensor, k_min: int, k_max: int, k_step: int) -> Tensor:
     return (k_min + steps.div(k_step, rounding_mode="floor") * k_step).clamp(max=k_max)
 
 
-def best_columns(scores: Tensor, k: int, shard: Shard | None = None) -> tuple[Tensor, Tensor]:
-    """The k largest scores of each row and their columns, (B, k) twice, by falling score.
+def top_columns(scores: Tensor, k: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The k largest scores of some rows and their columns, (R, k) twice, by falling score.
 
-    Over processes each offers its own k best, O(k) numbers a row instead of O(C).
+    A tournament: of s columns to a block, the k best blocks hold the k best columns. With s = sqrt(c / k),
+    O(B c) comparisons and two selections among about sqrt(c k) scores instead of one among c.
     """
-    if shard is None or shard.group is None:
-        found = scores.topk(k, dim=1)
+    held = scores.shape[1]
+    size = math.isqrt(held // max(k, 1))
+    if size < 4:  # no gain
+        found = (scores if len(rows) == len(scores) else scores[rows]).topk(k, dim=1)
         return found.values, found.indices
-    mine = scores.topk(min(k, scores.shape[1]), dim=1)
-    values = gather_rows(mine.values.T.contiguous(), shard.group).T
-    columns = gather_rows((mine.indices + shard.start).T.contiguous(), shard.group).T
+    blocks = held // size
+    champions = scores[:, : size * blocks].unflatten(1, (size, blocks)).amax(1)[rows]
+    best = champions.topk(k, dim=1, sorted=False).indices
+    members = blocks * torch.arange(size, device=scores.device) + best[:, :, None]
+    left_over = torch.arange(size * blocks, held, device=scores.device).expand(len(rows), -1)
+    columns = torch.cat([members.flatten(1), left_over], 1)
+    found = scores[rows[:, None], columns].topk(k, dim=1)
+    return found.values, columns.gather(1, found.indices)
+
+
+def best_columns(
+    scores: Tensor, k: int, shard: Shard | None = None, rows: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The k largest scores over all processes of some rows and their columns, (R, k) twice, by falling score.
+
+    Each process offers its own k best, O(k) numbers a row instead of O(C).
+
+    Args:
+        scores: (B, c) of this process.
+        k: how many.
+        shard: which columns ``scores`` holds; None = all.
+        rows: (R,) which rows; None = all.
+    """
+    rows = torch.arange(len(scores), device=scores.device) if rows is None else rows
+    if shard is None or shard.group is None:
+        return top_columns(scores, k, rows)
+    mine, at = top_columns(scores, min(k, scores.shape[1]), rows)
+    values = gather_rows(mine.T.contiguous(), shard.group).T
+    columns = gather_rows((at + shard.start).T.contiguous(), shard.group).T
     best = values.topk(k, dim=1)
     return best.values, columns.gather(1, best.indices)
 
@@ -164,7 +210,7 @@ class GroupSelector:
 
     @torch.no_grad()
     def __call__(self, zs: Tensor, zt: Tensor, y: Tensor, shard: Shard | None = None) -> GroupMask:
-        """Logits of student and teacher (B, C), labels (B,) -> groups. O(B C + B k_max log k_max)."""
+        """Logits of student and teacher (B, C), labels (B,) -> groups. O(B C + B K log K)."""
         scores = full_precision((zt if self.source == "teacher" else zs).detach())
         total = scores.shape[1] if shard is None else shard.total
         most = min(10_000, max(1, total // 2)) if self.k_max is None else min(self.k_max, total)
@@ -176,11 +222,22 @@ class GroupSelector:
             k = on_grid(self._batch_k(scores, shard), least, most, self.k_step)
             lengths = torch.full_like(y, int(k))
             return with_label(best_columns(scores, int(k), shard)[1], lengths, y)
-        values, index = best_columns(scores, most, shard)
-        log_sum = sharded_logsumexp(scores / self.t_group, shard.group if shard else None)
-        masses = (values / self.t_group - log_sum[:, None]).exp()
-        lengths = on_grid(smallest_k(masses, self.rate), least, most, self.k_step)
-        return with_label(index[:, : int(lengths.max())], lengths, y)
+        return self._per_sample(scores, y, least, most, shard)
+
+    def _per_sample(self, scores: Tensor, y: Tensor, least: int, most: int, shard: Shard | None) -> GroupMask:
+        """Most images need few of the allowed places: k grows for those whose k best hold too little."""
+        log_sum = sharded_logsumexp(scores, shard.group if shard else None, self.t_group)
+        found, lengths = y.new_empty(len(y), 0), torch.zeros_like(y)
+        rows, k = torch.arange(len(y), device=y.device), min(most, max(FIRST_K, least))
+        while len(rows):
+            values, columns = best_columns(scores, k, shard, rows)
+            masses = (values / self.t_group - log_sum[rows, None]).exp()
+            wanted = (masses.double().cumsum(1) < self.rate).sum(1) + 1
+            wanted = on_grid(torch.where(wanted > k, most, wanted), least, most, self.k_step)
+            found = F.pad(found, (0, k - found.shape[1]), value=-1)
+            found[rows], lengths[rows] = columns, wanted
+            rows, k = rows[wanted > k], min(most, 16 * k)
+        return with_label(found[:, : int(lengths.max())], lengths, y)
 
     def _batch_k(self, scores: Tensor, shard: Shard | None) -> Tensor:
         """K of the batch rule: the smallest whose summed class masses reach rate B."""
@@ -200,11 +257,14 @@ PRESETS: dict[str, GroupSelector] = {
 with beta = 8 for the fixed size and 4 for the adaptive one."""
 
 
-def _terms(t: GroupLogits, s: GroupLogits, secondary: Tensor, shard: Shard | None) -> dict[str, Tensor]:
+def group_terms(
+    t: GroupLogits, s: GroupLogits, secondary: Tensor | None = None, shard: Shard | None = None
+) -> dict[str, Tensor]:
+    """The terms of `gkd_terms` from the logits of both nets, split; no ``secondary`` = 0."""
     return {
         "binary": binary_kl(t.odds, s.odds),
         "primary": primary_kl(t, s, shard),
-        "secondary": secondary,
+        "secondary": torch.zeros_like(s.log_in) if secondary is None else secondary,
         "p_teacher": t.log_mass.exp(),
         "p_student": s.log_mass.exp(),
     }
@@ -238,10 +298,10 @@ def gkd_terms(
     if zs.ndim != 2 or zs.shape != zt.shape or mask.index.shape[:1] != zs.shape[:1]:
         got = f"{tuple(zs.shape)}, {tuple(zt.shape)} and {tuple(mask.index.shape)}"
         raise ShapeError(f"expected logits (B, C) twice and groups (B, K), got {got}")
-    zs, zt = full_precision(zs) / T, full_precision(zt.detach() if shard else zt) / T
-    s, t = group_logits(zs, mask.index, shard), group_logits(zt, mask.index, shard)
-    rest = secondary_kl(zt, zs, t, s, mask.index, shard) if secondary else torch.zeros_like(s.log_in)
-    return _terms(t, s, rest, shard)
+    zs, zt = full_precision(zs), full_precision(zt.detach() if shard else zt)
+    s, t = group_logits(zs, mask.index, shard, T), group_logits(zt, mask.index, shard, T)
+    rest = secondary_kl(zt / T, zs / T, t, s, mask.index, shard) if secondary else None
+    return group_terms(t, s, rest, shard)
 
 
 class TeacherCache(NamedTuple):
@@ -276,8 +336,14 @@ def cache_teacher(zt: Tensor, y: Tensor, selector: GroupSelector, T: float) -> T
         raise ConfigError("a cache needs groups of the teacher (source='teacher')")
     zt = full_precision(zt.detach())
     mask = selector(zt, zt, y)
-    split = group_logits(zt / T, mask.index)
+    split = group_logits(zt, mask.index, T=T)
     return TeacherCache(mask, zt.gather(1, mask.index.clamp(min=0)), split.log_out, T)
+
+
+def cached_logits(cache: TeacherCache, dtype: torch.dtype) -> GroupLogits:
+    """The teacher's logits over T, split, as a cache holds them."""
+    inside = (cache.values.to(dtype) / cache.T).masked_fill(cache.mask.index < 0, -torch.inf)
+    return GroupLogits(inside, sharded_logsumexp(inside), cache.log_out.to(dtype))
 
 
 def cached_terms(zs: Tensor, cache: TeacherCache) -> dict[str, Tensor]:
@@ -287,12 +353,8 @@ def cached_terms(zs: Tensor, cache: TeacherCache) -> dict[str, Tensor]:
         zs: (B, C) student's logits, all classes.
         cache: of the same images.
     """
-    zs = full_precision(zs) / cache.T
-    inside = cache.values.to(zs.dtype) / cache.T
-    inside = inside.masked_fill(cache.mask.index < 0, -torch.inf)
-    t = GroupLogits(inside, sharded_logsumexp(inside), cache.log_out.to(zs.dtype))
-    s = group_logits(zs, cache.mask.index)
-    return _terms(t, s, torch.zeros_like(s.log_in), None)
+    zs = full_precision(zs)
+    return group_terms(cached_logits(cache, zs.dtype), group_logits(zs, cache.mask.index, T=cache.T))
 
 
 class GKDLoss(LogitLoss):
@@ -330,11 +392,25 @@ class GKDLoss(LogitLoss):
     def distill(self, zs: Tensor, zt: Tensor, y: Tensor, shard: Shard | None) -> tuple[Tensor, Logs]:
         """T^2 mean(alpha B + beta Pr + lam Se)."""
         mask = self.selector(zs, zt, y, shard)
-        kd, logs = self._weighted(gkd_terms(zs, zt, mask, self.T, bool(self.lam), shard), mask)
+        t = group_logits(zt, mask.index, shard, self.T)
+        s, logs = self._student(zs, mask, y, shard)
+        rest = None
+        if self.lam:
+            rest = secondary_kl(zt / self.T, zs / self.T, t, s, mask.index, shard)
+        kd, more = self._weighted(group_terms(t, s, rest, shard), mask)
         with torch.no_grad():
             log_p = pick(zt, y, shard) - sharded_logsumexp(zt, shard.group if shard else None)
             logs["teacher_target"] = log_p.exp().mean()
-        return kd, logs
+        return kd, logs | more
+
+    def _student(
+        self, zs: Tensor, mask: GroupMask, y: Tensor, shard: Shard | None = None
+    ) -> tuple[GroupLogits, Logs]:
+        """The student's logits split by the groups, and the cross-entropy: one gradient for both."""
+        if not self.ce:
+            return group_logits(zs, mask.index, shard, self.T), {}
+        found, label = split_logits(zs, [(mask.index, self.T), (y[:, None], 1.0)], shard)
+        return found, {"ce": label_entropy(label)}
 
     def from_cache(self, zs: Tensor, cache: TeacherCache, y: Tensor, epoch: float = 0) -> tuple[Tensor, Logs]:
         """The same loss without a teacher at hand.
@@ -356,7 +432,13 @@ class GKDLoss(LogitLoss):
         if zs.ndim != 2 or not len(zs) == len(y) == len(cache.log_out):
             got = f"{tuple(zs.shape)}, {len(y)} and {len(cache.log_out)}"
             raise ShapeError(f"expected logits (B, C), labels and cache of the same B, got {got}")
-        return self.total(zs, lambda z: self._weighted(cached_terms(z, cache), cache.mask), y, epoch)
+
+        def term(z: Tensor) -> tuple[Tensor, Logs]:
+            s, logs = self._student(z, cache.mask, y)
+            kd, more = self._weighted(group_terms(cached_logits(cache, z.dtype), s), cache.mask)
+            return kd, logs | more
+
+        return self.total(zs, term, y, epoch)
 
     def _weighted(self, terms: dict[str, Tensor], mask: GroupMask) -> tuple[Tensor, Logs]:
         logs = {name: value.mean() for name, value in terms.items()}

@@ -26,8 +26,11 @@ from mien.engine.task import Clock, Experiment, Rng, StepOut, Task
 from mien.engine.two_views import TwoViews, can_keep, kept_on_disk, view_outputs
 from mien.losses import DKDLoss, EKDLoss, HintLoss, KDLoss, RKDLoss
 from mien.losses.logit import LogitLoss
+from mien.losses.numerics import cross_entropy
 from mien.methods.gkd.config import GkdConfig
 from mien.methods.gkd.loss import PRESETS, GKDLoss
+from mien.nn.margin_heads import MarginHead
+from mien.nn.partial_fc import PartialFC
 from mien.nn.recognizer import Recognizer
 
 EmbeddingLoss = HintLoss | RKDLoss | EKDLoss
@@ -88,10 +91,14 @@ class GkdTask(Task[ImageBatch]):
             torch.manual_seed(derive(seed, "distill"))
             self.distill = build_loss(config, teacher.net.num_features if teacher else 0)
         if teacher is not None:
+            if isinstance(model.head, PartialFC):
+                teacher.head = PartialFC.of(cast("MarginHead", teacher.head))
             self.hold("teacher", teacher)
 
     def loss(self, batch: ImageBatch, clock: Clock, rng: Rng) -> StepOut:
         """Margin cross-entropy, and the distillation of what the teacher says of the same pictures."""
+        if isinstance(self.model.head, PartialFC):
+            return self._sampled_loss(self.model.head, batch, clock, rng)
         e = self.model(batch.image)
         with_margin, plain = self.model.head.both(e, batch.target)
         ce = F.cross_entropy(with_margin, batch.target)
@@ -103,8 +110,33 @@ class GkdTask(Task[ImageBatch]):
         else:
             zs = with_margin if self.config.kd_logits == "margin" else plain
             kd, logs = self.distill(zs, self.teacher_logits(et, batch.target), batch.target, clock.epoch)
-        weight = 1.0 if self.config.weight is None else self.config.weight
-        return StepOut(ce + weight * kd, {"ce": ce.detach(), **logs})
+        return StepOut(ce + self.weight * kd, {"ce": ce.detach(), **logs})
+
+    def _sampled_loss(self, head: PartialFC, batch: ImageBatch, clock: Clock, rng: Rng) -> StepOut:
+        """The same over the kept classes of all processes, which are the same classes for both nets."""
+        draw = rng.generator("classes", batch.image.device)
+        e = self.model(batch.image)
+        found = head.logits(e, batch.target, generator=draw)
+        ce = cross_entropy(found.logits, found.y, found.shard)
+        if self.distill is None:
+            return StepOut(ce, {"ce": ce.detach()})
+        et = self.teacher_embeddings(batch, clock)
+        if self.distill.takes == "embeddings":
+            kd, logs = self.distill(e, et, batch.target, clock.epoch)
+            return StepOut(ce + self.weight * kd, {"ce": ce.detach(), **logs})
+        other = cast("PartialFC", cast("Recognizer", self.held("teacher")).head)
+        with torch.no_grad():
+            theirs = other.logits(et, batch.target, kept=found.kept)
+        zs, zt = found.logits, theirs.logits
+        if self.config.kd_logits != "margin":
+            zs, zt = found.cosine * head.margin.scale, theirs.cosine * other.margin.scale
+        kd, logs = self.distill(zs, zt, found.y, clock.epoch, found.shard)
+        return StepOut(ce + self.weight * kd, {"ce": ce.detach(), **logs})
+
+    @property
+    def weight(self) -> float:
+        """Factor of the distillation term."""
+        return 1.0 if self.config.weight is None else self.config.weight
 
     @torch.no_grad()
     def teacher_embeddings(self, batch: ImageBatch, clock: Clock) -> Tensor:
