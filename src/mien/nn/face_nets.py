@@ -28,13 +28,14 @@ FACE_NETS: dict[str, Callable[..., FaceNet]] = {
     "mbf_tiny": partial(MobileFaceNet, blocks=(1, 1, 2, 1), scale=1, base=16),
     "mbf_micro": partial(MobileFaceNet, blocks=(1, 1, 1, 1), scale=1, base=8),
     "mbf_nano": partial(MobileFaceNet, blocks=(1, 1, 1, 1), scale=1, base=4),
+    "mbf_pico": partial(MobileFaceNet, blocks=(1, 1, 1, 1), scale=1, base=2),
     "ir_tiny": partial(IResNet, depth=(1, 1, 1, 1), width=16),
     "vit_tiny": partial(FaceViT, width=64, depth=4, heads=4, patch=8),
     "vit_micro": partial(FaceViT, width=96, depth=3, heads=3, patch=8, stem="conv", mask=0.0),
     "swin_micro": partial(FaceSwin, width=64, depths=(2, 2), heads=(2, 4), patch=4, window=6),
     "swin_tiny": partial(FaceSwin, width=24, depths=(1, 1, 2, 1), heads=(1, 2, 4, 8)),
 }
-"""Name -> builder; ``*_tiny``, ``*_micro``, ``*_nano`` are ours, for small trainings."""
+"""Name -> builder; those from tiny to pico are ours, for small trainings."""
 
 
 def build_face_net(name: str, size: int = 112, embedding: int = 512, **options: Any) -> FaceNet:
