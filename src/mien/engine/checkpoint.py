@@ -7,9 +7,12 @@ synced and renamed; the one before is removed only afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +47,8 @@ def save(accelerator: Accelerator, folder: Path, state: dict[str, Any], average:
                 shutil.rmtree(stale, ignore_errors=True)
             part.mkdir()
         accelerator.wait_for_everyone()
-        accelerator.save_state(str(part), safe_serialization=True)
+        with _quiet("accelerate.utils.other"):  # warns of tied tensors, which are stored once
+            accelerator.save_state(str(part), safe_serialization=True)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             if average is not None:
@@ -62,6 +66,18 @@ def save(accelerator: Accelerator, folder: Path, state: dict[str, Any], average:
         raise MienError(
             f"{final}: checkpoint not written ({error}); earlier checkpoints are whole, free space and resume"
         ) from error
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keeps the warnings of one logger back."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def load(

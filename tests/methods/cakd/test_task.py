@@ -154,3 +154,15 @@ def test_logits_add_to_local_features(faces, teacher, logits, monkeypatch):
     _, plain = taught(faces, teacher, "urfm")
     _, more = taught(faces, teacher, "urfm", **{"method.logits": logits})
     assert first_loss(more).loss > first_loss(plain).loss
+
+
+def test_a_distillation_that_was_cut_goes_on_to_the_same_bits(tmp_path, faces, teacher):
+    made, whole = taught(faces, teacher, "urfm")
+    train_recipe(ENTRY, made, tmp_path / "whole", {"teacher": teacher}, experiment=whole)
+    for limit in (3, None):
+        _, again = taught(faces, teacher, "urfm")
+        train_recipe(ENTRY, made, tmp_path / "cut", {"teacher": teacher}, max_steps=limit, experiment=again)
+    for name in ("weights", "distiller"):
+        a, b = (load_file(tmp_path / run / f"{name}.safetensors") for run in ("whole", "cut"))
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[k], b[k]) for k in a)

@@ -58,6 +58,8 @@ class CakdConfig(RecognizerConfig):
     """urfm, fitnet: share of the gradient that reaches the teacher's side (default 0.1)."""
     aux: float | None = None
     """urfm: weight of the auxiliary margin heads that keep the features from collapsing (default 0.5)."""
+    aux_student: float | None = None
+    """urfm: the same for the student's own head (default as ``aux``)."""
     weight: float | None = None
     """All but urfm: factor of the distillation term (default 1)."""
     temperature: float | None = None
@@ -76,14 +78,25 @@ class CakdConfig(RecognizerConfig):
         check_range("method", "prompts", self.prompts, 0, 1024)
         for name in ("n_local", "dim", "heads"):
             check_range("method", name, getattr(self, name), 1, 8192)
-        for name in ("gamma", "lam_feat", "lam_attn", "aux", "weight", "ramp", "logits_weight"):
+        for name in (
+            "gamma",
+            "lam_feat",
+            "lam_attn",
+            "aux",
+            "aux_student",
+            "weight",
+            "ramp",
+            "logits_weight",
+        ):
             check_range("method", name, getattr(self, name), 0.0, 1e6)
         check_range("method", "eta", self.eta, 0.0, 1.0)
         check_range("method", "parts_lr", self.parts_lr, 0.0, 100.0)
         check_range("method", "temperature", self.temperature, 1e-3, 1e3)
         urfm, others = ("urfm",), tuple(k for k in _TAUGHT if k != "urfm")
         names = ("n_local", "dim", "heads", "position", "gamma", "landmarks", "lam_feat", "lam_attn")
-        table: dict[str, tuple[str, ...]] = dict.fromkeys((*names, "aux", "logits", "logits_weight"), urfm)
+        table: dict[str, tuple[str, ...]] = dict.fromkeys(
+            (*names, "aux", "aux_student", "logits", "logits_weight"), urfm
+        )
         table |= dict.fromkeys(("prompts", "prompts_per", "eta"), _PROMPTED)
         table |= dict.fromkeys(("ramp", "parts_lr"), _TAUGHT)
         table |= {"weight": others, "temperature": ("kd", "urfm")}

@@ -72,7 +72,7 @@ class CrossArchDistiller(nn.Module):
     def forward(
         self, tokens: Tensor, maps: dict[str, Tensor], y: Tensor, landmarks: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """The unweighted terms ``feat, attn`` and ``aux`` (both auxiliary cross-entropies), scalars.
+        """The unweighted terms ``feat, attn, aux_t, aux_s`` (auxiliary cross-entropies), scalars.
 
         Args:
             tokens: (B, N, teacher_dim) of the teacher.
@@ -83,11 +83,9 @@ class CrossArchDistiller(nn.Module):
         f_s = maps[self.tap].flatten(2).transpose(1, 2)
         h_t, h_s = self.urfm_t(tokens, landmarks)[0], self.urfm_s(f_s, landmarks)[0]
         out = self.terms(h_t, h_s)
-        both = [
-            nn.functional.cross_entropy(head(auxiliary_input(h), y), y)
-            for head, h in ((self.head_t, h_t), (self.head_s, h_s))
-        ]
-        return {**out, "aux": cast("Tensor", sum(both))}
+        for name, head, h in (("aux_t", self.head_t, h_t), ("aux_s", self.head_s, h_s)):
+            out[name] = nn.functional.cross_entropy(head(auxiliary_input(h), y), y)
+        return out
 
     @torch.no_grad()
     def look(self, tokens: Tensor, maps: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

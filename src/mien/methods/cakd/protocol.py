@@ -19,7 +19,19 @@ Group = Literal["claims", "all"]
 
 TEACHER = Stage("teacher", RECIPES["teacher"]())
 SMALL = RECIPES["small"]()
-_URFM = ("prompts", "n_local", "dim", "heads", "position", "gamma", "lam_feat", "lam_attn", "eta", "aux")
+_URFM = (
+    "prompts",
+    "n_local",
+    "dim",
+    "heads",
+    "position",
+    "gamma",
+    "lam_feat",
+    "lam_attn",
+    "eta",
+    "aux",
+    "aux_student",
+)
 _NOTHING: dict[str, object] = dict.fromkeys((*_URFM, "student_tap", "ramp", "parts_lr"))
 _FROZEN: dict[str, object] = {"prompts": 0}
 

@@ -127,7 +127,9 @@ class CakdTask(Task[ImageBatch]):
         parts = cast("CrossArchDistiller", self.parts)
         terms = parts(tokens, maps, y, landmarks)
         weights = {"feat": self.config.lam_feat, "attn": self.config.lam_attn}
-        total = (0.5 if self.config.aux is None else self.config.aux) * terms["aux"]
+        aux = 0.5 if self.config.aux is None else self.config.aux
+        aux_student = aux if self.config.aux_student is None else self.config.aux_student
+        total = aux * terms["aux_t"] + aux_student * terms["aux_s"]
         for name, weight in weights.items():
             total = total + pace * (1.0 if weight is None else weight) * terms[name]
         spread = {f"spread_{k}": v for k, v in parts.terms.guard.spread.items()}
