@@ -82,7 +82,7 @@ class CrossArchDistiller(nn.Module):
         """
         f_s = maps[self.tap].flatten(2).transpose(1, 2)
         h_t, h_s = self.urfm_t(tokens, landmarks)[0], self.urfm_s(f_s, landmarks)[0]
-        out = self.terms(h_t, h_s)
+        out: dict[str, Tensor] = self.terms(h_t, h_s)
         for name, head, h in (("aux_t", self.head_t, h_t), ("aux_s", self.head_s, h_s)):
             out[name] = nn.functional.cross_entropy(head(auxiliary_input(h), y), y)
         return out
