@@ -83,9 +83,10 @@ def test_eta_scales_what_reaches_the_teacher_and_nothing_else(eta):
 
     (value, found), (whole, plain) = gradients(eta), gradients(1.0)
     assert value == whole
-    for i in (0, 2, 3, 4, 5):
+    own = (len(found) - 2) // 2
+    for i in (0, *range(2, 2 + own)):
         torch.testing.assert_close(found[i], eta * plain[i])
-    for i in (1, 6, 7, 8, 9):
+    for i in (1, *range(2 + own, len(found))):
         torch.testing.assert_close(found[i], plain[i])
 
 

@@ -1,13 +1,14 @@
 """The two distillation terms of CAKD, as pure functions, and the guard against their trivial minimum.
 
-Both nets' local features h (B, L, d) pass one multi-head self-attention each, u = MSA(h) with maps A; then
+Both nets' local features h (B, L, d) pass one multi-head self-attention each, u = h + MSA(LN(h)) with maps
+A; then
 
     L_feat = mean over (B, L) of ||u_t / |u_t| - u_s / |u_s| ||^2,
     L_attn = mean over (B, heads, query) of sum over keys (A_t - A_s)^2.
 
 What reaches the teacher's side (prompts, its URFM, its MSA) is scaled by eta. As both sides are trained, a
 constant u is a perfect minimum: the guard stops a training that runs into it. Reconstruction of CAKD (arXiv
-2306.14662), which gives the two terms as plain MSE; unit length, eta and the guard are ours.
+2306.14662), which gives the two terms as plain MSE; norm, residual, unit length, eta and guard are ours.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from mien.core.errors import ConfigError, MienError, ShapeError
 from mien.losses.numerics import full_precision
-from mien.methods.cakd.attention import SelfAttention
+from mien.methods.cakd.attention import AttentionBlock
 
 
 def scale_gradient(x: Tensor, eta: float) -> Tensor:
@@ -129,7 +130,7 @@ class CAKDLoss(nn.Module):
         if eta < 0:
             raise ConfigError(f"eta={eta} must be at least 0")
         self.eta = eta
-        self.attention_t, self.attention_s = SelfAttention(dim, heads), SelfAttention(dim, heads)
+        self.attention_t, self.attention_s = AttentionBlock(dim, heads), AttentionBlock(dim, heads)
         self.guard = CollapseGuard(floor)
 
     def forward(self, h_t: Tensor, h_s: Tensor) -> dict[str, Tensor]:

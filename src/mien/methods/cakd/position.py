@@ -188,6 +188,7 @@ class FacialPositionEncoding(nn.Module):
         scale: factor of the distances before the index; 2 spreads a 7 x 7 map over the 9 buckets.
         anchors: "centre" of the picture, or each of the "landmarks", whose codes add up.
         table: P of another encoding, to share it; None = a new one.
+        start: standard deviation of a new table; as large as the tokens', so that places tell apart at once.
 
     Attributes:
         table: P.
@@ -214,6 +215,7 @@ class FacialPositionEncoding(nn.Module):
         scale: float = 2.0,
         anchors: Anchors = "centre",
         table: nn.Parameter | None = None,
+        start: float = 1.0,
     ) -> None:
         super().__init__()
         for name, value, known in (("kind", kind, get_args(Kind)), ("anchors", anchors, get_args(Anchors))):
@@ -230,7 +232,7 @@ class FacialPositionEncoding(nn.Module):
             raise ConfigError(f"table {tuple(table.shape)} must be ({n_buckets(pif)}, {dim})")
         self.table = nn.Parameter(torch.empty(n_buckets(pif), dim)) if table is None else table
         if table is None:
-            nn.init.trunc_normal_(self.table, std=0.02)
+            nn.init.trunc_normal_(self.table, std=start)
         points = template_landmarks(grid.size) if landmarks is None else landmarks
         self.register_buffer("fixed", self.counts(self._checked(points, 2)), persistent=False)
 
