@@ -101,7 +101,7 @@ def compare(
         rows, key = [], name.lower()
         for label, net in models.items():
             e = embed(net, images, data.size, default_device()).numpy()
-            report = open_set_report(e, images.targets, fars=(1e-2,), draws=100)
+            report = open_set_report(e, images.targets, fars=(1e-2,), gallery="first", draws=100)
             line = {"rank-1": report.rank_1.value, "EER": report.eer.value, "TAR@FAR 1 %": report.tar[0].tar}
             rows.append({"model": label, **{k: f"{100 * v:.1f} %" for k, v in line.items()}})
             if label == shown:

@@ -21,7 +21,7 @@ from mien.nn.recognizer import Recognizer
 
 
 def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
-    """Rank-1 (leave one out), EER, AUC, TAR at FAR 1e-2 and 1e-3 of all pairs; units are people."""
+    """Rank-1, EER, AUC, TAR at FAR 1e-2 and 1e-3 of all pairs; units are people."""
     return evaluate_faces(folder, evaluation)
 
 

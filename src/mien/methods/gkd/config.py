@@ -83,9 +83,12 @@ def _small() -> Recipe:
     """The student taught by GKD."""
     changes = {
         "name": "gkd-small",
-        "method.backbone": "mbf_tiny",
+        "method.backbone": "mbf_nano",
         "method.embedding": 64,
         "method.distill": "gkd",
+        "method.weight": 3.0,
+        "method.beta": 0.3,
+        "method.t_group": 3.0,
         "optim.weight_decay": 1e-4,
     }
     return evolve_all(_teacher(), changes)
@@ -93,7 +96,7 @@ def _small() -> Recipe:
 
 def _student() -> Recipe:
     """The same student without a teacher."""
-    return replace(_small(), name="gkd-student", method=GkdConfig(backbone="mbf_tiny", embedding=64))
+    return replace(_small(), name="gkd-student", method=GkdConfig(backbone="mbf_nano", embedding=64))
 
 
 _PAPER_NET: dict[str, object] = {

@@ -33,7 +33,7 @@ def _row(row: str, label: str, changes: dict[str, object], group: Group = "claim
     return Row(row, label, _taught(row, changes), (TEST, ORL), group)
 
 
-KD: dict[str, object] = {**_NO_GROUPS, "distill": "kd", "weight": 1.0}
+KD: dict[str, object] = {**_NO_GROUPS, "distill": "kd", "weight": 3.0}
 ROWS: tuple[Row, ...] = (
     Row("student", "student alone", (Stage("student", RECIPES["student"]()),), (TEST, ORL)),
     _row("kd", "KD, at its best weight", KD),
