@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from mien.core.config import evolve_all
@@ -34,14 +35,41 @@ def _row(row: str, label: str, changes: dict[str, object], group: Group = "claim
 
 
 KD: dict[str, object] = {**_NO_GROUPS, "distill": "kd", "weight": 3.0}
+ROW_STUDENT = (Stage("student", RECIPES["student"]()),)
+
+
+def _release(group: str, beta: float) -> dict[str, object]:
+    """A preset of the groups with the released weights: alpha 1, beta as given."""
+    return {"group": group, "t_group": None, "beta": beta, "weight": 1.0}
+
+
+def _longer(row: str, label: str, stages: tuple[Stage, ...]) -> Row:
+    """The same trained three times as long: is a gain one of speed only?"""
+    recipe = evolve_all(stages[-1].recipe, {"name": f"gkd-small-{row}", "schedule.epochs": 24.0})
+    return Row(row, label, (*stages[:-1], replace(stages[-1], id=row, recipe=recipe)), (TEST, ORL), "all")
+
+
 ROWS: tuple[Row, ...] = (
-    Row("student", "student alone", (Stage("student", RECIPES["student"]()),), (TEST, ORL)),
+    Row("student", "student alone", ROW_STUDENT, (TEST, ORL)),
     _row("kd", "KD, at its best weight", KD),
     Row("gkd", "GKD", _taught("gkd", {}), (TEST, ORL, IDENTITY), "claims", "all"),
     _row("gkd_secondary", "GKD + Secondary", {"lam": 1.0}),
     _row("primary", "Primary alone", {"alpha": 0.0}),
     _row("binary", "Binary alone", {"beta": 0.0}),
     Row("teacher", "teacher", (TEACHER,), (TEST, ORL), "all"),
+    _row("secondary", "Secondary alone", {"alpha": 0.0, "beta": 0.0, "lam": 1.0}, "all"),
+    _row("paper_groups", "GKD, groups of the abstract", _release("paper", 4.0), "all"),
+    _row("release_fixed", "GKD, released fixed K", _release("release-fixed", 8.0), "all"),
+    _row("release_adaptive", "GKD, released adaptive K", _release("release-adaptive", 4.0), "all"),
+    _row("dkd", "DKD", {**KD, "distill": "dkd", "weight": 1.0}, "all"),
+    _row("kd_margin", "KD of logits with the margin", {**KD, "kd_logits": "margin"}, "all"),
+    _row("gkd_margin", "GKD of logits with the margin", {"kd_logits": "margin"}, "all"),
+    _row("fitnet", "FitNet on embeddings", {**KD, "distill": "fitnet", "weight": 1.0}, "all"),
+    _row("rkd", "RKD", {**KD, "distill": "rkd", "weight": 1.0}, "all"),
+    _row("ekd", "EKD", {**KD, "distill": "ekd", "weight": 1.0}, "all"),
+    _longer("student_3x", "student alone, 24 epochs", ROW_STUDENT),
+    _longer("kd_3x", "KD, 24 epochs", _taught("kd", KD)),
+    _longer("gkd_3x", "GKD, 24 epochs", _taught("gkd", {})),
 )
 MAIN = "gkd"
 CHAINS: dict[str, tuple[Stage, ...]] = {
