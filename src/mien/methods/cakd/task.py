@@ -263,7 +263,9 @@ def build_logits(method: CakdConfig) -> nn.Module | None:
     if method.logits == "kd":
         return KDLoss(T=T, ce=0.0, warmup_epochs=0)
     if method.logits == "gkd":
-        loss = catalogue.method("gkd").load("loss").GKDLoss(beta=1.0, T=T, warmup_epochs=0, ce=0.0)
+        gkd = catalogue.method("gkd").load("loss")
+        selector = gkd.GroupSelector(t_group=3.0)  # this and beta as in gkd's small recipe
+        loss = gkd.GKDLoss(beta=0.3, T=T, selector=selector, warmup_epochs=0, ce=0.0)
         return cast("nn.Module", loss)
     return None
 
