@@ -61,7 +61,16 @@ ROWS: tuple[Row, ...] = (
     Row("teacher", "teacher", (TEACHER,), (TEST, ORL), "all"),
 )
 MAIN = "apt"
-CHAINS: dict[str, tuple[Stage, ...]] = {SMALL.name: _taught("apt", {})}
+CHAINS: dict[str, tuple[Stage, ...]] = {
+    SMALL.name: _taught("apt", {}),
+    **{
+        f"cakd-{name}": (
+            Stage("teacher", RECIPES[f"{name}-teacher"]()),
+            Stage("apt", RECIPES[name](), {"teacher": "teacher"}),
+        )
+        for name in ("paper", "debug")
+    },
+}
 """Recipes that build on others: name -> the stages that end in it."""
 SHOWN = {
     "rank_1": ("rank-1, %", 100.0),
