@@ -165,7 +165,7 @@ def _paper_teacher() -> Recipe:
 
 
 def _paper() -> Recipe:
-    """MobileFaceNet taught by it. Paper is silent on the schedule; this is that of the authors' GKD release."""
+    """MobileFaceNet taught by it, on the schedule of the authors' GKD release; the paper is silent."""
     changes: dict[str, object] = {
         "name": "cakd-paper",
         "method.backbone": "mbf",
