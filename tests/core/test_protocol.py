@@ -15,6 +15,7 @@ from mien.core.protocol import (
     PairedGain,
     Ratio,
     Row,
+    SomeGain,
     Stage,
     Within,
 )
@@ -30,6 +31,7 @@ B = np.array([[0.0, 2.0, 1.0], [1.0, 1.0, 4.0]])
         (PairedGain(above=0.4), (B, A), -0.5),
         (GainOverBest(), (A, B, A + 0.25), -0.25),
         (GainOverBest(), (A, B), 0.5),
+        (SomeGain(), (B, A + 0.25, A), 0.25),
         (Ratio(0.7), (B, A), 0.75),
         (Within(0.1), (A, B), 0.5),
         (Above(1.0), (A,), 2.0),
@@ -48,6 +50,7 @@ def test_statistics_by_hand(rule, values, expected):
         (PairedGain(), [1e-9, 5], [0.0, -1]),
         (PairedGain(above=2.0), [2.1], [2.0, 0.0]),
         (GainOverBest(), [1e-9], [0.0, -1]),
+        (SomeGain(), [1e-9], [0.0, -1]),
         (Ratio(0.7), [0.7, 0.0], [0.70001, float("inf")]),
         (Within(0.3), [0.3, 0.0, -0.3], [0.31, -0.31]),
         (Above(0.8), [0.81], [0.8, 0.1]),

@@ -101,6 +101,21 @@ class GainOverBest:
 
 
 @dataclass(frozen=True)
+class SomeGain:
+    """max over all rows but the last of their means - mean(last) > ``above``, paired by test unit."""
+
+    above: float = 0.0
+
+    def statistic(self, values: tuple[Values, ...]) -> float:
+        """Difference of the best of the first rows over the last."""
+        return float(max(np.mean(v) for v in values[:-1]) - np.mean(values[-1]))
+
+    def side(self, statistic: float) -> bool:
+        """Above the bound."""
+        return statistic > self.above
+
+
+@dataclass(frozen=True)
 class Ratio:
     """mean(first) / mean(second) <= ``at_most``."""
 

@@ -111,7 +111,7 @@ def _teacher() -> Recipe:
         method=CakdConfig(backbone="vit_micro", embedding=128, margin=0.2),
         data=FaceData(size=48, people=300, val_people=60, test_people=120, per_identity=14, set_seed=1),
         optim=OptimConfig(kind="adamw", lr=2e-3, weight_decay=0.05),
-        schedule=ScheduleConfig(epochs=40, batch=128, warmup_epochs=4, grad_clip=5.0, eval_every=10.0),
+        schedule=ScheduleConfig(epochs=16, batch=128, warmup_epochs=2, grad_clip=5.0),
     )
 
 
@@ -122,14 +122,23 @@ def _student() -> Recipe:
         method=CakdConfig(backbone="mbf_nano", embedding=64, margin=0.2),
         data=_teacher().data,
         optim=OptimConfig(kind="sgd", lr=0.1, weight_decay=5e-4),
-        schedule=ScheduleConfig(epochs=40, batch=128, warmup_epochs=2, grad_clip=5.0, channels_last=True),
+        schedule=ScheduleConfig(epochs=16, batch=128, warmup_epochs=2, grad_clip=5.0, channels_last=True),
     )
 
 
 def _small() -> Recipe:
     """The student taught by a prompted teacher through local features."""
-    changes = {"method.distill": "urfm", "method.prompts": 4, "method.student_tap": "stage2"}
-    return evolve_all(_student(), {"name": "cakd-small", **changes})
+    changes: dict[str, object] = {
+        "name": "cakd-small",
+        "method.distill": "urfm",
+        "method.prompts": 4,
+        "method.student_tap": "final",
+        "method.lam_feat": 10.0,
+        "method.lam_attn": 10.0,
+        "method.eta": 0.01,
+        "method.aux_student": 0.0,
+    }
+    return evolve_all(_student(), changes)
 
 
 _PAPER: dict[str, object] = {
