@@ -346,3 +346,12 @@ def test_an_evaluation_that_could_not_be_made_says_so():
     assert table.left_out(ROWS[0], TEST) == "no such package"
     lines = tables.metric_rows(table)
     assert [line["single, %"] for line in lines] == ["-", "-"]
+
+
+def test_data_that_would_be_drawn_first_are_not_drawn_for_a_check(results, monkeypatch):
+    reproduce(Toy(), ROWS, (0,), lambda _: None)
+    monkeypatch.setattr("mien.bench.reproduce.row_data", lambda *_: "other")
+    assert len(other_data(store.load_table(Toy()))) == 3
+    task = method("ncl").load("task")
+    monkeypatch.setattr(task, "at_hand", lambda recipe: False, raising=False)
+    assert other_data(store.load_table(Toy())) == []

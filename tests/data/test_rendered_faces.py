@@ -67,3 +67,14 @@ def test_orl_faces_are_the_test_people_at_the_template(tmp_path):
     assert abs(cols.mean() - TEMPLATE[0, 0]) < 2.5
     assert abs(rows.mean() - TEMPLATE[0, 1]) < 2.5
     assert faces.images[0, 60, 56, 0] == 20 + 31
+
+
+def test_a_set_is_at_hand_once_it_is_drawn():
+    from mien.data.config import FaceData
+    from mien.data.faces import are_at_hand
+
+    data = FaceData(size=16, people=2, val_people=2, test_people=2, per_identity=2)
+    assert not are_at_hand(data)
+    rendered_faces(2, 2, 2, per_identity=2, size=16, workers=1)
+    assert are_at_hand(data)
+    assert are_at_hand(FaceData("debug", size=16))

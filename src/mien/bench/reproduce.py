@@ -11,7 +11,7 @@ from mien.bench.benches import run_bench
 from mien.bench.store import Table, load_table, make_record, results_dir
 from mien.core import io
 from mien.core.catalogue import COMPOSE, Entry, owner
-from mien.core.config import hash_dict, to_dict
+from mien.core.config import Recipe, hash_dict, to_dict
 from mien.core.protocol import Evaluation, Row, Stage
 from mien.engine.folder import ModelFolder, open_folder
 from mien.engine.runlog import machine
@@ -100,9 +100,25 @@ def row_data(entry: Entry, row: Row) -> str:
     """Fingerprint of the data that a row would be measured on now."""
     if not row.stages:
         return "none"
-    recipe = row.stages[-1].recipe
+    recipe = _representative(row)
     own = owner(recipe, entry) if entry is COMPOSE else entry
     return _fingerprint(own.name, hash_dict(to_dict(recipe.data)), lambda: own.load("task").build(recipe, {}))
+
+
+def _representative(row: Row) -> Recipe:
+    """A recipe of the row's data that can be built by itself."""
+    last = row.stages[-1].recipe
+    return next((s.recipe for s in row.stages if not s.uses and s.recipe.data == last.data), last)
+
+
+def _is_at_hand(entry: Entry, row: Row) -> bool:
+    """Whether the data of a row can be looked at; a set that would first be drawn is not drawn for that."""
+    if not row.stages:
+        return True
+    recipe = _representative(row)
+    own = owner(recipe, entry) if entry is COMPOSE else entry
+    at_hand: Callable[[Recipe], bool] | None = getattr(own.load("task"), "at_hand", None)
+    return at_hand is None or at_hand(recipe)
 
 
 _KNOWN: dict[tuple[str, str], str] = {}
@@ -116,9 +132,12 @@ def _fingerprint(method: str, data: str, build: Callable[[], Experiment]) -> str
 
 
 def other_data(table: Table) -> list[str]:
-    """One line for each row whose results were measured on other data than there are now."""
+    """One line for each row whose results were measured on other data than there are now.
+
+    Rows whose data would first have to be made are left out.
+    """
     stale = []
-    for row in table.rows:
+    for row in (r for r in table.rows if _is_at_hand(table.entry, r)):
         found = {r["data"] for e in row.evals for r in table.records[(row.id, e.id)].values()}
         if found - {row_data(table.entry, row)}:
             stale.append(

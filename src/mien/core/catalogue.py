@@ -5,7 +5,7 @@ A method's package has these modules, each imported only when needed (`Entry.loa
 | module | names |
 |---|---|
 | ``config`` (no torch) | ``RECIPES: dict[str, () -> Recipe]``, ``PredictOptions``, ``InspectOptions`` |
-| ``task`` | ``build(recipe, uses) -> Experiment`` (`mien.engine.task`) |
+| ``task`` | ``build(recipe, uses) -> Experiment`` (`mien.engine.task`), also ``at_hand(recipe)`` |
 | ``evaluate`` | ``evaluate(folder, evaluation) -> Measured`` (`mien.engine.task`) |
 | ``predict`` | ``Predictor``, ``export_plan(predictor, count) -> ExportPlan`` (`mien.engine.export`) |
 | ``protocol`` (no torch) | ``PROTOCOL_VERSION, SEEDS, MAIN, SHOWN, ROWS, CLAIMS``, also ``CHAINS`` |

@@ -12,8 +12,9 @@ from mien.core.seeds import derive
 from mien.data.chosen_people import MaskedFaces, read_user_faces, split_people, user_fingerprint
 from mien.data.config import USER_FACES, FaceData
 from mien.data.labelled import ArrayImages, LabelledImages
-from mien.data.rendered_faces import masked, rendered_faces
+from mien.data.rendered_faces import kept_at, masked, rendered_faces
 from mien.data.verification_sets import open_verification, verification_names
+from mien.synth.made_sets import AlignedSet
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,13 @@ def _read(data: FaceData) -> FaceSplits:
         made = rendered_faces(*counts, data.per_identity, data.size, data.set_seed)
         faces = FaceSplits(made.train, made.val, made.test, made.fingerprint, made.landmarks)
     return without_background(faces) if data.look == "masked" and data.kind != "debug" else faces
+
+
+def are_at_hand(data: FaceData) -> bool:
+    """Whether `read_faces` would read, and not draw for minutes."""
+    people = data.people + data.val_people + data.test_people
+    made = AlignedSet(people, data.per_identity, data.size, data.set_seed)
+    return data.kind != "rendered" or kept_at(made).is_file()
 
 
 def user_faces(data: FaceData) -> FaceSplits:

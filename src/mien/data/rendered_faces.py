@@ -85,13 +85,18 @@ def rendered_faces(
     )
 
 
+def kept_at(settings: AlignedSet) -> Path:
+    """Where the pictures of a set lie once they are drawn."""
+    record = json.dumps({"version": VERSION, "kind": settings.kind, **asdict(settings)}, sort_keys=True)
+    return io.home() / "data" / f"{hashlib.sha256(record.encode()).hexdigest()[:16]}.npz"
+
+
 def _load(
     settings: AlignedSet, workers: int, done: Callable[[int, int], None]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    record = json.dumps({"version": VERSION, "kind": settings.kind, **asdict(settings)}, sort_keys=True)
-    folder = io.home() / "data" / hashlib.sha256(record.encode()).hexdigest()[:16]
-    table = folder.with_suffix(".npz")
+    table = kept_at(settings)
     if not table.is_file():
+        folder = table.with_suffix("")
         make(settings, folder, workers, True, done)
         _assemble(settings, folder, table)
     with np.load(table, allow_pickle=False) as file:

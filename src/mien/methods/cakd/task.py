@@ -17,7 +17,7 @@ from mien.core.errors import ConfigError
 from mien.core.seeds import derive
 from mien.data.augment import build_augment
 from mien.data.config import FaceData
-from mien.data.faces import FaceSplits, read_faces
+from mien.data.faces import FaceSplits, are_at_hand, read_faces
 from mien.data.loader import ImageBatch, StepLoader
 from mien.engine.faces import face_checks, restore
 from mien.engine.folder import ModelFolder, open_folder
@@ -168,6 +168,11 @@ def configs(recipe: Recipe) -> tuple[CakdConfig, FaceData]:
     if not isinstance(recipe.method, CakdConfig) or not isinstance(recipe.data, FaceData):
         raise ConfigError(f"recipe {recipe.name!r} is not one of cakd's")
     return recipe.method, recipe.data
+
+
+def at_hand(recipe: Recipe) -> bool:
+    """Whether the recipe's pictures are there, or would first be drawn."""
+    return are_at_hand(configs(recipe)[1])
 
 
 def build(recipe: Recipe, uses: Mapping[str, Path], faces: FaceSplits | None = None) -> Experiment:
