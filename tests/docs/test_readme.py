@@ -24,6 +24,10 @@ def blocks(page, *languages):
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     Image.fromarray(np.full((90, 60, 3), 240, np.uint8)).save(tmp_path / "shoe.jpg")
+    rng = np.random.default_rng(0)
+    (tmp_path / "PEOPLE" / "ada").mkdir(parents=True)
+    for name in ("a", "b", "who", "PEOPLE/ada/1"):
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)).save(tmp_path / f"{name}.jpg")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -48,7 +52,10 @@ def commands():
 def test_command_lines_are_understood(words, workplace, capsys):
     verb, *rest = words
     assert verb in VERBS
-    if verb == "predict":
+    if verb == "predict" and "mediapipe" in words:
+        assert main(words) in (0, 1, 2)  # a package of its own environment
+        assert "unexpected" not in capsys.readouterr().err
+    elif verb == "predict":
         assert main(words) == 0
     elif verb == "train" and "--resume" not in rest:
         from mien.cli.train import parse_recipe
