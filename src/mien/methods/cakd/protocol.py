@@ -51,14 +51,21 @@ def _other(kind: str, weight: float, **more: object) -> dict[str, object]:
     return {**_NOTHING, "distill": kind, "weight": weight, **more}
 
 
+_MAPS = {"student_tap": "final"}
 ROWS: tuple[Row, ...] = (
     Row("student", "student alone", (Stage("student", RECIPES["student"]()),), (TEST, ORL)),
     _row("kd", "KD", _other("kd", 1.0)),
-    _row("pixel", "pixel MSE (FitNet)", _other("fitnet", 10.0, student_tap=SMALL.method.student_tap)),  # type: ignore[attr-defined]
+    _row("pixel", "pixel MSE (FitNet)", _other("fitnet", 10.0, **_MAPS)),
     _row("urfm_euclid", "URFM, Euclidean code", {**_FROZEN, "position": "euclid"}),
     _row("urfm", "URFM, facial code", _FROZEN),
     Row("apt", "URFM + APT", _taught("apt", {}), (TEST, ORL, GUARD), "claims", "all"),
     Row("teacher", "teacher", (TEACHER,), (TEST, ORL), "all"),
+    _row("relative", "URFM, relative distance", {**_FROZEN, "position": "relative"}, "all"),
+    _row("no_code", "URFM, no position code", {**_FROZEN, "position": "none"}, "all"),
+    _row("apt_pixel", "APT + pixel MSE", _other("fitnet", 10.0, **_MAPS, prompts=4), "all"),
+    _row("rkd", "RKD", _other("rkd", 1.0), "all"),
+    _row("ofa", "after OFA-KD", _other("ofa", 1.0, **_MAPS), "all"),
+    _row("pca", "after cross-attention projector", _other("pca", 1.0, **_MAPS), "all"),
 )
 MAIN = "apt"
 CHAINS: dict[str, tuple[Stage, ...]] = {
