@@ -67,9 +67,9 @@ def _row(g: Groups) -> dict[str, float]:
     return {
         "t_group": g.t_group,
         "mean K": round(float(g.sizes.mean()), 2),
-        "10 %": float(low),
+        "10 %": round(float(low), 1),
         "median": float(middle),
-        "90 %": float(high),
+        "90 %": round(float(high), 1),
         "P of the group": round(float(g.inside.mean()), 4),
         "label outside": round(g.outside, 4),
     }
