@@ -45,9 +45,22 @@ def test_compose_trains_with_the_methods_that_own_the_recipes(small, capsys):
 
 
 def test_rows_differ_in_the_optimiser_only():
-    plain, with_sagm = (row.stages[-1].recipe for row in protocol.ROWS)
+    rows = {row.id: row.stages[-1].recipe for row in protocol.ROWS}
+    plain, with_sagm = rows["nclpp"], rows["nclpp_sagm"]
     assert plain == NCL["small"]()
     assert evolve_all(with_sagm, {"optim": plain.optim, "name": plain.name}) == plain
+
+
+def test_students_of_one_teacher_differ_in_what_is_distilled_only():
+    rows = {row.id: row for row in protocol.ROWS}
+    chains = [rows[name].stages for name in ("cakd", "gkd", "cakd_gkd")]
+    assert len({stages[0].id for stages in chains}) == 1
+    alone, logits, both = (stages[-1].recipe for stages in chains)
+    assert (alone.data, alone.optim, alone.schedule) == (both.data, both.optim, both.schedule)
+    assert alone.method.logits is None
+    assert logits.method.lam_feat == logits.method.aux == 0
+    assert both.method.logits == logits.method.logits == "gkd"
+    assert owner(both, COMPOSE).name == "cakd"
 
 
 def test_owner_of_a_recipe():

@@ -55,12 +55,13 @@ def recipe(name, **changes):
 
 
 def taught(faces, teacher, kind, **changes):
-    own = {"method.distill": kind, "method.ramp": 0.0, **changes}
+    own = {"method.distill": kind, "method.ramp": 0.0}
+    if kind != "urfm":
+        fields = ("prompts", "lam_feat", "lam_attn", "eta", "aux_student")
+        own |= {f"method.{name}": None for name in fields}
     if kind not in ("urfm", "fitnet", "pca", "ofa"):
-        own |= {"method.prompts": None, "method.student_tap": None}
-    elif kind != "fitnet" and kind != "urfm":
-        own |= {"method.prompts": None}
-    made = recipe("small", **own)
+        own |= {"method.student_tap": None}
+    made = recipe("small", **{**own, **changes})
     return made, build(made, {"teacher": teacher}, faces)
 
 
