@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 from mien.core.config import evolve_all
@@ -43,12 +42,6 @@ def _release(group: str, beta: float) -> dict[str, object]:
     return {"group": group, "t_group": None, "beta": beta, "weight": 1.0}
 
 
-def _longer(row: str, label: str, stages: tuple[Stage, ...]) -> Row:
-    """The same trained three times as long: is a gain one of speed only?"""
-    recipe = evolve_all(stages[-1].recipe, {"name": f"gkd-small-{row}", "schedule.epochs": 24.0})
-    return Row(row, label, (*stages[:-1], replace(stages[-1], id=row, recipe=recipe)), (TEST, ORL), "all")
-
-
 ROWS: tuple[Row, ...] = (
     Row("student", "student alone", ROW_STUDENT, (TEST, ORL)),
     _row("kd", "KD, at its best weight", KD),
@@ -67,9 +60,6 @@ ROWS: tuple[Row, ...] = (
     _row("fitnet", "FitNet on embeddings", {**KD, "distill": "fitnet", "weight": 1.0}, "all"),
     _row("rkd", "RKD", {**KD, "distill": "rkd", "weight": 1.0}, "all"),
     _row("ekd", "EKD", {**KD, "distill": "ekd", "weight": 1.0}, "all"),
-    _longer("student_3x", "student alone, 24 epochs", ROW_STUDENT),
-    _longer("kd_3x", "KD, 24 epochs", _taught("kd", KD)),
-    _longer("gkd_3x", "GKD, 24 epochs", _taught("gkd", {})),
 )
 MAIN = "gkd"
 CHAINS: dict[str, tuple[Stage, ...]] = {
