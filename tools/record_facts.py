@@ -222,7 +222,7 @@ def face_training_facts(name: str) -> Iterator[Fact]:
     for i in ("student", method(name).load("protocol").MAIN, "teacher"):
         if by_row.get(i):
             what = f"{rows[i].label}, its teacher included" if rows[i].models == "all" else rows[i].label
-            text = f"seconds of training, median over {len(by_row[i])} seed(s) ({what})"
+            text = f"training, median over {len(by_row[i])} seed(s), much other work on the machine ({what})"
             yield f"seconds_{i}", text, f"{statistics.median(by_row[i]):.0f} s"
 
 
