@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +17,17 @@ from torch import nn
 from mien.core.config import Recipe
 from mien.core.errors import ConfigError, MissingPackageError
 from mien.core.protocol import Evaluation
+from mien.data.augment import build_augment
 from mien.data.config import FaceData
 from mien.data.faces import FaceSplits, read_faces
 from mien.data.labelled import LabelledImages
+from mien.data.loader import StepLoader
 from mien.data.rendered_faces import orl_faces
 from mien.data.verification_sets import open_verification, split_name, verification_names
 from mien.engine.checkpoint import load_weights
 from mien.engine.face_embedding import embed
 from mien.engine.face_pairs import measure_pairs, pair_scores_of
-from mien.engine.folder import ModelFolder
+from mien.engine.folder import ModelFolder, open_folder
 from mien.engine.predictor import default_device
 from mien.engine.task import Measured
 from mien.metrics import choose_threshold, open_set_report
@@ -132,6 +136,27 @@ def _joined(people: list[Measured], sets: dict[str, Measured]) -> Measured:
     extra["rules"] = next((m.extra["rules"] for m in sets.values()), {})
     extra["sets"] = {name: dict(m.extra) for name, m in sets.items()}
     return Measured(metrics, people[0].units if people else {}, extra)
+
+
+def face_stream(recipe: Recipe, faces: FaceSplits) -> StepLoader:
+    """The training stream of a recipe for faces."""
+    _, data = face_configs(recipe)
+    augment, schedule = build_augment(data.augment, data.size, 3), recipe.schedule
+    return StepLoader(faces.train, augment, schedule.batch, recipe.seed, 1, schedule.accumulate, data.workers)
+
+
+def teacher_folder(uses: Mapping[str, Path], faces: FaceSplits) -> ModelFolder:
+    """The model in slot ``teacher``, which must have been trained on the same people.
+
+    Raises:
+        ConfigError: there is none, or it was trained on others.
+    """
+    if "teacher" not in uses:
+        raise ConfigError("method.distill needs a teacher: --from teacher=WEIGHTS")
+    folder = open_folder(uses["teacher"])
+    if list(folder.facts["classes"]) != list(faces.train.classes):
+        raise ConfigError(f"{uses['teacher']}: the teacher was trained on other people than this student")
+    return folder
 
 
 def face_checks(faces: FaceSplits, size: int) -> dict[str, Any]:

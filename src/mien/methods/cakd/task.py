@@ -15,12 +15,11 @@ from mien.core import catalogue, io
 from mien.core.config import Recipe
 from mien.core.errors import ConfigError
 from mien.core.seeds import derive
-from mien.data.augment import build_augment
 from mien.data.config import FaceData
 from mien.data.faces import FaceSplits, are_at_hand, read_faces
 from mien.data.loader import ImageBatch, StepLoader
-from mien.engine.faces import face_checks, restore
-from mien.engine.folder import ModelFolder, open_folder
+from mien.engine.faces import face_checks, face_stream, restore, teacher_folder
+from mien.engine.folder import ModelFolder
 from mien.engine.predictor import default_device
 from mien.engine.task import Clock, Experiment, Rng, StepOut, Task
 from mien.engine.two_views import TwoViews, can_keep, kept_on_disk, view_outputs
@@ -185,11 +184,7 @@ def build(recipe: Recipe, uses: Mapping[str, Path], faces: FaceSplits | None = N
     faces = faces or read_faces(data)
     classes = len(faces.train.classes)
     model = Recognizer(method, data.size, classes, derive(recipe.seed, "init"))
-    augment = build_augment(data.augment, data.size, 3)
-    schedule = recipe.schedule
-    source = StepLoader(
-        faces.train, augment, schedule.batch, recipe.seed, 1, schedule.accumulate, data.workers
-    )
+    source = face_stream(recipe, faces)
     checks = face_checks(faces, data.size)
     if method.distill == "none":
         return Experiment(CakdTask(model, method, recipe.optim.lr), source, faces.fingerprint, **checks)
@@ -213,20 +208,6 @@ class PromptsOnly(nn.Module):
     def __init__(self, net: Prompted) -> None:
         super().__init__()
         self.prompts = net.prompts
-
-
-def teacher_folder(uses: Mapping[str, Path], faces: FaceSplits) -> ModelFolder:
-    """The model in slot ``teacher``, which must have been trained on the same people.
-
-    Raises:
-        ConfigError: there is none, or it was trained on others.
-    """
-    if "teacher" not in uses:
-        raise ConfigError("method.distill needs a teacher: --from teacher=WEIGHTS")
-    folder = open_folder(uses["teacher"])
-    if list(folder.facts["classes"]) != list(faces.train.classes):
-        raise ConfigError(f"{uses['teacher']}: the teacher was trained on other people than this student")
-    return folder
 
 
 def build_teacher(folder: ModelFolder, method: CakdConfig, source: StepLoader, data: str) -> Teacher:

@@ -15,12 +15,11 @@ from mien.core import io
 from mien.core.config import Recipe
 from mien.core.errors import ConfigError
 from mien.core.seeds import derive
-from mien.data.augment import build_augment
 from mien.data.config import FaceData
 from mien.data.faces import FaceSplits, are_at_hand, read_faces
 from mien.data.loader import ImageBatch, StepLoader
-from mien.engine.faces import face_checks, restore
-from mien.engine.folder import ModelFolder, open_folder
+from mien.engine.faces import face_checks, face_stream, restore, teacher_folder
+from mien.engine.folder import ModelFolder
 from mien.engine.predictor import default_device
 from mien.engine.task import Clock, Experiment, Rng, StepOut, Task
 from mien.engine.two_views import TwoViews, can_keep, kept_on_disk, view_outputs
@@ -177,15 +176,7 @@ def build(recipe: Recipe, uses: Mapping[str, Path], faces: FaceSplits | None = N
     method, data = configs(recipe)
     faces = faces or read_faces(data)
     model = Recognizer(method, data.size, len(faces.train.classes), derive(recipe.seed, "init"))
-    source = StepLoader(
-        faces.train,
-        build_augment(data.augment, data.size, 3),
-        recipe.schedule.batch,
-        recipe.seed,
-        1,
-        recipe.schedule.accumulate,
-        data.workers,
-    )
+    source = face_stream(recipe, faces)
     teacher = seen = None
     if method.distill != "none":
         folder = teacher_folder(uses, faces)
@@ -194,20 +185,6 @@ def build(recipe: Recipe, uses: Mapping[str, Path], faces: FaceSplits | None = N
             seen = TwoViews(_kept(folder, teacher, source, data.size, faces.fingerprint), source)
     task = GkdTask(model, method, teacher, seen, recipe.seed)
     return Experiment(task, source, faces.fingerprint, **face_checks(faces, data.size))
-
-
-def teacher_folder(uses: Mapping[str, Path], faces: FaceSplits) -> ModelFolder:
-    """The model in slot ``teacher``, which must have been trained on the same people.
-
-    Raises:
-        ConfigError: there is none, or it was trained on others.
-    """
-    if "teacher" not in uses:
-        raise ConfigError("method.distill needs a teacher: --from teacher=WEIGHTS")
-    folder = open_folder(uses["teacher"])
-    if list(folder.facts["classes"]) != list(faces.train.classes):
-        raise ConfigError(f"{uses['teacher']}: the teacher was trained on other people than this student")
-    return folder
 
 
 def _kept(folder: ModelFolder, teacher: Recognizer, source: StepLoader, size: int, data: str) -> Tensor:
