@@ -86,6 +86,21 @@ class PairedGain:
 
 
 @dataclass(frozen=True)
+class SmallestGain:
+    """mean(first - second), mean(third - fourth) and so on are all > ``above``, paired by test unit."""
+
+    above: float = 0.0
+
+    def statistic(self, values: tuple[Values, ...]) -> float:
+        """The smallest of the mean paired differences."""
+        return float(min(np.mean(a - b) for a, b in zip(values[::2], values[1::2], strict=True)))
+
+    def side(self, statistic: float) -> bool:
+        """Above the bound."""
+        return statistic > self.above
+
+
+@dataclass(frozen=True)
 class GainOverBest:
     """mean(first) - max over the others of their means > ``above``, paired by test unit."""
 

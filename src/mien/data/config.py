@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from mien.core.config import NO_HASH, DataConfig, check_range, refuse_inapplicable
 from mien.core.errors import ConfigError, DataError
@@ -194,6 +194,69 @@ class FaceData(DataConfig):
     def require_root(self) -> Path:
         """See `require_root`; a record may be given as its file."""
         return require_root(self.kind, self.root, may_be_file=self.kind == "record")
+
+
+PadKind = Literal[
+    "rendered",
+    "debug",
+    "casia_surf",
+    "cefa",
+    "wmca",
+    "hifimask",
+    "flexible",
+    "oulu",
+    "ocim",
+    "csv",
+]
+PAD_MADE = ("rendered", "debug")
+
+
+@dataclass(frozen=True)
+class PadData(DataConfig):
+    """Live faces and presentation attacks in up to three modalities; subjects of the splits never overlap."""
+
+    kind: PadKind = "rendered"
+    """rendered: made people and devices, drawn when first asked for; debug: noise; others read ``root``."""
+    size: int = 64
+    """Side of the square input, in pixels."""
+    root: str | None = field(default=None, metadata=NO_HASH)
+    """Folder of the user's copy (csv: the list itself)."""
+    protocol: str | None = None
+    """Protocol of a user's set, as its reader names them (default: its first)."""
+    convention: Literal["live1", "live0"] | None = None
+    """csv: which label means live."""
+    subjects: tuple[int, int, int] | None = None
+    """People of a made set: training, development, test (default 150, 50, 100)."""
+    each: tuple[int, int, int] | None = None
+    """Presentations of each of them (default 16, 12, 15)."""
+    devices: tuple[int, int, int] | None = None
+    """Devices of a made set, all different (default 4, 2, 3)."""
+    set_seed: int = 0
+    """Which people and devices of a made set."""
+    unseen: tuple[str, ...] = ()
+    """Species of attack that training and development do not contain."""
+    balance: bool = True
+    """Each epoch repeats presentations of the smaller class until both are as many."""
+    augment: Literal["none", "pad"] = "pad"
+    """Training augmentation: pad moves all pictures of a sample alike and changes the light of each alone."""
+    workers: int = field(default=0, metadata=NO_HASH)
+    """Processes that read and augment; 0 = in the training process."""
+
+    def __post_init__(self) -> None:
+        check_range("data", "size", self.size, 16, 512)
+        check_range("data", "workers", self.workers, 0, 256)
+        for name in ("subjects", "each", "devices"):
+            for value in getattr(self, name) or ():
+                check_range("data", name, value, 1, 1_000_000)
+        user = tuple(k for k in get_args(PadKind) if k not in PAD_MADE)
+        table: dict[str, tuple[str, ...]] = dict.fromkeys(("subjects", "each", "devices"), PAD_MADE)
+        refuse_inapplicable(
+            self, self.kind, {**table, "root": user, "protocol": user, "convention": ("csv",)}
+        )
+
+    def require_root(self) -> Path:
+        """See `require_root`; a list may be given as its file."""
+        return require_root(self.kind, self.root, may_be_file=self.kind == "csv")
 
 
 def _check_normalisation(means: tuple[float, ...], stds: tuple[float, ...], channels: int) -> None:

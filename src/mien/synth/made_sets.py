@@ -208,7 +208,11 @@ class PadSet:
     devices: int = 3
     """Different sensors; a sample's device is drawn."""
     species: tuple[str, ...] = SPECIES
-    """Instruments of attack."""
+    """Instruments of attack, equally likely; one named twice is twice as likely."""
+    first: int = 0
+    """Number of the first subject."""
+    first_device: int = 0
+    """Number of the first device."""
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -218,8 +222,9 @@ class PadSet:
         """
         from mien.synth.attacks import sample_attack
 
-        check_ranges(self, **_COUNTS, size=(16, 512), live=(0, 1), devices=(1, 1000))
-        for name in self.species:
+        check_ranges(self, **_COUNTS, size=(16, 512), live=(0, 1), devices=(1, 1000), first=(0, 1e9),
+                     first_device=(0, 1e6))  # fmt: skip
+        for name in dict.fromkeys(self.species):
             sample_attack(name, 0)
 
     def report(self, samples: Iterator[tuple[str, dict[str, bytes]]]) -> list[str]:
@@ -241,16 +246,17 @@ class PadSet:
 
     def samples(self, number: int) -> Iterator[Sample]:
         """Samples of one subject."""
-        who = derive(self.seed, "identity", number)
+        subject = self.first + number
+        who = derive(self.seed, "identity", subject)
         for k in range(self.per_identity):
             seed = derive(who, "sample", k)
             rng = np.random.default_rng(derive(seed, "kind"))
             species = "live" if rng.random() < self.live else str(rng.choice(self.species))
-            device = int(rng.integers(self.devices))
+            device = self.first_device + int(rng.integers(self.devices))
             scene = present(who, species, self.size, seed)
             capture = Sensor.device(device).capture(scene, seed)
             label = {
-                "subject": number,
+                "subject": subject,
                 "sample": k,
                 "live": int(species == "live"),
                 "species": species,

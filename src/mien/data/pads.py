@@ -1,0 +1,73 @@
+"""Presentations of a recipe: made, or read from the user's copy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mien.core.seeds import derive
+from mien.data.config import PadData
+from mien.data.pad_images import PadArrays, PadLabels, PadSplits
+from mien.data.rendered_pad import EQUAL_PARTS, PadPlan, is_drawn, rendered_pad
+
+
+def plan_of(data: PadData) -> PadPlan:
+    """Sizes of a made set."""
+    given = {name: v for name in ("subjects", "each", "devices") if (v := getattr(data, name)) is not None}
+    return replace(PadPlan(size=data.size, seed=data.set_seed), **given)
+
+
+def read_pad(data: PadData) -> PadSplits:
+    """The presentations of a config.
+
+    Raises:
+        ConfigError: no root, or a protocol that the set does not have.
+        DataError: the copy is missing or damaged, or has no attacks of an ``unseen`` species.
+    """
+    if data.kind == "rendered":
+        splits = rendered_pad(plan_of(data))
+    else:
+        splits = debug_pad(plan_of(data))
+    return without_unseen(splits, data.unseen) if data.unseen else splits
+
+
+def are_drawn(data: PadData) -> bool:
+    """Whether `read_pad` would read, and not draw for minutes."""
+    return data.kind != "rendered" or is_drawn(plan_of(data))
+
+
+def without_unseen(splits: PadSplits, unseen: tuple[str, ...]) -> PadSplits:
+    """Training and development lose some species; the test set keeps all, ``unseen`` has live and these."""
+    return replace(
+        splits,
+        train=splits.train.without_species(unseen),
+        dev=splits.dev.without_species(unseen),
+        also={**splits.also, "unseen": splits.test.only_species(unseen)},
+        fingerprint=f"{splits.fingerprint}-{derive(0, *sorted(unseen)) % 10**6:06d}",
+    )
+
+
+def debug_pad(plan: PadPlan) -> PadSplits:
+    """Noise with a trace of the label in each modality: for checks only."""
+
+    def draw(name: str, people: int, each: int) -> PadArrays:
+        rng = np.random.default_rng(derive(plan.seed, "debug pad", name))
+        count = people * each
+        species = np.where(np.arange(count) % 2 == 0, "live", rng.choice(EQUAL_PARTS, count))
+        level = np.where(species == "live", 150, 90)[:, None, None, None]
+        shapes = {"rgb": 3, "depth": 1, "ir": 1}
+        images = {
+            m: (level + rng.normal(0, 40, (count, plan.size, plan.size, c))).clip(0, 255).astype(np.uint8)
+            for m, c in shapes.items()
+        }
+        who = [f"{name}{n // each}" for n in range(count)]
+        return PadArrays(
+            images, PadLabels(species, np.array(who), np.full(count, name), np.arange(count, dtype=np.uint64))
+        )
+
+    train, dev, test = (
+        draw(n, p, e) for n, p, e in zip(("train", "dev", "test"), plan.subjects, plan.each, strict=True)
+    )
+    mark = "-".join(s.fingerprint for s in (train, dev, test))
+    return PadSplits(train, dev, test, mark, {"seen": test}, note="made noise")

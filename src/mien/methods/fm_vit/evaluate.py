@@ -1,0 +1,208 @@
+"""The method's protocol: every subset of modalities at its own threshold, chosen by one rule for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mien.core.errors import ConfigError
+from mien.core.protocol import Evaluation
+from mien.data.pad_images import PadImages, PadLabels
+from mien.data.pads import read_pad
+from mien.engine.checkpoint import load_weights
+from mien.engine.folder import ModelFolder
+from mien.engine.predictor import default_device
+from mien.engine.task import Measured
+from mien.methods.fm_vit.fusion import cost
+from mien.methods.fm_vit.nets import build_net
+from mien.methods.fm_vit.score import (
+    THRESHOLD_RULE,
+    Scores,
+    live_logits,
+    subset_name,
+    subsets_of,
+    video_scores,
+)
+from mien.methods.fm_vit.task import configs
+from mien.metrics import PadReport, pad_report
+
+
+@dataclass(frozen=True)
+class SubsetScores:
+    """Scores of one subset of modalities on a test set, one for each clip.
+
+    Attributes:
+        scores: (n,) log odds of being live.
+        labels: of the n clips.
+        report: rates at the threshold of this subset.
+    """
+
+    scores: Scores
+    labels: PadLabels
+    report: PadReport
+
+    @property
+    def errors(self) -> NDArray[np.bool_]:
+        """(n,) live ones refused, attacks accepted."""
+        return (self.scores >= self.report.threshold) != self.labels.live
+
+
+class FlexibleModalEvaluator:
+    """Tests one model with every subset of its modalities.
+
+    For each subset the threshold is chosen on development presentations seen with the same subset, by one
+    rule; O(subsets (N forward + N log N)).
+
+    Args:
+        model: images of any of its modalities -> dict with ``fused`` logits.
+        dev: presentations for thresholds.
+        test: presentations that are measured.
+        subsets: "all", or names of modalities joined by "+".
+        size: side of the model's input.
+        rule: how thresholds are chosen (see `mien.metrics.pad_report`).
+        modalities: what the model can see; default what ``test`` has.
+        device: where it runs.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dev: PadImages,
+        test: PadImages,
+        subsets: Literal["all"] | Sequence[str] = "all",
+        *,
+        size: int,
+        rule: str = THRESHOLD_RULE,
+        modalities: Sequence[str] | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        known = {subset_name(s): s for s in subsets_of(modalities or test.modalities)}
+        wanted = list(known) if subsets == "all" else list(subsets)
+        if odd := [s for s in wanted if s not in known]:
+            raise ConfigError(f"no subset {odd[0]!r} of modalities; there are {', '.join(known)}")
+        self.model, self.dev, self.test = model, dev, test
+        self.subsets = {name: known[name] for name in wanted}
+        self.size, self.rule, self.device = size, rule, device or default_device()
+
+    def run(self) -> dict[str, SubsetScores]:
+        """Subset -> scores and report."""
+        return {name: self._one(subset) for name, subset in self.subsets.items()}
+
+    def _one(self, subset: Sequence[str]) -> SubsetScores:
+        (dev, dev_labels), (scores, labels) = (self._clips(x, subset) for x in (self.dev, self.test))
+        report = pad_report(
+            scores, labels.live, labels.species, threshold=self.rule, dev=(dev, dev_labels.live)
+        )
+        return SubsetScores(scores, labels, report)
+
+    def _clips(self, images: PadImages, subset: Sequence[str]) -> tuple[Scores, PadLabels]:
+        logits = live_logits(self.model, images, subset, self.size, self.device)
+        scores, first = video_scores(logits, images.labels.videos)
+        return scores, images.labels.subset(first)
+
+
+def by_subject(values: NDArray[np.float64], subjects: NDArray[np.str_]) -> NDArray[np.float64]:
+    """(people,) numbers whose mean is that of ``values``: the sum of each subject's share."""
+    _, inverse = np.unique(subjects, return_inverse=True)
+    people = int(inverse.max()) + 1
+    return np.bincount(inverse, values, people) * people / len(values)
+
+
+def class_balanced(values: NDArray[np.float64], live: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(n,) weighted so that the mean is the mean of the two classes' means."""
+    share = np.where(live, live.mean(), (~live).mean())
+    return np.asarray(values / (2 * share))
+
+
+def placements(scores: Scores, live: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(n,) share of the other class on the right side of each score, ties half. O(n log n).
+
+    The mean of either class is the AUC.
+    """
+    out = np.empty(len(scores))
+    for kind in (True, False):
+        own, other = scores[live == kind], np.sort(scores[live != kind])
+        below = np.searchsorted(other, own, "left") + np.searchsorted(other, own, "right")
+        share = below / (2 * len(other))
+        out[live == kind] = share if kind else 1 - share
+    return out
+
+
+def summary(table: Mapping[str, SubsetScores]) -> Measured:
+    """Metrics and values by subject of a table of subsets.
+
+    ``right`` = 1 - ACER with APCER over all attacks; ``one_*``: means over single modalities.
+    """
+    metrics: dict[str, float] = {}
+    units: dict[str, NDArray[np.float64]] = {}
+    for name, found in table.items():
+        live, who = found.labels.live, found.labels.subjects
+        units[f"right_{name}"] = by_subject(class_balanced((~found.errors).astype(float), live), who)
+        units[f"auc_{name}"] = by_subject(class_balanced(placements(found.scores, live), live), who)
+        report = found.report
+        metrics |= {
+            f"acer_{name}": report.acer_pooled, f"acer_max_{name}": report.acer_max,
+            f"auc_{name}": report.auc, f"bpcer_{name}": report.bpcer, f"eer_{name}": report.eer,
+        }  # fmt: skip
+    alone = [name for name in table if "+" not in name]
+    for kind in ("right", "auc"):
+        units[f"one_{kind}"] = (
+            np.mean([units[f"{kind}_{n}"] for n in alone], axis=0) if alone else np.empty(0)
+        )
+    units = {k: v for k, v in units.items() if len(v)}
+    metrics |= {k: float(v.mean()) for k, v in units.items() if k not in metrics}
+    extra: dict[str, Any] = {
+        "species": {
+            n: {k: round(v, 4) for k, v in f.report.apcer_per_pais.items()} for n, f in table.items()
+        },
+        "devices": {n: by_device(f) for n, f in table.items()},
+        "threshold_rule": next(iter(table.values())).report.rule if table else "",
+    }
+    return Measured(metrics, units, extra)
+
+
+def by_device(found: SubsetScores) -> dict[str, float]:
+    """ACER (APCER over all attacks) of each device at the common threshold."""
+    out = {}
+    for device in np.unique(found.labels.devices):
+        own = found.labels.devices == device
+        live, wrong = found.labels.live[own], found.errors[own]
+        if 0 < live.sum() < len(live):
+            out[str(device)] = round(float((wrong[live].mean() + wrong[~live].mean()) / 2), 4)
+    return out
+
+
+def restore(folder: ModelFolder) -> nn.Module:
+    """The trained net of a model folder, in eval mode."""
+    method, data = configs(folder.recipe)
+    net = build_net(method, data.size, 0, load=False)
+    load_weights(net, folder.weights)
+    return net.eval()
+
+
+def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
+    """All subsets of the model's modalities on a split: test, dev, seen (training devices) or unseen species.
+
+    The split ``cost`` needs no data: operations and parameters, beside a fixed fusion of three modalities.
+
+    Raises:
+        ConfigError: no such split.
+    """
+    method, data = configs(folder.recipe)
+    if evaluation.split == "cost":
+        return Measured(cost(method, data.size))
+    splits = read_pad(data)
+    table = FlexibleModalEvaluator(
+        restore(folder),
+        splits.dev,
+        splits.get(evaluation.split),
+        size=data.size,
+        modalities=method.modalities,
+    ).run()
+    return summary(table)

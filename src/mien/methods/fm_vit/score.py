@@ -1,0 +1,130 @@
+"""Scores of a net for subsets of its modalities, and what a predictor keeps of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mien.data.config import PadData
+from mien.data.pad_images import LIVE, PadImages, PadSplits
+from mien.data.pad_loader import pad_batches
+from mien.methods.fm_vit.config import FmVitConfig
+from mien.metrics import auc, choose_pad_threshold
+
+THRESHOLD_RULE = "eer"
+"""Chosen on development presentations with the same modalities, and never on test ones."""
+Scores = NDArray[np.float64]
+
+
+def subsets_of(modalities: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """All non-empty subsets: one modality, then two, then more."""
+    return tuple(s for n in range(1, len(modalities) + 1) for s in combinations(modalities, n))
+
+
+def subset_name(subset: Sequence[str]) -> str:
+    """``rgb``, ``rgb+depth`` and so on."""
+    return "+".join(subset)
+
+
+@torch.inference_mode()
+def live_logits(
+    net: nn.Module, images: PadImages, subset: Sequence[str], size: int, device: torch.device
+) -> Scores:
+    """(N,) log odds of being live, z[live] - z[attack], of the fused logits with these modalities only."""
+    net, rows = net.to(device).eval(), []
+    for batch, _ in pad_batches(images, subset, size):
+        fused = net({m: x.to(device) for m, x in batch.items()})["fused"].double()
+        rows.append((fused[:, LIVE] - fused[:, 1 - LIVE]).cpu().numpy())
+    return np.concatenate(rows)
+
+
+def video_scores(scores: Scores, videos: NDArray[np.str_]) -> tuple[Scores, NDArray[np.int64]]:
+    """Mean score of the frames of each clip, and the place of each clip's first frame. O(n log n)."""
+    _, first, inverse, counts = np.unique(videos, return_index=True, return_inverse=True, return_counts=True)
+    means = np.bincount(inverse, scores) / counts
+    order = np.argsort(first, kind="stable")
+    return means[order], first[order].astype(np.int64)
+
+
+def calibrate(scores: Scores, live: NDArray[np.bool_], ridge: float = 1e-2) -> tuple[float, float]:
+    """Platt's a, b: P(live) = 1 / (1 + exp(-(a s + b))), classes weighted alike.
+
+    Newton's method on the mean log loss + ridge (a - 1)^2 / 2; O(n) a step.
+
+    Args:
+        scores: (n,) log odds.
+        live: (n,).
+        ridge: pull of a towards 1, so that perfect separation has an answer.
+    """
+    x = np.stack([scores, np.ones_like(scores)], 1)
+    weight = np.where(live, 0.5 / max(live.sum(), 1), 0.5 / max((~live).sum(), 1))
+    theta = np.array([1.0, 0.0])
+    pull = np.diag([ridge, 1e-6])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(x @ theta, -50, 50)))
+        slope = x.T @ (weight * (p - live)) + pull @ (theta - [1.0, 0.0])
+        step = np.linalg.solve((x * (weight * p * (1 - p))[:, None]).T @ x + pull, slope)
+        theta = theta - np.clip(step, -2, 2)
+        if np.abs(step).max() < 1e-10:
+            break
+    return float(max(theta[0], 1e-3)), float(theta[1])
+
+
+def probability(scores: Scores, calibration: Sequence[float]) -> Scores:
+    """P(live) of log odds; strictly increasing in them."""
+    a, b = calibration
+    return np.asarray(1 / (1 + np.exp(-np.clip(a * scores + b, -500, 500))))
+
+
+def dev_scores(
+    net: nn.Module, device: torch.device, *, method: FmVitConfig, data: PadData, splits: PadSplits
+) -> dict[str, float]:
+    """AUC on development presentations: of all modalities, and of each alone."""
+    live = splits.dev.labels.live
+    whole = method.modalities
+    wanted = [whole] + ([(m,) for m in whole] if len(whole) > 1 else [])
+    return {
+        f"auc_{subset_name(s)}": float(auc(live_logits(net, splits.dev, s, data.size, device), live))
+        for s in wanted
+    }
+
+
+def fit_facts(
+    net: nn.Module, device: torch.device, *, method: FmVitConfig, data: PadData, splits: PadSplits
+) -> dict[str, Any]:
+    """What a predictor needs beside the weights: for each subset calibration and threshold, both from dev.
+
+    Raises:
+        DataError: the development presentations are all live or all attacks.
+    """
+    live = splits.dev.labels.live
+    found: dict[str, Any] = {}
+    for subset in subsets_of(method.modalities):
+        scores, first = video_scores(
+            live_logits(net, splits.dev, subset, data.size, device), splits.dev.labels.videos
+        )
+        own = live[first]
+        chosen = choose_pad_threshold(THRESHOLD_RULE, scores, own)
+        a, b = calibrate(scores, own)
+        found[subset_name(subset)] = {
+            "calibration": [a, b],
+            "logit": chosen.value,
+            "value": float(probability(np.array([chosen.value]), (a, b))[0]),
+            "rule": f"{chosen.rule} of {len(own)} development presentations",
+            "apcer": chosen.apcer,
+            "bpcer": chosen.bpcer,
+        }
+    return {
+        "modalities": list(method.modalities),
+        "required_modalities": list(getattr(net, "required_modalities", ())),
+        "thresholds": found,
+        "threshold": found[subset_name(method.modalities)],
+        "species": sorted({str(s) for s in splits.train.labels.species}),
+        "data": {"fingerprint": splits.fingerprint, "note": splits.note, "real": splits.real},
+    }
