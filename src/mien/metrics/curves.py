@@ -119,13 +119,19 @@ def _deviate_axes(ax: Axes, low: float, high: float) -> None:
     ax.set(xlim=ndtri([low, high]), ylim=ndtri([low, high]))
 
 
-def det_plot(curves: Mapping[str, Roc], title: str = "", form: Format = "png") -> bytes:
+def det_plot(
+    curves: Mapping[str, Roc],
+    title: str = "",
+    form: Format = "png",
+    rates: tuple[str, str] = ("false accept rate", "false reject rate"),
+) -> bytes:
     """False reject over false accept rate on normal-deviate axes, where normal scores make straight lines.
 
     Args:
         curves: label -> curve.
         title: above the axes.
         form: ``png`` or ``svg``.
+        rates: what the two rates are called, for example APCER and BPCER.
     """
     from scipy.special import ndtri
 
@@ -138,7 +144,7 @@ def det_plot(curves: Mapping[str, Roc], title: str = "", form: Format = "png") -
         x, y = (ndtri(np.clip(v, 1e-9, 1 - 1e-9)) for v in (c.far, 1 - c.tar))
         ax.plot(x, y, color=figures.COLOURS[k % len(figures.COLOURS)], label=label)
     _deviate_axes(ax, low, high)
-    ax.set(xlabel="false accept rate [%]", ylabel="false reject rate [%]", title=title)
+    ax.set(xlabel=f"{rates[0]} [%]", ylabel=f"{rates[1]} [%]", title=title)
     ax.legend(loc="upper right", frameon=False)
     return _rendered(figure, form)
 
@@ -150,6 +156,7 @@ def score_histogram(
     title: str = "",
     form: Format = "png",
     bins: int = 80,
+    kinds: tuple[str, str] = ("genuine", "impostor"),
 ) -> bytes:
     """Densities of genuine and impostor scores.
 
@@ -160,6 +167,7 @@ def score_histogram(
         title: above the axes.
         form: ``png`` or ``svg``.
         bins: of the histogram.
+        kinds: what the scores are called where ``same`` is true and where it is false.
     """
     s, y = check_scores(scores, same)
     if not np.isfinite(s).all():
@@ -167,7 +175,7 @@ def score_histogram(
     figure, (ax,) = figures.new_figure()
     low, high = float(s.min()), float(s.max())
     edges = np.linspace(low, high if high > low else low + 1, bins + 1)
-    for k, (label, values) in enumerate((("impostor", s[~y]), ("genuine", s[y]))):
+    for k, (label, values) in enumerate(((kinds[1], s[~y]), (kinds[0], s[y]))):
         density, _ = np.histogram(values, edges, density=True)
         ax.stairs(density, edges, fill=True, alpha=0.55, color=figures.COLOURS[1 - k])
         ax.stairs(density, edges, color=figures.COLOURS[1 - k], label=f"{label} ({len(values):,})")

@@ -103,12 +103,15 @@ class ScoreSets:
         return np.unique(np.concatenate([self.genuine.values, self.impostor.values]))[::-1]
 
 
-def check_scores(scores: ArrayLike, same: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
+def check_scores(
+    scores: ArrayLike, same: ArrayLike, names: tuple[str, str, str] = ("same", "genuine", "impostor")
+) -> tuple[Array, NDArray[np.bool_]]:
     """(n,) floating scores and (n,) booleans, or one line why not.
 
     Args:
         scores: higher is more alike; -inf stands for "could not be compared".
         same: true where both are of one person.
+        names: what a message calls the booleans, and the scores where they are true and where false.
 
     Raises:
         ShapeError: not one-dimensional, of another length, or not 0/1.
@@ -116,12 +119,12 @@ def check_scores(scores: ArrayLike, same: ArrayLike) -> tuple[Array, NDArray[np.
     """
     s, y = np.asarray(scores), np.asarray(same)
     if s.ndim != 1 or y.ndim != 1 or len(s) != len(y):
-        raise ShapeError(f"scores and same must be (n,) alike, got {s.shape} and {y.shape}")
+        raise ShapeError(f"scores and {names[0]} must be (n,) alike, got {s.shape} and {y.shape}")
     if s.dtype not in (np.float32, np.float64):
         s = s.astype(np.float64)
     if y.dtype != np.bool_:
         if not ((y == 0) | (y == 1)).all():
-            raise ShapeError("same must hold booleans or 0 and 1 only")
+            raise ShapeError(f"{names[0]} must hold booleans or 0 and 1 only")
         y = y.astype(np.bool_)
     bad = np.isnan(s) | np.isposinf(s)
     if bad.any():
@@ -130,7 +133,7 @@ def check_scores(scores: ArrayLike, same: ArrayLike) -> tuple[Array, NDArray[np.
         )
     genuine = int(np.count_nonzero(y))
     if genuine in (0, len(y)):
-        kind, other = ("genuine", "impostor") if genuine else ("impostor", "genuine")
+        kind, other = names[1:] if genuine else names[:0:-1]
         raise DataError(f"all {len(y)} scores are {kind}: rates need at least one {other} score")
     return s, y
 

@@ -11,7 +11,30 @@ from numpy.typing import ArrayLike, NDArray
 from mien.core.errors import ConfigError, DataError, ShapeError
 from mien.metrics.intervals import DRAWS, percentile_interval
 from mien.metrics.rates import Eer, TarAtFar, auc_of, eer_of, pair_draws, point_at_far
-from mien.metrics.score_sets import ScoreSets, ScoreSide
+from mien.metrics.score_sets import Array, ScoreSets, ScoreSide
+
+
+def check_grid(low: float, high: float, bins: int) -> None:
+    """Refuses grids that count nothing.
+
+    Raises:
+        ConfigError: high not above low, or fewer than 2 bins.
+    """
+    if not low < high or bins < 2:
+        raise ConfigError(f"a tally needs low < high and 2 bins or more, got {low}, {high}, {bins}")
+
+
+def grid_index(scores: Array, low: float, high: float, bins: int) -> NDArray[np.int64]:
+    """Bin of each score: it is lowered to a multiple of (high - low) / (bins - 1) above ``low``. O(n)."""
+    scaled = (scores.astype(np.float64) - low) * ((bins - 1) / (high - low))
+    return np.clip(np.floor(scaled + 1e-9), 0, bins - 1).astype(np.int64)
+
+
+def counted_side(counts: NDArray[np.int64], low: float, high: float) -> ScoreSide:
+    """Counts on a grid from ``low`` to ``high`` as weighted scores. O(bins)."""
+    used = np.flatnonzero(counts)
+    values = low + used * ((high - low) / (len(counts) - 1))
+    return ScoreSide(values, np.concatenate([[0.0], np.cumsum(counts[used])]))
 
 
 class ScoreTally:
@@ -34,8 +57,7 @@ class ScoreTally:
     """
 
     def __init__(self, low: float = -1.0, high: float = 1.0, bins: int = 2**20) -> None:
-        if not low < high or bins < 2:
-            raise ConfigError(f"a tally needs low < high and 2 bins or more, got {low}, {high}, {bins}")
+        check_grid(low, high, bins)
         self.low, self.high, self.bins = low, high, bins
         self.reset()
 
@@ -56,8 +78,7 @@ class ScoreTally:
             raise ShapeError(f"scores and same must be (n,) alike, got {s.shape} and {y.shape}")
         if np.isnan(s).any():
             raise DataError(f"{int(np.isnan(s).sum())} of {len(s)} scores are NaN")
-        scaled = (s.astype(np.float64) - self.low) * ((self.bins - 1) / (self.high - self.low))
-        index = np.clip(np.floor(scaled + 1e-9), 0, self.bins - 1).astype(np.int64)
+        index = grid_index(s, self.low, self.high, self.bins)
         genuine = np.bincount(index[y], minlength=self.bins)
         self.genuine += genuine
         self.impostor += np.bincount(index, minlength=self.bins) - genuine
@@ -71,13 +92,11 @@ class ScoreTally:
 
     def compute(self) -> ScoreSets:
         """The counts as weighted scores."""
-        grid = self.low + np.arange(self.bins) * ((self.high - self.low) / (self.bins - 1))
         sides = []
         for kind, counts in (("genuine", self.genuine), ("impostor", self.impostor)):
-            used = np.flatnonzero(counts)
-            if not len(used):
+            if not counts.any():
                 raise DataError(f"no {kind} score was counted")
-            sides.append(ScoreSide(grid[used], np.concatenate([[0.0], np.cumsum(counts[used])])))
+            sides.append(counted_side(counts, self.low, self.high))
         return ScoreSets(*sides)
 
     def tar_at_far(
