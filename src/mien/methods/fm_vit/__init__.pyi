@@ -10,6 +10,7 @@ from .baselines import LateFusionViT as LateFusionViT
 from .baselines import SingleViT as SingleViT
 from .cost import flops as flops
 from .cost import parameters as parameters
+from .evaluate import FlexibleModalEvaluator as FlexibleModalEvaluator
 from .flexible import FlexibleNet as FlexibleNet
 from .flexible import Output as Output
 from .flexible import SubsetNet as SubsetNet

@@ -44,11 +44,11 @@ class FmVitConfig(MethodConfig):
     mlp_ratio: float = 2.0
     """Width of the hidden layer, as a multiple of ``dim``."""
     stages: int | None = None
-    """fm: joins [K], one after ``depth / stages`` blocks each (default 2)."""
+    """fm, mavit: joins [K], one after ``depth / stages`` blocks each (default 2)."""
     mutual: Literal["sum", "product", "peer"] | None = None
     """fm: how relevances of the modalities become one map (default sum)."""
     rho: float | None = None
-    """fm: share of the patches that are attended to (default 0.5; 1 = all)."""
+    """fm, mavit: share of the patches that are attended to (default 0.5; 1 = all)."""
     soft: bool | None = None
     """fm: weight keys by the map instead of cutting (default no)."""
     mma: bool | None = None
@@ -110,8 +110,9 @@ class FmVitConfig(MethodConfig):
         check_range("method", "peer_temperature", self.peer_temperature, 1e-3, 1e3)
         check_range("method", "theta", self.theta, 0.0, 1.0)
         check_range("method", "pretrained_lr", self.pretrained_lr, 0.0, 1.0)
-        own = ("stages", "mutual", "rho", "soft", "mma", "mfa", "share_stb", "missing", "own_position")
+        own = ("mutual", "soft", "mma", "mfa", "share_stb", "missing", "own_position")
         table: dict[str, tuple[str, ...]] = dict.fromkeys(own, ("fm",))
+        table |= dict.fromkeys(("stages", "rho"), ("fm", "mavit"))
         refuse_inapplicable(self, self.net, {**table, "subsets": _BRANCHES, "theta": ("halfway",)})
         taught = {
             "pupil": "peer or aux_targets",

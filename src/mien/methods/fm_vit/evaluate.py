@@ -50,7 +50,7 @@ class SubsetScores:
     @property
     def errors(self) -> NDArray[np.bool_]:
         """(n,) live ones refused, attacks accepted."""
-        return (self.scores >= self.report.threshold) != self.labels.live
+        return (self.scores >= self.report.threshold.value) != self.labels.live
 
 
 class FlexibleModalEvaluator:
@@ -97,7 +97,7 @@ class FlexibleModalEvaluator:
     def _one(self, subset: Sequence[str]) -> SubsetScores:
         (dev, dev_labels), (scores, labels) = (self._clips(x, subset) for x in (self.dev, self.test))
         report = pad_report(
-            scores, labels.live, labels.species, threshold=self.rule, dev=(dev, dev_labels.live)
+            scores, labels.live, labels.species, threshold=self.rule, dev=(dev, dev_labels.live), draws=0
         )
         return SubsetScores(scores, labels, report)
 
@@ -147,22 +147,19 @@ def summary(table: Mapping[str, SubsetScores]) -> Measured:
         units[f"auc_{name}"] = by_subject(class_balanced(placements(found.scores, live), live), who)
         report = found.report
         metrics |= {
-            f"acer_{name}": report.acer_pooled, f"acer_max_{name}": report.acer_max,
-            f"auc_{name}": report.auc, f"bpcer_{name}": report.bpcer, f"eer_{name}": report.eer,
+            f"acer_{name}": report.acer_pooled.value, f"acer_max_{name}": report.acer_max.value,
+            f"auc_{name}": report.auc.value, f"bpcer_{name}": report.bpcer.value, f"eer_{name}": report.eer.value,
         }  # fmt: skip
     alone = [name for name in table if "+" not in name]
-    for kind in ("right", "auc"):
-        units[f"one_{kind}"] = (
-            np.mean([units[f"{kind}_{n}"] for n in alone], axis=0) if alone else np.empty(0)
-        )
-    units = {k: v for k, v in units.items() if len(v)}
+    for kind in ("right", "auc") if alone else ():
+        units[f"one_{kind}"] = np.mean([units[f"{kind}_{n}"] for n in alone], axis=0)
     metrics |= {k: float(v.mean()) for k, v in units.items() if k not in metrics}
     extra: dict[str, Any] = {
         "species": {
-            n: {k: round(v, 4) for k, v in f.report.apcer_per_pais.items()} for n, f in table.items()
+            n: {k: round(v.value, 4) for k, v in f.report.apcer.items()} for n, f in table.items()
         },
         "devices": {n: by_device(f) for n, f in table.items()},
-        "threshold_rule": next(iter(table.values())).report.rule if table else "",
+        "threshold_rule": next(iter(table.values())).report.threshold.text if table else "",
     }
     return Measured(metrics, units, extra)
 

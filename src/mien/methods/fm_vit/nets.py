@@ -49,13 +49,14 @@ def _net(config: FmVitConfig, size: int) -> FlexibleNet:
         **{k: getattr(config, k) for k in ("patch", "dim", "depth", "heads", "mlp_ratio")},
     }
     own = config.modalities
+    stages = 2 if config.stages is None else config.stages
     if config.net == "fm":
         given = {k: v for k in ("mutual", "rho", "soft", "mma", "mfa", "share_stb", "missing", "own_position")
                  if (v := getattr(config, k)) is not None}  # fmt: skip
-        stages = 2 if config.stages is None else config.stages
         return model.FMViT(own, stages=stages, aux_targets=config.aux_targets, **given, **shape)
     if config.net == "mavit":
-        return mavit.MAViT(own, **shape)
+        rho = 0.5 if config.rho is None else config.rho
+        return mavit.MAViT(own, stages=stages, rho=rho, **shape)
     if config.net == "single":
         return baselines.SingleViT(own[0], **shape)
     if config.net == "early":

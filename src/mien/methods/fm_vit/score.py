@@ -110,14 +110,14 @@ def fit_facts(
             live_logits(net, splits.dev, subset, data.size, device), splits.dev.labels.videos
         )
         own = live[first]
-        chosen = choose_pad_threshold(THRESHOLD_RULE, scores, own)
+        chosen = choose_pad_threshold(scores, own, THRESHOLD_RULE)
         a, b = calibrate(scores, own)
         found[subset_name(subset)] = {
             "calibration": [a, b],
             "logit": chosen.value,
             "value": float(probability(np.array([chosen.value]), (a, b))[0]),
-            "rule": f"{chosen.rule} of {len(own)} development presentations",
-            "apcer": chosen.apcer,
+            "rule": f"{chosen.text}, {len(own)} presentations",
+            "apcer": chosen.apcer_pooled,
             "bpcer": chosen.bpcer,
         }
     return {
