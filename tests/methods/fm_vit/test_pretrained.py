@@ -82,7 +82,7 @@ def test_folding_is_exact():
     x = torch.rand(2, 3, 8, 8).double()
     wanted = conv(normalised(x, **IMAGENET).double())
     conv.load_state_dict({k[17:]: v for k, v in fold_normalisation(state, **IMAGENET).items()})
-    torch.testing.assert_close(conv(2 * x - 1), wanted, atol=1e-6, rtol=1e-6)
+    assert (conv(2 * x - 1) - wanted).abs().max() < 1e-6
 
 
 def test_the_position_table_is_interpolated():
@@ -180,9 +180,7 @@ def test_early_fusion_of_equal_images_is_the_loaded_net():
     load_timm_vit(net, vit)
     x = pictures()["rgb"]
     stacked = torch.cat(net.with_zeros(dict.fromkeys(NAMES, x)), 1)
-    torch.testing.assert_close(
-        net.vit.forward_features(stacked), vit.forward_features(2 * x - 1), atol=1e-5, rtol=1e-5
-    )
+    assert (net.vit.forward_features(stacked) - vit.forward_features(2 * x - 1)).abs().max() < 1e-5
 
 
 def test_the_single_branch_takes_them():

@@ -40,12 +40,13 @@ class Output(TypedDict):
 
 
 def check_modalities(modalities: Sequence[str]) -> tuple[str, ...]:
-    """Refuses an empty or repeated list of names.
+    """Refuses an empty or repeated list of names, and names that cannot be those of layers.
 
     Raises:
         ConfigError: it is one.
     """
-    if not modalities or len(set(modalities)) != len(modalities) or isinstance(modalities, str):
+    wrong = [m for m in modalities if not m.isidentifier() or m == "shared"]
+    if isinstance(modalities, str) or not modalities or wrong or len(set(modalities)) != len(modalities):
         raise ConfigError(f"modalities={modalities!r} must be a list of one or more different names")
     return tuple(modalities)
 
