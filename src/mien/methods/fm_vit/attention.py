@@ -83,6 +83,19 @@ def attention_map(q: Tensor, k: Tensor, heads: int, mask: Tensor | None = None) 
     return full_precision(scores_HLN).softmax(-1).mean(-3)
 
 
+def ranks(g: Tensor) -> Tensor:
+    """Place of each value when the largest comes first, of equals the lower index: (..., N) -> (..., N).
+
+    By comparisons, O(N^2), as a stable sort cannot be exported; attention costs more.
+
+    >>> ranks(torch.tensor([0.1, 0.4, 0.1, 0.4]))
+    tensor([2, 0, 3, 1])
+    """
+    one, other, i = g[..., :, None], g[..., None, :], torch.arange(g.shape[-1], device=g.device)
+    ahead = (other > one) | ((other == one) & (i < i[:, None]))
+    return ahead.sum(-1)
+
+
 def key_mask(g: Tensor, rho: float, soft: bool = False) -> Tensor | None:
     """What is added to the scores of each key; CLS, the first key, is always seen.
 
@@ -90,10 +103,10 @@ def key_mask(g: Tensor, rho: float, soft: bool = False) -> Tensor | None:
                of equals the lower index is kept, and no gradient reaches g;
         soft:  0 on CLS, log(g + eps) on every patch, with its gradient; rho does nothing.
 
-    O(N log N) for each row.
+    O(N^2) for each row.
 
     Args:
-        g: (..., N), at least 0.
+        g: (..., N); at least 0 if soft.
         rho: share of the patches that stay, in (0, 1].
         soft: weigh instead of cut.
 
@@ -109,8 +122,7 @@ def key_mask(g: Tensor, rho: float, soft: bool = False) -> Tensor | None:
     elif kept == g.shape[-1]:
         return None
     else:
-        best = g.detach().sort(dim=-1, descending=True, stable=True).indices[..., :kept]
-        mask = torch.full_like(g, HIDDEN).scatter(-1, best, 0.0)
+        mask = torch.where(ranks(g.detach()) < kept, 0.0, HIDDEN).to(g.dtype)
     return F.pad(mask, (1, 0))[..., None, None, :]
 
 
@@ -164,7 +176,7 @@ def mutual_map(r: Mapping[str, Tensor], m: str, mode: Mutual = "sum") -> Tensor:
         raise ConfigError(f"mutual={mode!r} is unknown; known: {', '.join(get_args(Mutual))}")
     if m not in r:
         raise ConfigError(f"no relevance of modality {m!r}; there are {', '.join(r)}")
-    if len({x.shape for x in r.values()}) > 1:
+    if any(x.shape != r[m].shape for x in r.values()):
         raise ShapeError(f"relevances of one shape expected, got {[tuple(x.shape) for x in r.values()]}")
     others = [x for name, x in r.items() if name != m]
     peers = sum(others[1:], others[0]) / len(others) if others else r[m]

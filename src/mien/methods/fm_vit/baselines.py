@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.core.errors import ConfigError
-from mien.methods.fm_vit.blocks import NORM_EPS, start_weights
+from mien.methods.fm_vit.blocks import start_weights
 from mien.methods.fm_vit.flexible import FlexibleNet, Output
 
 MODALITIES = ("rgb", "depth", "ir")
@@ -44,7 +44,6 @@ def plain_vit(
         depth=depth,
         num_heads=heads,
         mlp_ratio=mlp_ratio,
-        norm_layer=lambda width: nn.LayerNorm(width, eps=NORM_EPS),
     )
     start_weights(vit)
     for table in cast("tuple[Tensor, Tensor]", (vit.cls_token, vit.pos_embed)):

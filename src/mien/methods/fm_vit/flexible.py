@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict, cast
@@ -39,12 +40,13 @@ class Output(TypedDict):
 
 
 def check_modalities(modalities: Sequence[str]) -> tuple[str, ...]:
-    """Refuses an empty or repeated list of names.
+    """Refuses an empty or repeated list of names, and names that cannot be those of layers.
 
     Raises:
         ConfigError: it is one.
     """
-    if not modalities or len(set(modalities)) != len(modalities) or isinstance(modalities, str):
+    wrong = [m for m in modalities if not m.isidentifier() or m == "shared"]
+    if isinstance(modalities, str) or not modalities or wrong or len(set(modalities)) != len(modalities):
         raise ConfigError(f"modalities={modalities!r} must be a list of one or more different names")
     return tuple(modalities)
 
@@ -93,11 +95,12 @@ class FlexibleNet(nn.Module):
         for name in self.required_modalities:
             if name not in images:
                 raise ConfigError(f"this net needs {name}, got {', '.join(images)}")
+        # Sizes by shape[0]: len would fix the batch of an exported graph.
         s, first = self.img_size, next(iter(images))
         for name, x in images.items():
             if x.ndim != 4 or x.shape[1] not in (1, 3) or x.shape[2:] != (s, s):
                 raise ShapeError(f"{name}: expected images (B, 3 or 1, {s}, {s}), got {tuple(x.shape)}")
-            if len(x) != len(images[first]):
+            if x.shape[0] != images[first].shape[0]:
                 raise ShapeError(
                     f"{len(images[first])} images of {first} and {len(x)} of {name}; give as many"
                 )
@@ -116,17 +119,25 @@ class FlexibleNet(nn.Module):
 
 
 class SubsetNet(nn.Module):
-    """One subset of a net's modalities as plain inputs, which is what is exported.
+    """One subset of a net's modalities as one plain input, which is what is exported; a frozen copy.
 
     Args:
         net: any `FlexibleNet`.
-        subset: the modalities, in the order of the inputs.
+        subset: the modalities, in the order of the input's channels.
+
+    Raises:
+        ConfigError: no modality, or one twice.
     """
 
     def __init__(self, net: FlexibleNet, subset: Sequence[str]) -> None:
         super().__init__()
-        self.net, self.subset = net, check_modalities(subset)
+        # With gradients at hand torch may choose an attention that cannot be exported.
+        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+        self.subset = check_modalities(subset)
 
-    def forward(self, *images: Tensor) -> Tensor:
-        """One (B, 3 or 1, S, S) in [0, 1] for each modality -> (B,) probability of a live face."""
-        return self.net.predict_proba(dict(zip(self.subset, images, strict=True)))
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3 |subset|, S, S) in [0, 1], modality after modality -> (B,) probability of a live face.
+
+        One channel for each modality instead of three does, too.
+        """
+        return self.net.predict_proba(dict(zip(self.subset, image.chunk(len(self.subset), 1), strict=True)))

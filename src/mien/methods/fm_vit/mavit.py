@@ -57,7 +57,7 @@ def disentangle_mask(u: Tensor, rho: float) -> Tensor:
         ConfigError: rho outside (0, 1].
     """
     keys = key_mask(-u, rho)
-    row = u.new_zeros(len(u), 1, 1, u.shape[1] + 1) if keys is None else keys
+    row = u.new_zeros(u.shape[0], 1, 1, u.shape[1] + 1) if keys is None else keys
     hidden, seen = torch.full_like(row[..., :1], HIDDEN), torch.zeros_like(row[..., :1])
     liveness = torch.cat([row[..., :1], hidden, row[..., 1:]], -1)
     modality = torch.cat([hidden, seen, torch.zeros_like(row[..., 1:])], -1)
@@ -227,7 +227,7 @@ class MAViT(FlexibleNet):
         """[cls; mod; patches] with positions for all but mod: (A, B, 3, S, S) -> (A, B, L, D)."""
         patches_CND = self.embed["all"](x_AB3SS.flatten(0, 1)).flatten(2).transpose(1, 2)
         cls, mod = (
-            token.expand(len(patches_CND), -1, -1) for token in (self.cls["all"], self.modality_token)
+            token.expand(patches_CND.shape[0], -1, -1) for token in (self.cls["all"], self.modality_token)
         )
         with_cls = torch.cat([cls, patches_CND], 1) + self.position["all"]
         tokens = torch.cat([with_cls[:, :1], mod, with_cls[:, 1:]], 1)

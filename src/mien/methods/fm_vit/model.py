@@ -166,7 +166,7 @@ class FMViT(FlexibleNet):
         rows = []
         for m, image in ready.items():
             patches_BND = self.embed[m](image).flatten(2).transpose(1, 2)
-            cls = self.cls[m].expand(len(image), -1, -1)
+            cls = self.cls[m].expand(image.shape[0], -1, -1)
             position = self.position[m if m in self.position else "shared"]
             rows.append(torch.cat([cls, patches_BND], 1) + position)
         return tuple(ready), torch.stack(rows)
