@@ -80,7 +80,8 @@ class PadSets:
     def as_ruled(self, tau: float) -> float:
         """The threshold that accepts, by this set's comparison, what ``score >= tau`` accepts.
 
-        ``tau`` is a candidate. With ``strict`` that is the candidate below, and -inf where there is none; +inf stays as it is.
+        ``tau`` is a candidate. With ``strict`` that is the candidate below, and -inf where there is none;
+        +inf stays as it is.
         """
         if not self.strict or np.isinf(tau):
             return tau
