@@ -13,13 +13,13 @@ BENCHES = {
     "gkd": ("mien.bench.gkd_loss", "loss of GKD over its dense-mask form and over KD"),
     "ncl": ("mien.bench.ncl_loss", "NCL++ loss over cross-entropy"),
     "partial_fc": ("mien.bench.partial_fc_speed", "a sampled class layer over a full one, two processes"),
+    "pad": ("mien.bench.pad_report", "report of presentation attack detection over a loop of thresholds"),
     "people": ("mien.bench.people_speed", "pictures of made people, by size and stage"),
     "render": ("mien.bench.render_speed", "a moving body drawn, beside other renderers"),
     "sagm": ("mien.bench.sagm_step", "SAM, GSAM and SAGM steps over a plain one"),
     "verification": ("mien.bench.verification_speed", "the IJB-C protocol beside NumPy and scikit-learn"),
 }
 LATER = {
-    "pad": "fm_vit",
     "fm_vit": "fm_vit",
     "cqil": "cqil",
     "igc_net": "igc_net",

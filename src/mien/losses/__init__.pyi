@@ -1,3 +1,6 @@
+from .depth import ContrastiveDepthLoss as ContrastiveDepthLoss
+from .depth import contrastive_depth_loss as contrastive_depth_loss
+from .depth import depth_contrasts as depth_contrasts
 from .embedding import CCKDLoss as CCKDLoss
 from .embedding import EKDLoss as EKDLoss
 from .embedding import HintLoss as HintLoss

@@ -159,11 +159,12 @@ def threshold_at_apcer(sets: PadSets, target: float, kind: str = "max") -> float
     """
     check_target(target)
     sides = sets.species.values() if check_kind(kind) == "max" else (sets.attack,)
-    return sets.as_ruled(sets.candidate_above(max(float(s.cut(target * s.total)) for s in sides)))
+    most = max(float(s.cut(target * s.total)) for s in sides)  # too many attacks lie at or above it
+    return max(most, sets.candidate_above(-np.inf)) if sets.strict else sets.candidate_above(most)
 
 
 def threshold_at_bpcer(sets: PadSets, target: float) -> float:
-    """The largest candidate with BPCER <= target. O(log n).
+    """The largest candidate with BPCER <= target; with ``strict`` -inf where only that will do. O(log n).
 
     Args:
         sets: scores.

@@ -1,8 +1,8 @@
 """Error rates of presentation attack detection at a threshold (ISO/IEC 30107-3 and the field's).
 
-Higher scores are more live; accepted means score >= threshold, with ``strict`` score > threshold. Two rates go
-by the name APCER: the *max* over species (ISO), and the *pooled* share of all attacks (CASIA-SURF, CeFA, WMCA,
-HiFiMask and others). Every name here says which.
+Higher scores are more live; accepted means score >= threshold, with ``strict`` score > threshold. Two rates
+go by the name APCER: the *max* over species (ISO), and the *pooled* share of all attacks (CASIA-SURF, CeFA,
+WMCA, HiFiMask and others). Every name here says which.
 """
 
 from __future__ import annotations

@@ -109,8 +109,12 @@ def _warnings(sets: PadSets, tau: PadThreshold, auc: float, points: Sequence[Tpr
         out.append("oracle: the test set itself chose the threshold; no such number can be had in use")
     if auc < FLIPPED:
         out.append(f"AUC {auc:.3f}: attacks score higher than live faces; are labels or scores flipped?")
-    if tau.value == math.inf:
-        out.append("the threshold is +inf: everything is rejected")
+    if math.isinf(tau.value):
+        done = "rejected" if tau.value > 0 else "accepted"
+        out.append(f"the threshold is {tau.value:+}: everything is {done}")
+    by_species = tau.rule == "min_acer" or tau.rule.startswith("bpcer@apcer=")
+    if by_species and tau.species == 1 and len(sets.species) > 1:
+        out.append("the dev set names no species: the rule's APCER max is the pooled one there")
     lost = sorted({p.target for p in points if not p.resolvable}, reverse=True)
     if lost:
         targets = ", ".join(f"{t:g}" for t in lost)

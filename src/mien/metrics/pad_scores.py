@@ -78,13 +78,14 @@ class PadSets:
         return float(found)
 
     def as_ruled(self, tau: float) -> float:
-        """The candidate that accepts with this set's comparison what ``score >= tau`` accepts.
+        """The threshold that accepts, by this set's comparison, what ``score >= tau`` accepts.
 
-        With ``strict`` that is the candidate below; the least one, which cannot accept everything, and +inf
-        stay as they are.
+        ``tau`` is a candidate. With ``strict`` that is the candidate below, and -inf where there is none;
+        +inf stays as it is.
         """
-        below = max(side.next_below(tau) for side in (self.live, self.attack))
-        return below if self.strict and np.isfinite(tau) and np.isfinite(below) else tau
+        if not self.strict or np.isinf(tau):
+            return tau
+        return max(side.next_below(tau) for side in (self.live, self.attack))
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class PadThreshold:
         apcer_max: APCER there, max over species; None if given.
         apcer_pooled: APCER there, all attacks pooled; None if given.
         bpcer: there; None if given.
+        species: how many there were; None if given.
     """
 
     value: float
@@ -48,6 +49,7 @@ class PadThreshold:
     apcer_max: float | None = None
     apcer_pooled: float | None = None
     bpcer: float | None = None
+    species: int | None = None
 
     @property
     def oracle(self) -> bool:
@@ -117,8 +119,16 @@ def threshold_of(sets: PadSets, rule: str, source: str = "dev") -> PadThreshold:
         source: ``dev`` or ``test``.
     """
     t = apply_rule(sets, "eer" if rule == ORACLE and source == "test" else rule)
-    rates = (float(f(t)) for f in (sets.apcer_max, sets.apcer_pooled, sets.bpcer))
-    return PadThreshold(t, rule, source, eer_of_sets(sets).value, *rates)
+    return PadThreshold(
+        value=t,
+        rule=rule,
+        source=source,
+        eer=eer_of_sets(sets).value,
+        apcer_max=float(sets.apcer_max(t)),
+        apcer_pooled=float(sets.apcer_pooled(t)),
+        bpcer=float(sets.bpcer(t)),
+        species=len(sets.species),
+    )
 
 
 def choose_pad_threshold(

@@ -1,4 +1,7 @@
 from .backbones import build_backbone as build_backbone
+from .cdc import CDCN as CDCN
+from .cdc import CdcnOut as CdcnOut
+from .cdc import CDConv2d as CDConv2d
 from .cifar_resnet import CifarResNet as CifarResNet
 from .cifar_resnet import SmallConvNet as SmallConvNet
 from .face_net import FaceNet as FaceNet
@@ -20,6 +23,7 @@ from .margin_heads import MarginHead as MarginHead
 from .margin_heads import NormFace as NormFace
 from .margins import adaface_logits as adaface_logits
 from .margins import margin_logits as margin_logits
+from .minifasnet import MiniFASNet as MiniFASNet
 from .mobilefacenet import MobileFaceNet as MobileFaceNet
 from .partial_fc import PartialFC as PartialFC
 from .partial_fc import RowSGD as RowSGD
