@@ -8,6 +8,7 @@ the rules give the numbers of videos that the authors count.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from mien.core.errors import DataError
@@ -111,9 +112,11 @@ def flexible_list(place: Path, split: str) -> Path:
 def _flexible(place: Path, protocol: str, split: str) -> PadList:
     cameras = _FLEXIBLE["4" if split == "train" else protocol]
     listed = flexible_list(place, split)
-    return load_pad_list(
+    pads = load_pad_list(
         listed, "live1", place, name="flexible_modal", protocol=protocol, split=split, cameras=cameras
     )
+    is_part = split.startswith("test_wmca_") and not pads.live.any()
+    return replace(pads, note="attacks only: its live frames are those of test_wmca") if is_part else pads
 
 
 def _cefa_counts() -> dict[str, dict[str, PadCounts]]:

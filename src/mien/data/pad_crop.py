@@ -16,8 +16,8 @@ _TINY = 1e-9  # keeps 215.0 from becoming 214 by rounding
 def scaled_box(width: int, height: int, box: Sequence[float], scale: float) -> tuple[int, int, int, int]:
     """A box enlarged about its centre and slid back into the picture, never squashed.
 
-    s' = min(s, (W - 1) / w, (H - 1) / h); the new size is (s' w, s' h); a side that leaves the frame moves the
-    whole box; corners are truncated to integers. O(1).
+    s' = min(s, (W - 1) / w, (H - 1) / h); the new size is (s' w, s' h); a side that leaves the frame moves
+    the whole box; corners are truncated to integers. O(1).
 
     Args:
         width: W of the picture, pixels.

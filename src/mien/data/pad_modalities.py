@@ -1,7 +1,7 @@
 """Colour, depth and infrared as arrays, and whether a slot holds what its name says.
 
-Depth is metric (float32 metres, 0 where there is no return) or, where a set ships 8-bit maps as CASIA-SURF does,
-relative (uint8, brighter is nearer there); the two are never mixed silently.
+Depth is metric (float32 metres, 0 where there is no return) or, where a set ships 8-bit maps as CASIA-SURF
+does, relative (uint8, brighter is nearer there); `DepthMap` says which.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ from mien.data.pad_sample import PadSample
 DepthUnit = Literal["metre", "millimetre", "tenth_millimetre"]
 UNITS: dict[str, float] = {"metre": 1.0, "millimetre": 1e-3, "tenth_millimetre": 1e-4}
 """Unit -> metres."""
+_SCALES = (
+    (1e3, "metres"),
+    (0.1, "tenths of a millimetre"),
+    (1e-3, "millimetres"),
+    (1e-4, "tenths of a millimetre"),
+)
 REACH = (0.2, 5.0)
 """Metres between which the median depth of a presentation lies."""
 _SAME, _SAME_DETAIL = 0.97, 0.8  # correlations of a picture with a copy of itself, compressed or not
@@ -90,9 +96,9 @@ def read_depth(
 
 
 def read_ir(path: str | Path, frame: str = "", *, modality: str = "ir") -> NDArray[np.float32]:
-    """An infrared (or thermal) picture, float32 (H, W) in [0, 1]: what is stored over its full scale. O(pixels).
+    """An infrared (or thermal) picture, float32 (H, W) in [0, 1]: what is stored over its full scale.
 
-    A camera's gamma is not undone. Float arrays are taken as they are and clipped.
+    O(pixels). A camera's gamma is not undone. Float arrays are taken as they are and clipped.
 
     Args:
         path: a picture, ``.npy``, ``.npz`` (its array "ir", or its only one), or a WMCA clip.
@@ -182,8 +188,8 @@ def channel_spread(picture: NDArray[Any]) -> float:
 def likeness(picture: NDArray[Any], rgb: NDArray[Any]) -> tuple[float, float]:
     """Correlation of a picture with the grey of a colour picture: of pixels, and of their fine detail.
 
-    Detail is what is left after the mean of 5 x 5 pixels is taken off. Pixels that are black in both (a removed
-    background) do not count. O(pixels).
+    Detail is what is left after the mean of 5 x 5 pixels is taken off. Pixels that are black in both (a
+    removed background) do not count. O(pixels).
 
     Args:
         picture: (H, W) or (H, W, 3).
@@ -214,10 +220,10 @@ def _correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def depth_unit_problem(values: NDArray[Any], reach: tuple[float, float] = REACH) -> str:
-    """What is wrong with the unit of metric depth, or nothing: the median of its returns must lie in ``reach``.
+    """What is wrong with the unit of metric depth, or nothing: the median return must lie in ``reach``.
 
-    A wrong unit whose median lies in it all the same (2 - 5 m taken for tenths of a millimetre) is not seen; a
-    narrower reach sees it. O(pixels).
+    A wrong unit whose median lies there all the same (0.3 m in tenths of a millimetre, read as 3 m) is not
+    seen; a narrower reach sees it. O(pixels).
 
     Args:
         values: what should be metres; 0 is no return.
@@ -229,15 +235,9 @@ def depth_unit_problem(values: NDArray[Any], reach: tuple[float, float] = REACH)
     middle = float(np.median(returns))
     if reach[0] <= middle <= reach[1]:
         return ""
-    scales = {
-        "metres": 1e3,
-        "tenths of a millimetre": 0.1,
-        "millimetres": 1e-3,
-        "tenths of millimetres": 1e-4,
-    }
-    fits = [name for name, k in scales.items() if reach[0] <= middle * k <= reach[1]]
-    hint = f"; the numbers look like {' or '.join(fits)}: name the unit, or convert" if fits else ""
-    return f"median depth {middle:.4g} m is outside {reach[0]:g} - {reach[1]:g} m{hint}"
+    fits = dict.fromkeys(name for k, name in _SCALES if reach[0] <= middle * k <= reach[1])
+    hint = f"its numbers look like {' or '.join(fits)}, convert them" if fits else "check its unit"
+    return f"median depth {middle:.4g} m is outside {reach[0]:g} - {reach[1]:g} m; {hint}"
 
 
 def check_modalities(samples: Sequence[PadSample], count: int = 8, *, metric: bool = False) -> None:
