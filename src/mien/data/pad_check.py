@@ -18,7 +18,7 @@ from mien.data.check import CheckReport, Problems, one_line
 from mien.data.labelled import spread
 from mien.data.pad_csv import PadCsv
 from mien.data.pad_lists import Convention, load_pad_list
-from mien.data.pad_modalities import modality_problems, read_rgb
+from mien.data.pad_modalities import modality_problems, read_depth, read_ir, read_rgb
 from mien.data.pad_near import average_hash, near_pairs
 from mien.data.pad_protocols import PAD_READERS
 from mien.data.pad_reader import PadCounts
@@ -210,21 +210,28 @@ class _Audit:
     def look_at(self, pads: PadList) -> None:
         """The files of a list that no earlier one had."""
         for sample in pads.samples:
-            for path in sample.images.values():
+            for modality, path in sample.images.items():
                 if path in self.samples:
                     continue
                 self.samples[path] = sample
                 if not path.is_file():
                     self.missing.append(path)
                 elif self.decode:
-                    self._read(path)
+                    self._read(path, modality)
 
-    def _read(self, path: Path) -> None:
+    def _read(self, path: Path, modality: str) -> None:
         try:
             self.digests[path] = _digest(path)
-            if path.suffix.lower() not in (*CLIP_SUFFIXES, ".npy", ".npz"):
+            if path.suffix.lower() in CLIP_SUFFIXES:
+                read_rgb(path)
+            elif path.suffix.lower() in (".npy", ".npz"):
+                read_depth(path) if modality == "depth" else read_ir(path, modality=modality)
+            else:
                 read_image(path)
+        except MissingPackageError as error:
+            self.notes.append(f"{path.suffix} files were not opened: {error}")
         except MienError as error:
+            self.digests.pop(path, None)
             self.problems.add(str(error))
         except OSError as error:
             self.problems.add(f"{path}: cannot read ({error.strerror or error})")
@@ -303,7 +310,7 @@ class _Audit:
             return average_hash(read_rgb(path, frame))
         except MissingPackageError:
             raise
-        except MienError:  # reported where it was read
+        except MienError:  # another frame than the first, which was read
             return None
 
 
