@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -75,35 +76,27 @@ def read_video_frame(path: str | Path, frame: str = "") -> NDArray[np.uint8]:
         return np.ascontiguousarray(last.to_ndarray(format="rgb24"))
 
 
-class _opened:  # noqa: N801 - a context manager, used as a function
-    """Opens a video and closes it; errors of the decoder become one line."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> tuple[Any, Any]:
-        av = require("av", extra="data")
-        if not self.path.is_file():
-            raise DataError(f"{self.path}: no such file; check the path")
-        try:
-            self.container = av.open(str(self.path), mode="r")
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.path}: not a video that can be read ({error})") from None
-        if not self.container.streams.video:
-            self.container.close()
-            raise DataError(f"{self.path}: no video in it; fetch it again")
-        stream = self.container.streams.video[0]
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """The container and video stream of a file; what the decoder says becomes one line."""
+    av = require("av", extra="data")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    try:
+        container = av.open(str(path), mode="r")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a video that can be read ({error})") from None
+    with container:
+        if not container.streams.video:
+            raise DataError(f"{path}: no video in it; fetch it again")
+        stream = container.streams.video[0]
         pixels = stream.codec_context.width * stream.codec_context.height
         if pixels > max_image_pixels():
-            self.container.close()
             raise LimitError(
-                f"{self.path}: {pixels} pixels a frame, more than {max_image_pixels()} allowed"
+                f"{path}: {pixels} pixels a frame, more than {max_image_pixels()} allowed"
                 " (MIEN_MAX_IMAGE_PIXELS)"
             )
-        return self.container, stream
-
-    def __exit__(self, *_: object) -> None:
-        self.container.close()
+        yield container, stream
 
 
 def _frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
