@@ -37,8 +37,8 @@ class FmVitConfig(MethodConfig):
     """Side of a patch, pixels."""
     dim: int = 64
     """Width [D]."""
-    depth: int = 4
-    """Transformer blocks of a branch, without those that join the branches."""
+    depth: int = 2
+    """Transformer blocks of a branch, without those that join branches."""
     heads: int = 4
     """Attention heads [H]."""
     mlp_ratio: float = 2.0

@@ -155,9 +155,7 @@ def summary(table: Mapping[str, SubsetScores]) -> Measured:
         units[f"one_{kind}"] = np.mean([units[f"{kind}_{n}"] for n in alone], axis=0)
     metrics |= {k: float(v.mean()) for k, v in units.items() if k not in metrics}
     extra: dict[str, Any] = {
-        "species": {
-            n: {k: round(v.value, 4) for k, v in f.report.apcer.items()} for n, f in table.items()
-        },
+        "species": {n: {k: round(v.value, 4) for k, v in f.report.apcer.items()} for n, f in table.items()},
         "devices": {n: by_device(f) for n, f in table.items()},
         "threshold_rule": next(iter(table.values())).report.threshold.text if table else "",
     }

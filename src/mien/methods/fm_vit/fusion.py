@@ -5,18 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from mien.methods.fm_vit.cost import flops
 
 from mien.engine.task import total_parameters
 from mien.methods.fm_vit.config import MODALITIES, FmVitConfig
+from mien.methods.fm_vit.cost import flops
 from mien.methods.fm_vit.nets import build_net
 from mien.methods.fm_vit.score import subset_name, subsets_of
 
 
 def fusion_of(config: FmVitConfig) -> FmVitConfig:
-    """The reference: one plain ViT of the same shape for each of the three modalities, logits averaged."""
-    shape = {k: getattr(config, k) for k in ("patch", "dim", "depth", "heads", "mlp_ratio")}
-    return FmVitConfig(net="late", modalities=MODALITIES, **shape)
+    """The reference: one plain ViT as deep and wide for each of the three modalities, logits averaged."""
+    shape = {k: getattr(config, k) for k in ("patch", "dim", "heads", "mlp_ratio")}
+    return FmVitConfig(net="late", modalities=MODALITIES, depth=blocks_of(config), **shape)
+
+
+def blocks_of(config: FmVitConfig) -> int:
+    """Transformer blocks that a picture goes through, those that join branches included."""
+    joins = 2 if config.stages is None else config.stages
+    return config.depth + (joins if config.net in ("fm", "mavit") else 0)
 
 
 def cost(config: FmVitConfig, size: int) -> dict[str, float]:

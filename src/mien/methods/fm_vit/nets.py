@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mien.methods.fm_vit.flexible import FlexibleNet
 
 from mien.core.errors import ConfigError
 from mien.methods.fm_vit.config import FmVitConfig
+from mien.methods.fm_vit.flexible import FlexibleNet
 
 
 def build_net(config: FmVitConfig, size: int, seed: int, *, load: bool = True) -> FlexibleNet:

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from mien.data.pad_inputs import Box, face_crop, read_moment, sharpness
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -19,6 +18,7 @@ from mien.core.images import ImageInput, encode_png
 from mien.data.augment import prepare
 from mien.data.face_detector import find_faces
 from mien.data.pad_images import LIVE, MODALITIES
+from mien.data.pad_inputs import Box, face_crop, read_moment, sharpness
 from mien.data.pad_loader import channels_of
 from mien.engine.folder import ModelFolder
 from mien.engine.predictor import AbstractPredictor, default_device

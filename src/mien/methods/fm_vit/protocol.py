@@ -19,6 +19,8 @@ HIDDEN = ("cost",)
 Group = Literal["claims", "all"]
 SMALL = RECIPES["small"]()
 Changes = dict[str, object]
+DEPTH = 4
+"""Blocks of a plain ViT: as many as a picture goes through in FM-ViT, joins included."""
 
 
 def _row(
@@ -34,7 +36,7 @@ def _net(kind: str, **changes: object) -> Changes:
     plain = dict.fromkeys(
         ("stages", "mutual", "rho", "soft", "mma", "mfa", "share_stb", "missing", "subsets")
     )
-    return {f"method.{k}": v for k, v in {**plain, "net": kind, **changes}.items()}
+    return {f"method.{k}": v for k, v in {**plain, "net": kind, "depth": DEPTH, **changes}.items()}
 
 
 def _single(modality: str) -> Changes:
@@ -51,7 +53,7 @@ ROWS: tuple[Row, ...] = (
     _row("plain", "without MMA and MFA", {"method.mma": False, "method.mfa": False}, "all"),
     _row("no_mma", "without MMA", {"method.mma": False}, "all"),
     _row("no_mfa", "without MFA", {"method.mfa": False}, "all"),
-    _row("mavit", "MA-ViT", _net("mavit"), "all"),
+    _row("mavit", "MA-ViT", _net("mavit", depth=2), "all"),
     _row("own", "own blocks for each modality", {"method.share_stb": False}, "all"),
     _row("full", "schedule: all modalities in every step", {"method.subsets": "full"}, "all"),
     _row("dropout", "schedule: modality dropout, p = 0.3", {"method.subsets": "dropout"}, "all"),

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mien.methods.fm_vit.auxiliary import patch_values
 from torch import Tensor, nn
 
 from mien.core.config import Recipe
@@ -20,6 +19,7 @@ from mien.data.pad_images import PadSplits
 from mien.data.pad_loader import PadAugment, PadBatch, PadLoader
 from mien.data.pads import are_drawn, read_pad
 from mien.engine.task import Clock, Experiment, Rng, StepOut, Task
+from mien.methods.fm_vit.auxiliary import patch_values
 from mien.methods.fm_vit.config import FmVitConfig
 from mien.methods.fm_vit.loss import agreement, branch_loss, peer_distillation
 from mien.methods.fm_vit.nets import build_net
