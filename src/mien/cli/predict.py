@@ -29,9 +29,11 @@ def run(argv: Sequence[str]) -> int:
     )
     files = [f for word in words for f in _expand(Path(word))]
     # Options may name their own pictures: these are one input then.
-    named: Mapping[str, str] = getattr(options, "pictures", dict)()
+    pictures = getattr(options, "pictures", None)
+    named: Mapping[str, str] = pictures() if pictures else {}
     if not files and not named:
-        raise ConfigError(f"no input: mien predict {method} FILE ... (flags come after the files)")
+        flags = f" or pictures by flags: mien predict {method} --help" if pictures else ""
+        raise ConfigError(f"no input: mien predict {method} FILE ... (flags come after the files){flags}")
     if files and named:
         flag = next(iter(named))
         raise ConfigError(f"{words[0]} and --{flag}: give files before the flags, or all pictures by flags")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mien.core.errors import DataError
 from mien.core.images import ImageInput, read_image
+from mien.data.face_check import is_grey
 from mien.data.pad_clips import is_hdf5, is_video, read_hdf5_channel, read_video_frames
 from mien.data.pad_files import depth_pixels, ir_pixels
 from mien.data.pad_images import MODALITIES
@@ -30,6 +31,7 @@ from mien.data.rendered_pad import crop_face
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom of a face, pixels."""
+GREY = "a grey picture where colour is expected"
 RELATIVE = "8-bit depth is relative: taken as brighter = nearer"
 
 
@@ -125,6 +127,7 @@ def _moment(raws: Mapping[str, NDArray[Any]], names: Mapping[str, str]) -> Momen
     for modality, raw in raws.items():
         if modality == "rgb":
             pictures["rgb"] = np.asarray(raw, np.uint8)
+            notes += [f"{names['rgb']}: {GREY}"] if is_grey(pictures["rgb"]) else []
             continue
         colour = [pictures["rgb"]] if "rgb" in pictures else []
         alike = [likeness(raw, resized(c, raw.shape[:2])) for c in colour if raw.ndim in (2, 3)]

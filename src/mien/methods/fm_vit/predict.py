@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from mien.methods.fm_vit.maps import overlay
 from mien.methods.fm_vit.score import probability, subset_name
 from mien.methods.fm_vit.task import configs
 
-PadInput = ImageInput | Mapping[str, ImageInput]
+PadInput: TypeAlias = "ImageInput | Mapping[str, ImageInput]"
 """A colour picture or video, or modality -> picture or video."""
 Seen = dict[str, Tensor]
 """Modality -> (1, C, S, S) in [0, 1]: one moment as the net sees it."""
@@ -94,7 +94,7 @@ class Predictor(AbstractPredictor):
         self,
         *inputs: PadInput,
         options: PredictOptions | None = None,
-        boxes: Sequence[Box | None] | None = None,
+        boxes: Sequence[Sequence[float] | None] | None = None,
     ) -> list[PadResult]:
         """One result for each input. O(frames forward).
 
@@ -117,10 +117,12 @@ class Predictor(AbstractPredictor):
             raise ConfigError(
                 f"{len(given)} inputs but {len(boxes)} boxes; give (left, top, right, bottom) or None each"
             )
-        own = [options.box] * len(given) if boxes is None else list(boxes)
+        own = [options.box or None] * len(given) if boxes is None else list(boxes)
         return [self._one(x, box, options, i) for i, (x, box) in enumerate(zip(given, own, strict=True))]
 
-    def _one(self, given: PadInput, box: Box | None, options: PredictOptions, number: int) -> PadResult:
+    def _one(
+        self, given: PadInput, box: Sequence[float] | None, options: PredictOptions, number: int
+    ) -> PadResult:
         files = self._files(given)
         moments = read_moments(files, options.frames)
         boxes = _boxes(moments, box, options)
@@ -220,7 +222,9 @@ class Predictor(AbstractPredictor):
         return "ok", seen
 
 
-def _boxes(moments: Sequence[Moment], box: Box | None, options: PredictOptions) -> list[Box | None]:
+def _boxes(
+    moments: Sequence[Moment], box: Sequence[float] | None, options: PredictOptions
+) -> list[Box | None]:
     """The face of each moment: as given, as the detector finds it (None: it found none), or None.
 
     Raises:
