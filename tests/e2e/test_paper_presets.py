@@ -16,6 +16,7 @@ from tests.data.fixtures import (
     write_pacs,
     write_places_lt,
 )
+from tests.data.pad_fixtures import write_cefa
 from tests.data.record_fixtures import write_many_classes
 
 WRITERS = {
@@ -128,3 +129,41 @@ def test_face_nets_of_the_presets_have_the_published_number_of_parameters():
             model = Recognizer(recipe.method, recipe.data.size, 85_742, 0)
         assert sum(p.numel() for p in model.net.parameters()) == count, name
         assert sum(p.numel() for p in model.head.parameters()) == 512 * 85_742
+
+
+def test_fm_vit_on_cefa_with_vit_b(tmp_path):
+    """ViT-B/16 at 224 for three cameras: about a minute and 4 GB of memory on one core."""
+    root, out = tmp_path / "set", tmp_path / "run"
+    for second in write_cefa(root).rglob("0002.jpg"):
+        second.unlink()  # each frame of the dev split costs 18 passes through the net
+    words = ["--preset", "paper", "--max-steps", "2", "--schedule.batch", "2", "--output", str(out)]
+    words += ["--schedule.checkpoint-every", "0", "--data.root", str(root), "--data.workers", "0"]
+    try:
+        assert main(["train", "fm_vit", *words]) == 0
+        assert json.loads((out / "run.json").read_text())["steps"] == 2
+        facts = json.loads((out / "facts.json").read_text())
+        assert facts["data"]["real"]
+        assert facts["data"]["note"] == "casia_cefa p4.1"
+        assert len(facts["thresholds"]) == 7
+        assert facts["species"] == ["live", "screen"]
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
+
+
+def test_fm_vit_of_the_paper_preset_has_its_number_of_parameters():
+    """ViT-B/16 is 86 M; LayerNorms, embeddings and heads of two more modalities; four CMTBs."""
+    import torch
+
+    from mien.methods.fm_vit.config import RECIPES
+    from mien.methods.fm_vit.nets import build_net
+
+    recipe, dim, patches = RECIPES["paper"](), 768, 196
+    with torch.device("meta"):
+        net = build_net(recipe.method, recipe.data.size, 0)
+    norm, attention, ffn = 2 * dim, 4 * dim * (dim + 1), 8 * dim**2 + 5 * dim
+    embed, head = 3 * 16**2 * dim + dim, 2 * dim + 2
+    vit = 12 * (2 * norm + attention + ffn) + norm + embed + dim + (patches + 1) * dim
+    assert vit == 85_798_656  # timm's vit_base_patch16_224 without its classifier
+    others = 2 * (12 * 2 * norm + norm + embed + dim) + 3 * head
+    joins = 4 * (3 * 3 * norm + 2 * attention + ffn)
+    assert sum(p.numel() for p in net.parameters()) == vit + others + joins
