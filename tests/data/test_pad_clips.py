@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from mien.core.errors import DataError, LimitError, MissingPackageError
-from mien.data.pad_clips import frame_number, read_hdf5_channel, read_video_frame, video_length
+from mien.data.pad_clips import (
+    frame_number,
+    read_hdf5_channel,
+    read_video_frame,
+    read_video_frames,
+    video_length,
+)
 from mien.data.pad_modalities import read_rgb
 from tests.data.pad_fixtures import clip_frames, touch, write_clip, write_video
 
@@ -129,3 +135,15 @@ def test_clips_that_cannot_be_read(tmp_path, monkeypatch):
     monkeypatch.setenv("MIEN_MAX_IMAGE_PIXELS", "30")
     with pytest.raises(LimitError, match="larger than allowed"):
         read_hdf5_channel(path, "rgb")
+
+
+def test_frames_of_a_video_in_one_pass_are_those_read_one_by_one(tmp_path):
+    path = write_video(tmp_path / "a.avi", levels=tuple(range(0, 220, 20)))
+    found = read_video_frames(path, 4)
+    assert len(found) == 4
+    for frame, number in zip(found, (0, 3, 7, 10), strict=True):
+        assert np.array_equal(frame, read_video_frame(path, str(number)))
+    assert len(read_video_frames(path, 100)) == 11
+    assert np.array_equal(read_video_frames(path, 1)[0], read_video_frame(path))
+    with pytest.raises(DataError, match="no such file"):
+        read_video_frames(tmp_path / "b.avi", 2)
