@@ -203,7 +203,7 @@ def _small() -> Recipe:
         method=FmVitConfig(),
         data=PadData(),
         optim=OptimConfig(kind="adamw", lr=2e-3, weight_decay=0.05),
-        schedule=ScheduleConfig(epochs=15, batch=32, warmup_epochs=1.5, grad_clip=1.0),
+        schedule=ScheduleConfig(epochs=20, batch=32, warmup_epochs=2, grad_clip=1.0),
     )
 
 
