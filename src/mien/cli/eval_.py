@@ -48,13 +48,17 @@ def run(argv: Sequence[str]) -> int:
     rules = measured.extra.get("rules", {})
     if rules:
         answer["rules"] = dict(rules)
+    answer |= {k: measured.extra[k] for k in ("reports", "remarks") if k in measured.extra}
     if as_json:
         console.out_json(answer)
     else:
-        console.show_table(
-            f"{name} on {answer['data'].get('note', '')} ({options.split}), {seconds:.1f} s",
-            [{"metric": k, "value": f"{v:.4f}"} for k, v in measured.metrics.items()],
-        )
+        title = f"{name} on {answer['data'].get('note', '')} ({options.split}), {seconds:.1f} s"
+        values = [{"metric": k, "value": f"{v:.4f}"} for k, v in measured.metrics.items()]
+        tables = measured.extra.get("tables") or {"": values}
+        for i, (what, rows) in enumerate(tables.items()):
+            console.show_table(": ".join(filter(None, ("" if i else title, what))), rows)
+        for remark in answer.get("remarks", ()):
+            console.show(remark)
         for name, rule in rules.items():
             console.show(f"{name}: {rule}")
     return 0

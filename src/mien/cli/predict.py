@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mien.cli import console
@@ -28,8 +28,15 @@ def run(argv: Sequence[str]) -> int:
         description=f"mien predict {method} INPUT ... [--weights NAME or DIR] [--output DIR] [--json] and:",
     )
     files = [f for word in words for f in _expand(Path(word))]
-    if not files:
-        raise ConfigError(f"no input: mien predict {method} FILE ... (flags come after the files)")
+    # Options may name their own pictures: these are one input then.
+    pictures = getattr(options, "pictures", None)
+    named: Mapping[str, str] = pictures() if pictures else {}
+    if not files and not named:
+        flags = f" or pictures by flags: mien predict {method} --help" if pictures else ""
+        raise ConfigError(f"no input: mien predict {method} FILE ... (flags come after the files){flags}")
+    if files and named:
+        flag = next(iter(named))
+        raise ConfigError(f"{words[0]} and --{flag}: give files before the flags, or all pictures by flags")
     from mien.engine.predictor import default_device
     from mien.engine.zoo import load_folder_of
 
@@ -37,7 +44,8 @@ def run(argv: Sequence[str]) -> int:
     folder = load_folder_of(method, str(weights))
     predictor = entry.load("predict").Predictor.from_folder(folder)
     results = predictor.predict(*files, options=options)
-    items = [{"input": str(f), **console.plain(r)} for f, r in zip(files, results, strict=True)]
+    inputs: Sequence[object] = [str(f) for f in files] if files else [dict(named)]
+    items = [{"input": f, **console.plain(r)} for f, r in zip(inputs, results, strict=True)]
     answer = {
         "method": method,
         "weights": weights,
@@ -80,14 +88,15 @@ def _expand(path: Path) -> list[Path]:
 
 
 _NOTHING: tuple[object, ...] = (None, [], "", False)
-_VERDICTS = ("same", "known")
+_VERDICTS = ("same", "known", "live")
 """Fields whose False is an answer."""
 
 
 def _line(item: dict[str, object]) -> str:
     shown = {k: v for k, v in item.items() if (k in _VERDICTS and v is not None) or v not in _NOTHING}
-    shown.pop("input")
-    return f"{item['input']}: " + ", ".join(f"{k} {_short(v)}" for k, v in shown.items())
+    given = shown.pop("input")
+    name = " + ".join(given.values()) if isinstance(given, dict) else given
+    return f"{name}: " + ", ".join(f"{k} {_short(v)}" for k, v in shown.items())
 
 
 def _short(value: object) -> str:

@@ -54,6 +54,7 @@ from .pad_clips import read_video_frame as read_video_frame
 from .pad_crop import scaled_box as scaled_box
 from .pad_crop import scaled_crop as scaled_crop
 from .pad_csv import PadCsv as PadCsv
+from .pad_files import PadFiles as PadFiles
 from .pad_lists import load_pad_list as load_pad_list
 from .pad_modalities import DepthMap as DepthMap
 from .pad_modalities import check_modalities as check_modalities

@@ -205,6 +205,9 @@ PadKind = Literal[
     "hifimask",
     "flexible",
     "oulu",
+    "replay_attack",
+    "casia_fasd",
+    "msu_mfsd",
     "ocim",
     "csv",
 ]
@@ -220,7 +223,7 @@ class PadData(DataConfig):
     size: int = 64
     """Side of the square input, in pixels."""
     root: str | None = field(default=None, metadata=NO_HASH)
-    """Folder of the user's copy (csv: the list itself)."""
+    """Folder of the user's copy (csv: the table itself; ocim: the folder that holds the sets' folders)."""
     protocol: str | None = None
     """Protocol of a user's set, as its reader names them (default: its first)."""
     convention: Literal["live1", "live0"] | None = None
@@ -251,7 +254,14 @@ class PadData(DataConfig):
         user = tuple(k for k in get_args(PadKind) if k not in PAD_MADE)
         table: dict[str, tuple[str, ...]] = dict.fromkeys(("subjects", "each", "devices"), PAD_MADE)
         refuse_inapplicable(
-            self, self.kind, {**table, "root": user, "protocol": user, "convention": ("csv",)}
+            self,
+            self.kind,
+            {
+                **table,
+                "root": user,
+                "protocol": tuple(k for k in user if k != "csv"),
+                "convention": ("csv",),
+            },
         )
 
     def require_root(self) -> Path:

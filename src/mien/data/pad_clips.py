@@ -76,6 +76,33 @@ def read_video_frame(path: str | Path, frame: str = "") -> NDArray[np.uint8]:
         return np.ascontiguousarray(last.to_ndarray(format="rgb24"))
 
 
+def read_video_frames(path: str | Path, count: int) -> list[NDArray[np.uint8]]:
+    """Frames from the first to the last, evenly spread, uint8 RGB (H, W, 3) each.
+
+    Decoded in one pass: O(frames of the video), memory O(count).
+
+    Args:
+        path: the file.
+        count: at most so many; all of a video that has fewer.
+
+    Raises:
+        DataError: missing, damaged, or without frames.
+        LimitError: larger pictures than allowed.
+        MissingPackageError: without PyAV (extra ``data``).
+    """
+    path = Path(path)
+    wanted = set(np.linspace(0, max(video_length(path) - 1, 0), count).round().astype(int).tolist())
+    with _opened(path) as (container, stream):
+        found = [
+            np.ascontiguousarray(picture.to_ndarray(format="rgb24"))
+            for i, picture in enumerate(_frames(container, stream, path))
+            if i in wanted
+        ]
+    if not found:
+        raise DataError(f"{path}: no frame can be decoded; fetch it again")
+    return found
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """The container and video stream of a file; what the decoder says becomes one line."""

@@ -47,7 +47,7 @@ class PadLabels:
     @property
     def live(self) -> NDArray[np.bool_]:
         """Which are live."""
-        return self.species == "live"
+        return np.asarray(self.species == "live")
 
     @property
     def targets(self) -> NDArray[np.int64]:
@@ -93,6 +93,10 @@ class PadImages(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Hex digits that change when any label, key or (in memory) pixel does."""
+
+    def for_epoch(self, seed: int, epoch: int) -> PadImages:
+        """What training sees in one epoch: as many, with the same labels; by default always the same."""
+        return self
 
     def __len__(self) -> int:
         return len(self.labels.species)

@@ -148,6 +148,7 @@ class _Steps(Dataset[Any]):
     def __init__(self, loader: PadLoader) -> None:
         self.loader = loader
         self.epoch, self.table = -1, (np.empty(0, np.int64), np.empty(0, np.uint64))
+        self.images = loader.images
 
     def __getitems__(self, pairs: list[tuple[int, int]]) -> list[PadBatch]:
         own, epoch = self.loader, pairs[0][0]
@@ -155,15 +156,15 @@ class _Steps(Dataset[Any]):
             targets = own.images.labels.targets
             every = (np.arange(len(targets)), np.zeros(len(targets), np.uint64))
             self.table = balanced(targets, derive(own.seed, "balance", epoch)) if own.balance else every
-            self.epoch = epoch
+            self.images, self.epoch = own.images.for_epoch(own.seed, epoch), epoch
         parts = max(1, min(own.accumulate, len(pairs) // 2))
         return [self._batch(at, epoch) for at in np.array_split(np.array([i for _, i in pairs]), parts)]
 
     def _batch(self, at: NDArray[np.int64], epoch: int) -> PadBatch:
         own, index, copy = self.loader, self.table[0][at], self.table[1][at]
-        images = seen_by(own.images, own.modalities, index, own.size)
+        images = seen_by(self.images, own.modalities, index, own.size)
         if own.augment is not None:
-            keys = own.images.labels.keys[index] ^ np.where(copy > 0, mix64(copy), 0).astype(np.uint64)
+            keys = self.images.labels.keys[index] ^ np.where(copy > 0, mix64(copy), 0).astype(np.uint64)
             images = own.augment(images, keys, epoch_seed(own.seed, epoch))
         target = torch.from_numpy(own.images.labels.targets[index])
         return PadBatch(images, target, torch.from_numpy(index))

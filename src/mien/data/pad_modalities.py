@@ -78,16 +78,32 @@ def read_depth(
         DataError: missing, damaged, or 8-bit where metric depth is asked for.
         ShapeError: an array that is no (H, W) map of numbers.
     """
-    path = Path(path)
-    raw = _raw(path, "depth", frame)
+    return depth_map(raw_picture(Path(path), "depth", frame), str(path), unit=unit, metric=metric)
+
+
+def depth_map(
+    raw: NDArray[Any], where: str, *, unit: DepthUnit | None = None, metric: bool = False
+) -> DepthMap:
+    """What is stored as depth: integers and floats -> metres; uint8 -> relative, as it is. O(pixels).
+
+    Args:
+        raw: (H, W), or (H, W, C) uint8 of equal channels.
+        where: its name in messages.
+        unit: of the numbers; default millimetres where they are integers, metres where floats.
+        metric: refuse relative depth.
+
+    Raises:
+        DataError: 8-bit where metric depth is asked for.
+        ShapeError: no (H, W) map of numbers.
+    """
     if raw.ndim == 3 and raw.dtype == np.uint8:
         raw = raw[..., 0]
     if raw.ndim != 2 or raw.dtype.kind not in "uif":
-        raise ShapeError(f"{path}: depth is one (H, W) map of numbers, got {raw.shape} {raw.dtype}")
+        raise ShapeError(f"{where}: depth is one (H, W) map of numbers, got {raw.shape} {raw.dtype}")
     if raw.dtype == np.uint8:
         if metric:
             raise DataError(
-                f"{path}: 8-bit depth, which is relative; give 16-bit millimetres or float metres"
+                f"{where}: 8-bit depth, which is relative; give 16-bit millimetres or float metres"
             )
         return DepthMap(np.ascontiguousarray(raw), is_metric=False)
     scale = UNITS[unit or ("metre" if raw.dtype.kind == "f" else "millimetre")]
@@ -109,10 +125,23 @@ def read_ir(path: str | Path, frame: str = "", *, modality: str = "ir") -> NDArr
         DataError: missing or damaged.
         ShapeError: an array that is no (H, W) map of numbers.
     """
-    raw = _raw(Path(path), modality, frame)
+    return ir_map(raw_picture(Path(path), modality, frame), str(path), modality)
+
+
+def ir_map(raw: NDArray[Any], where: str, modality: str = "ir") -> NDArray[np.float32]:
+    """What is stored as infrared over its full scale, float32 (H, W) in [0, 1]. O(pixels).
+
+    Args:
+        raw: (H, W) or (H, W, C); floats are taken as they are and clipped.
+        where: its name in messages.
+        modality: "ir" or "thermal", for messages.
+
+    Raises:
+        ShapeError: no (H, W) map of numbers.
+    """
     grey = raw.astype(np.float64).mean(-1) if raw.ndim == 3 else raw
     if grey.ndim != 2 or raw.dtype.kind not in "uif":
-        raise ShapeError(f"{path}: {modality} is one (H, W) picture, got {raw.shape} {raw.dtype}")
+        raise ShapeError(f"{where}: {modality} is one (H, W) picture, got {raw.shape} {raw.dtype}")
     full = 1.0 if raw.dtype.kind == "f" else 255.0 if raw.dtype == np.uint8 else 65535.0
     return np.clip(np.nan_to_num(grey.astype(np.float64)) / full, 0, 1).astype(np.float32)
 
@@ -138,8 +167,17 @@ def read_sample(sample: PadSample, *, metric: bool = False) -> dict[str, NDArray
     return out
 
 
-def _raw(path: Path, modality: str, frame: str) -> NDArray[Any]:
-    """What is stored, with its own type: (H, W) or (H, W, 3)."""
+def raw_picture(path: Path, modality: str, frame: str = "") -> NDArray[Any]:
+    """What is stored, with its own type: (H, W) or (H, W, 3). O(pixels).
+
+    Args:
+        path: a picture, ``.npy``, ``.npz`` (its array of that name, or its only one), or a clip.
+        modality: which camera of a file that holds several.
+        frame: of a clip.
+
+    Raises:
+        DataError: missing or damaged.
+    """
     if is_hdf5(path):
         return read_hdf5_channel(path, modality, frame)
     if is_video(path):
@@ -274,17 +312,30 @@ def _slot_problem(samples: Sequence[PadSample], modality: str, metric: bool) -> 
     spreads, alike, metres = [], list[tuple[float, float]](), list[NDArray[Any]]()
     for sample in samples:
         path = sample.images[modality]
-        raw = _raw(path, modality, sample.frame)
+        raw = raw_picture(path, modality, sample.frame)
         spreads.append(channel_spread(raw))
         if "rgb" in sample.images:
             alike.append(likeness(raw, read_rgb(sample.images["rgb"], sample.frame)))
         if modality == "depth":
             depth = read_depth(path, sample.frame, metric=metric)
             metres += [depth.values[depth.values > 0]] if depth.is_metric else []
+    return slot_problem(modality, spreads, alike) or (
+        depth_unit_problem(np.concatenate(metres)) if metres else ""
+    )
+
+
+def slot_problem(modality: str, spreads: Sequence[float], alike: Sequence[tuple[float, float]]) -> str:
+    """Whether what is called depth or infrared is a colour picture or a copy of one, or nothing.
+
+    Args:
+        modality: of the slot.
+        spreads: `channel_spread` of one or more pictures.
+        alike: `likeness` of them and their colour pictures; none where there is no colour.
+    """
     slot = {"ir": "infrared"}.get(modality, modality)
     if float(np.median(spreads)) > _COLOR:
         return f"the {slot} slot holds a colour picture (its channels differ); give the {slot} camera's own"
     if alike and (np.median(alike, axis=0) > (_SAME, _SAME_DETAIL)).all():
         r = float(np.median(alike, axis=0)[0])
         return f"the {slot} slot holds a copy of the colour picture (correlation {r:.3f}); give its own"
-    return depth_unit_problem(np.concatenate(metres)) if metres else ""
+    return ""

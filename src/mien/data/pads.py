@@ -9,6 +9,7 @@ import numpy as np
 from mien.core.seeds import derive
 from mien.data.config import PadData
 from mien.data.pad_images import PadArrays, PadLabels, PadSplits
+from mien.data.pad_user_sets import check_classes, user_pad
 from mien.data.rendered_pad import EQUAL_PARTS, PadPlan, is_drawn, rendered_pad
 
 
@@ -23,13 +24,20 @@ def read_pad(data: PadData) -> PadSplits:
 
     Raises:
         ConfigError: no root, or a protocol that the set does not have.
-        DataError: the copy is missing or damaged, or has no attacks of an ``unseen`` species.
+        DataError: the copy is missing or damaged or fails a check (see `user_pad`), or has no attacks of an
+            ``unseen`` species, or no others.
     """
     if data.kind == "rendered":
         splits = rendered_pad(plan_of(data))
-    else:
+    elif data.kind == "debug":
         splits = debug_pad(plan_of(data))
-    return without_unseen(splits, data.unseen) if data.unseen else splits
+    else:
+        splits = user_pad(data)
+    if data.unseen:
+        splits = without_unseen(splits, data.unseen)
+        for name in ("train", "dev"):
+            check_classes(f"{name} without {', '.join(data.unseen)}", splits.get(name).labels.live)
+    return splits
 
 
 def are_drawn(data: PadData) -> bool:

@@ -159,8 +159,8 @@ class PredictOptions:
     """Depth picture of the same moment: 16-bit millimetres, metres (.npy), or 8-bit from near to far."""
     ir: str | None = None
     """Near-infrared picture of the same moment."""
-    box: tuple[int, int, int, int] | None = None
-    """Left, top, right, bottom of the face, pixels; else a detector, else the whole picture."""
+    box: tuple[int, ...] = ()
+    """Left, top, right, bottom of the face, pixels of the first picture; else a detector, else all of it."""
     detector: Literal["none", "mediapipe"] = "none"
     """Who looks for the face."""
     threshold: float | None = None
@@ -173,8 +173,11 @@ class PredictOptions:
     def __post_init__(self) -> None:
         check_range("predict", "threshold", self.threshold, 0.0, 1.0)
         check_range("predict", "frames", self.frames, 1, 10_000)
-        if self.box is not None and (self.box[2] <= self.box[0] or self.box[3] <= self.box[1]):
-            raise ConfigError(f"--box {self.box}: right must be beyond left, bottom beyond top")
+        shown = " ".join(map(str, self.box))
+        if len(self.box) not in (0, 4):
+            raise ConfigError(f"--box {shown}: give left, top, right and bottom of the face, in pixels")
+        if self.box and (self.box[2] <= self.box[0] or self.box[3] <= self.box[1]):
+            raise ConfigError(f"--box {shown}: right must be beyond left, bottom beyond top")
 
     def pictures(self) -> dict[str, str]:
         """The pictures given by flags: modality -> file."""

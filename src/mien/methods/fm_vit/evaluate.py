@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mien.core.errors import ConfigError
+from mien.core.errors import ConfigError, DataError
 from mien.core.protocol import Evaluation
 from mien.data.pad_images import PadImages, PadLabels
 from mien.data.pads import read_pad
@@ -50,7 +50,7 @@ class SubsetScores:
     @property
     def errors(self) -> NDArray[np.bool_]:
         """(n,) live ones refused, attacks accepted."""
-        return (self.scores >= self.report.threshold.value) != self.labels.live
+        return np.asarray((self.scores >= self.report.threshold.value) != self.labels.live)
 
 
 class FlexibleModalEvaluator:
@@ -148,8 +148,10 @@ def summary(table: Mapping[str, SubsetScores]) -> Measured:
         units[f"auc_{name}"] = by_subject(class_balanced(placements(found.scores, live), live), who)
         report = found.report
         metrics |= {
+            f"tpr_1e-2_{name}": conservative_tpr(report, 1e-2),
             f"acer_{name}": report.acer_pooled.value, f"acer_max_{name}": report.acer_max.value,
-            f"auc_{name}": report.auc.value, f"bpcer_{name}": report.bpcer.value, f"eer_{name}": report.eer.value,
+            f"auc_{name}": report.auc.value, f"bpcer_{name}": report.bpcer.value,
+            f"eer_{name}": report.eer.value,
         }  # fmt: skip
     alone = [name for name in table if "+" not in name]
     for kind in ("right", "auc"):
@@ -161,8 +163,63 @@ def summary(table: Mapping[str, SubsetScores]) -> Measured:
         "species": {n: {k: round(v.value, 4) for k, v in f.report.apcer.items()} for n, f in table.items()},
         "devices": {n: by_device(f) for n, f in table.items()},
         "threshold_rule": next(iter(table.values())).report.threshold.text if table else "",
+        "reports": {n: f.report.to_dict() for n, f in table.items()},
+        "tables": report_tables(table),
+        "remarks": remarks(table),
     }
     return Measured(metrics, units, extra)
+
+
+def conservative_tpr(report: PadReport, target: float) -> float:
+    """The largest share of live faces accepted with at most this share of attacks."""
+    return next(p.tpr for p in report.tpr_at_fpr if (p.target, p.definition) == (target, "conservative"))
+
+
+def report_tables(table: Mapping[str, SubsetScores]) -> dict[str, list[dict[str, str]]]:
+    """The report of every subset as two tables of text, rates in %.
+
+    A rate at a share of attacks that the test set cannot resolve (fewer than 1 / share of them) has a mark.
+    """
+    shown, species = list[dict[str, str]](), list[dict[str, str]]()
+    for name, found in table.items():
+        r = found.report
+        row = {
+            "modalities": name,
+            "APCER max": per_cent(r.apcer_max.value),
+            "worst": r.worst if r.apcer_max.value else "-",
+            "APCER pooled": per_cent(r.apcer_pooled.value),
+            "BPCER": per_cent(r.bpcer.value),
+            "ACER max": per_cent(r.acer_max.value),
+            "ACER pooled": per_cent(r.acer_pooled.value),
+            "AUC": per_cent(r.auc.value),
+        }
+        for p in r.tpr_at_fpr:
+            if p.definition == "conservative":
+                row[f"TPR@FPR={p.target:g}"] = per_cent(p.tpr) + ("" if p.resolvable else "*")
+        shown.append(row)
+        species.append({"modalities": name, **{k: per_cent(v.value) for k, v in r.apcer.items()}})
+    return {"error rates, %": shown, "APCER of each species, %": species} if table else {}
+
+
+def per_cent(rate: float) -> str:
+    """Two digits."""
+    return f"{100 * rate:.2f}"
+
+
+def remarks(table: Mapping[str, SubsetScores]) -> list[str]:
+    """The rule of the thresholds, what the tables' words mean, and what the reports warn of, once each."""
+    if not table:
+        return []
+    first = next(iter(table.values())).report
+    out = [
+        f"threshold: {first.threshold.text}, chosen for each subset of modalities on development"
+        " presentations with the same subset; APCER max: of the worst species (ISO/IEC 30107-3), pooled: of"
+        " all attacks",
+    ]
+    if not all(p.resolvable for p in first.tpr_at_fpr):
+        out.append(f"*: not resolvable with {first.attacks} attacks (fewer than 1 / FPR)")
+    told = [(n, w) for n, f in table.items() for w in f.report.warnings if "cannot be resolved" not in w]
+    return [*out, *(f"{name}: {text}" for name, text in told)]
 
 
 def by_device(found: SubsetScores) -> dict[str, float]:
@@ -190,17 +247,19 @@ def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
     The split ``cost`` needs no data: operations and parameters, beside a fixed fusion of three modalities.
 
     Raises:
-        ConfigError: no such split.
+        DataError: no such split, or one without any of the model's modalities.
     """
     method, data = configs(folder.recipe)
     if evaluation.split == "cost":
         return Measured(cost(method, data.size))
     splits = read_pad(data)
-    table = FlexibleModalEvaluator(
-        restore(folder),
-        splits.dev,
-        splits.get(evaluation.split),
-        size=data.size,
-        modalities=method.modalities,
-    ).run()
-    return summary(table)
+    test = splits.get(evaluation.split)
+    seen = [m for m in method.modalities if m in test.modalities]
+    if not seen:
+        has = ", ".join(test.modalities)
+        raise DataError(
+            f"{evaluation.split}: it has {has}, the model sees {', '.join(method.modalities)} only"
+        )
+    return summary(
+        FlexibleModalEvaluator(restore(folder), splits.dev, test, size=data.size, modalities=seen).run()
+    )
