@@ -80,18 +80,30 @@ def test_repeats_of_a_sample_in_one_epoch_are_different_views() -> None:
     assert len(torch.unique(views.flatten(1), dim=0)) == 6
 
 
-def test_all_modalities_move_alike() -> None:
-    """Without light, colour, depth and infrared of one picture stay one picture."""
-    base = torch.linspace(0.3, 0.9, 16).repeat(16, 1)
+def test_all_modalities_move_alike_and_pixels_move_whole() -> None:
+    """Without light and hole, a copy is the sample shifted by whole pixels, perhaps mirrored."""
+    base = torch.rand(1, 1, 16, 16)
     images = {
         "rgb": base.expand(8, 3, 16, 16),
         "depth": base.expand(8, 1, 16, 16),
         "ir": base.expand(8, 1, 16, 16),
     }
-    out = PadAugment(16, light=0.0, level=0.0)(images, np.arange(8, dtype=np.uint64), 7)
-    assert torch.allclose(out["rgb"][:, :1], out["ir"], atol=1e-6)
-    assert torch.allclose(out["depth"], out["ir"], atol=1e-6)
-    assert not torch.allclose(out["ir"][0], out["ir"][1])
+    out = PadAugment(16, light=0.0, level=0.0, hole=0.0)(images, np.arange(8, dtype=np.uint64), 7)
+    assert torch.equal(out["rgb"][:, :1], out["ir"])
+    assert torch.equal(out["depth"], out["ir"])
+    found = set()
+    for copy in out["ir"][:, 0]:
+        same = []
+        for mirror in (False, True):
+            picture = base[0, 0].flip(1) if mirror else base[0, 0]
+            for down in (-2, -1, 0, 1, 2):
+                for right in (-2, -1, 0, 1, 2):
+                    rows, columns = (torch.arange(16) + d for d in (down, right))
+                    shown = picture[rows.clamp(0, 15)][:, columns.clamp(0, 15)]
+                    same += [(mirror, down, right)] if torch.equal(shown, copy) else []
+        assert len(same) == 1
+        found.add(same[0])
+    assert len(found) > 4
 
 
 def test_light_changes_each_modality_alone_and_holes_stay() -> None:

@@ -10,6 +10,7 @@ from mien.core.errors import ConfigError
 
 BENCHES = {
     "engine": ("mien.bench.engine_step", "step and waiting for data"),
+    "fm_vit": ("mien.bench.fm_vit_speed", "any subset of three cameras over a fixed fusion of all"),
     "gkd": ("mien.bench.gkd_loss", "loss of GKD over its dense-mask form and over KD"),
     "ncl": ("mien.bench.ncl_loss", "NCL++ loss over cross-entropy"),
     "partial_fc": ("mien.bench.partial_fc_speed", "a sampled class layer over a full one, two processes"),
@@ -20,7 +21,6 @@ BENCHES = {
     "verification": ("mien.bench.verification_speed", "the IJB-C protocol beside NumPy and scikit-learn"),
 }
 LATER = {
-    "fm_vit": "fm_vit",
     "cqil": "cqil",
     "igc_net": "igc_net",
     "otavatar": "otavatar",

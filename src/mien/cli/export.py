@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
     answer = {
         "method": method,
         "weights": options.weights or method,
-        "images": len(plan.images),
+        "images": plan.count,
         "real": plan.real,
         "metric": plan.metric_name,
         "graphs": [console.plain(r) for r in reports],
@@ -58,7 +58,7 @@ def run(argv: Sequence[str]) -> int:
         {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in console.plain(r).items()} for r in reports
     ]
     console.show_table(
-        f"{options.output}: {len(plan.images)} {'real' if plan.real else 'made'} images, {plan.metric_name}",
+        f"{options.output}: {plan.count} {'real' if plan.real else 'made'} images, {plan.metric_name}",
         rows,
     )
     return 0

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -54,22 +53,20 @@ def seen_by(images: PadImages, modalities: Sequence[str], index: NDArray[np.int6
 
 @dataclass(frozen=True)
 class PadAugment:
-    """Turn, zoom, shift, mirror: alike for all modalities of a sample; gain, gamma, offset: each its own.
+    """Shift, mirror, hole: alike for all modalities of a sample; gain, gamma, offset: each its own.
+
+    Pixels are moved whole: turning and zooming would blur the fine patterns of prints and screens.
 
     Attributes:
         size: S.
-        angle: largest turn, radians.
-        scale: largest zoom in or out.
-        shift: largest shift, as a share of the picture.
+        shift: largest shift, as a share of the picture; the border is repeated.
         light: largest log gain and log gamma of colour and infrared.
         level: largest offset of a depth map (0 .. 1).
         hole: side of one square that all modalities lose, as a share of the picture.
     """
 
     size: int
-    angle: float = 0.12
-    scale: float = 0.12
-    shift: float = 0.06
+    shift: float = 0.1
     light: float = 0.25
     level: float = 0.06
     hole: float = 0.2
@@ -82,25 +79,24 @@ class PadAugment:
             keys: (B,) their stable names.
             seed: of run and epoch.
         """
-        u = torch.from_numpy(uniform(derive(seed, "geometry"), keys, 7)).float() * 2 - 1
-        grid = self._grid(u)
-        keep = self._keep(u[:, 5:7])
+        u = torch.from_numpy(uniform(derive(seed, "geometry"), keys, 5)).float() * 2 - 1
+        place = self._places(u)
+        keep = self._keep(u[:, 3:5])
         out = {}
         for m, x in images.items():
             own = torch.from_numpy(uniform(derive(seed, "light", m), keys, 6)).float() * 2 - 1
-            moved = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+            moved = x.flatten(2).gather(2, place.expand(-1, x.shape[1], -1)).view(x.shape)
             out[m] = (self._depth(moved, own) if m == "depth" else self._lit(moved, own)) * keep
         return out
 
-    def _grid(self, u: Tensor) -> Tensor:
-        angle, zoom = self.angle * u[:, 0], 1 + self.scale * u[:, 1]
-        cos, sin = zoom * angle.cos(), zoom * angle.sin()
-        mirror = torch.where(u[:, 4] < 0, -1.0, 1.0)
-        theta = torch.stack(
-            [cos * mirror, -sin, 2 * self.shift * u[:, 2], sin * mirror, cos, 2 * self.shift * u[:, 3]], 1
-        )
-        size = [len(u), 1, self.size, self.size]
-        return F.affine_grid(theta.view(-1, 2, 3), size, align_corners=False)
+    def _places(self, u: Tensor) -> Tensor:
+        """(B, 1, S^2): which pixel of the sample each pixel of its copy shows."""
+        at = torch.arange(self.size)
+        far = (u[:, :2, None] * self.shift * self.size).round().long()
+        rows = (at + far[:, 0]).clamp(0, self.size - 1)
+        columns = (at + far[:, 1]).clamp(0, self.size - 1)
+        columns = torch.where(u[:, 2:3] < 0, columns.flip(1), columns)
+        return (rows[:, :, None] * self.size + columns[:, None, :]).flatten(1)[:, None]
 
     def _keep(self, centre: Tensor) -> Tensor:
         """(B, 1, S, S): 0 inside a square around a random centre, in half of the samples; else 1."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,18 +19,34 @@ from mien.core import io
 from mien.core.errors import MienError, require
 
 OPSET = 18
+Metric = Callable[[NDArray[np.float32]], float]
+"""Outputs of all images -> task metric."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """What ``export_plan(predictor, count)`` of a method returns: graphs, and inputs to prove them on."""
+    """What ``export_plan(predictor, count)`` of a method returns: graphs, and inputs to prove them on.
+
+    Images, metric and calibration are the same for all graphs, or a mapping by the graphs' names.
+    """
 
     graphs: Mapping[str, nn.Module]
-    images: Tensor
-    metric: Callable[[NDArray[np.float32]], float] | None
+    images: Tensor | Mapping[str, Tensor]
+    metric: Metric | Mapping[str, Metric] | None
     metric_name: str
-    calibration: Tensor | None = None
+    calibration: Tensor | Mapping[str, Tensor] | None = None
     real: bool = True
+
+    @property
+    def count(self) -> int:
+        """Real inputs that each graph is measured on."""
+        return len(_own(self.images, next(iter(self.graphs))))
+
+
+def _own(given: T | Mapping[str, T], name: str) -> T:
+    """What one graph gets."""
+    return given[name] if isinstance(given, Mapping) else given
 
 
 @dataclass(frozen=True)
@@ -158,12 +174,12 @@ def run_session(session: Any, images: NDArray[np.float32], batch: int = 100) -> 
 
 def export_all(
     graphs: Mapping[str, nn.Module],
-    images: Tensor,
+    images: Tensor | Mapping[str, Tensor],
     folder: Path,
     *,
     int8: bool,
-    metric: Callable[[NDArray[np.float32]], float] | None = None,
-    calibration: Tensor | None = None,
+    metric: Metric | Mapping[str, Metric] | None = None,
+    calibration: Tensor | Mapping[str, Tensor] | None = None,
 ) -> list[GraphReport]:
     """Exports every graph, and measures each file against torch on real inputs.
 
@@ -174,21 +190,24 @@ def export_all(
         int8: also write quantised ones.
         metric: outputs of all images -> task metric.
         calibration: real inputs for int8 that are not among ``images``.
+
+    ``images``, ``metric`` and ``calibration`` may be mappings by the graphs' names.
     """
     reports: list[GraphReport] = []
-    pixels = images.numpy()
     for name, net in graphs.items():
         net = net.cpu().eval()
-        path = export_graph(net, images[:2], folder / f"{name}.onnx")
+        inputs, score = _own(images, name), _own(metric, name)
+        path = export_graph(net, inputs[:2], folder / f"{name}.onnx")
         with torch.inference_mode():
-            expected = np.concatenate([net(c).numpy() for c in images.split(100)])
-        base = metric(expected) if metric else None
+            expected = np.concatenate([net(c).numpy() for c in inputs.split(100)])
+        base = score(expected) if score else None
         files = [("fp32", path)]
         if int8:
-            chosen = (calibration if calibration is not None else images[:64]).numpy()
+            held = _own(calibration, name)
+            chosen = (held if held is not None else inputs[:64]).numpy()
             files.append(("int8", quantize(path, chosen, dynamic=_is_transformer(net))))
         for precision, file in files:
-            reports.append(_measure(name, precision, file, net, pixels, expected, metric, base))
+            reports.append(_measure(name, precision, file, net, inputs.numpy(), expected, score, base))
     return reports
 
 
@@ -203,7 +222,7 @@ def _measure(
     net: nn.Module,
     pixels: NDArray[np.float32],
     expected: NDArray[np.float32],
-    metric: Callable[[NDArray[np.float32]], float] | None,
+    metric: Metric | None,
     base: float | None,
 ) -> GraphReport:
     session = open_session(path)

@@ -39,11 +39,11 @@ def scatter_tokens(x_BND: Tensor, kept: Tensor | None, tokens: int, fill: Tensor
     return out.scatter(1, kept[..., None].expand_as(x_BND), x_BND)
 
 
-def conv_stem(width: int, patch: int) -> nn.Sequential:
+def conv_stem(width: int, patch: int, channels: int = 3) -> nn.Sequential:
     """3x3 convolutions of stride 2, each twice as wide as the one before, then 1x1: 1/patch, ``width``."""
     steps = patch.bit_length() - 1
     layers: list[nn.Module] = []
-    inputs = 3
+    inputs = channels
     for i in range(steps):
         planes = max(8, width >> (steps - 1 - i))
         layers += [nn.Conv2d(inputs, planes, 3, 2, 1, bias=False), nn.BatchNorm2d(planes), nn.ReLU()]

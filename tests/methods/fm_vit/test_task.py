@@ -53,10 +53,9 @@ def test_branches_absent_from_a_step_get_no_gradient() -> None:
     batch = next(build(recipe(), {}).source.stream(0, 0, 1))[0]
     out = task.model({"rgb": batch.images["rgb"]})
     out["fused"].sum().backward()
-    named = dict(task.model.named_parameters())
-    assert named["embed.rgb.weight"].grad is not None
-    assert named["embed.depth.weight"].grad is None
-    assert named["embed.ir.weight"].grad is None
+    touched = {n for n, p in task.model.named_parameters() if p.grad is not None}
+    assert any("embed.rgb" in n for n in touched)
+    assert not any("embed.depth" in n or "embed.ir" in n for n in touched)
 
 
 @pytest.mark.parametrize("source", ["others", "depth", "ir", "fused"])

@@ -54,7 +54,7 @@ def _other(kind: str, weight: float, **more: object) -> dict[str, object]:
 _MAPS = {"student_tap": "final"}
 ROWS: tuple[Row, ...] = (
     Row("student", "student alone", (Stage("student", RECIPES["student"]()),), (TEST, ORL)),
-    _row("kd", "KD", _other("kd", 1.0)),
+    _row("kd", "KD", _other("kd", 3.0, temperature=8.0)),
     _row("pixel", "pixel MSE (FitNet)", _other("fitnet", 10.0, **_MAPS)),
     _row("urfm_euclid", "URFM, Euclidean code", {**_FROZEN, "position": "euclid"}),
     _row("urfm", "URFM, facial code", _FROZEN),

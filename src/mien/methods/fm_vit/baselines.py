@@ -14,14 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from mien.core.errors import ConfigError
-from mien.methods.fm_vit.blocks import start_weights
+from mien.methods.fm_vit.blocks import Stem, patch_embedding, start_weights
 from mien.methods.fm_vit.flexible import FlexibleNet, Output
 
 MODALITIES = ("rgb", "depth", "ir")
 
 
 def plain_vit(
-    img_size: int, patch: int, dim: int, depth: int, heads: int, mlp_ratio: float, channels: int = 3
+    img_size: int,
+    patch: int,
+    dim: int,
+    depth: int,
+    heads: int,
+    mlp_ratio: float,
+    stem: Stem = "patch",
+    channels: int = 3,
 ) -> Any:
     """Timm's ViT without classifier: (B, channels, S, S) -> tokens (B, N + 1, D), after the last LayerNorm.
 
@@ -45,6 +52,8 @@ def plain_vit(
         num_heads=heads,
         mlp_ratio=mlp_ratio,
     )
+    if stem != "patch":
+        vit.patch_embed.proj = patch_embedding(dim, patch, stem, channels)
     start_weights(vit)
     for table in cast("tuple[Tensor, Tensor]", (vit.cls_token, vit.pos_embed)):
         nn.init.trunc_normal_(table, std=0.02)
@@ -70,6 +79,7 @@ class LateFusionViT(FlexibleNet):
         depth: blocks of each.
         heads: H, divides D.
         mlp_ratio: inner width of the FFNs over D.
+        stem: how patches become tokens, see `patch_embedding`.
 
     Raises:
         ConfigError: sizes that do not divide one another.
@@ -85,10 +95,11 @@ class LateFusionViT(FlexibleNet):
         heads: int = 12,
         *,
         mlp_ratio: float = 4.0,
+        stem: Stem = "patch",
     ) -> None:
         super().__init__(modalities, img_size)
         self.num_features = dim
-        sizes = (img_size, patch, dim, depth, heads, mlp_ratio)
+        sizes = (img_size, patch, dim, depth, heads, mlp_ratio, stem)
         self.vits = nn.ModuleDict({m: plain_vit(*sizes) for m in self.modalities})
         self.heads = nn.ModuleDict({m: new_head(dim) for m in self.modalities})
 
@@ -121,6 +132,7 @@ class SingleViT(FlexibleNet):
         depth: blocks.
         heads: H, divides D.
         mlp_ratio: inner width of the FFNs over D.
+        stem: how patches become tokens, see `patch_embedding`.
 
     Raises:
         ConfigError: sizes that do not divide one another.
@@ -136,10 +148,11 @@ class SingleViT(FlexibleNet):
         heads: int = 12,
         *,
         mlp_ratio: float = 4.0,
+        stem: Stem = "patch",
     ) -> None:
         super().__init__((modality,), img_size, required=(modality,))
         self.num_features = dim
-        self.vit, self.head = plain_vit(img_size, patch, dim, depth, heads, mlp_ratio), new_head(dim)
+        self.vit, self.head = plain_vit(img_size, patch, dim, depth, heads, mlp_ratio, stem), new_head(dim)
 
     def forward(self, images: Mapping[str, Tensor]) -> Output:
         """{modality: (B, 3 or 1, S, S) in [0, 1]} -> `Output`.
@@ -165,6 +178,7 @@ class EarlyConcatViT(FlexibleNet):
         depth: blocks.
         heads: H, divides D.
         mlp_ratio: inner width of the FFNs over D.
+        stem: how patches become tokens, see `patch_embedding`.
 
     Raises:
         ConfigError: sizes that do not divide one another.
@@ -180,10 +194,11 @@ class EarlyConcatViT(FlexibleNet):
         heads: int = 12,
         *,
         mlp_ratio: float = 4.0,
+        stem: Stem = "patch",
     ) -> None:
         super().__init__(modalities, img_size)
         self.num_features = dim
-        self.vit = plain_vit(img_size, patch, dim, depth, heads, mlp_ratio, 3 * len(self.modalities))
+        self.vit = plain_vit(img_size, patch, dim, depth, heads, mlp_ratio, stem, 3 * len(self.modalities))
         self.head = new_head(dim)
 
     def forward(self, images: Mapping[str, Tensor]) -> Output:
@@ -213,6 +228,7 @@ class CrossAttentionFusion(FlexibleNet):
         depth: blocks.
         heads: H, divides D.
         mlp_ratio: inner width of the FFNs over D.
+        stem: how patches become tokens, see `patch_embedding`.
         dropout: before the classifier.
 
     Raises:
@@ -229,11 +245,12 @@ class CrossAttentionFusion(FlexibleNet):
         heads: int = 12,
         *,
         mlp_ratio: float = 4.0,
+        stem: Stem = "patch",
         dropout: float = 0.3,
     ) -> None:
         super().__init__(modalities, img_size)
         self.num_features, self.grid = dim, img_size // max(1, patch)
-        self.vit = plain_vit(img_size, patch, dim, depth, heads, mlp_ratio)
+        self.vit = plain_vit(img_size, patch, dim, depth, heads, mlp_ratio, stem)
         self.mix = nn.Sequential(
             nn.Conv2d(dim, dim, 3, padding=1, bias=False), nn.BatchNorm2d(dim), nn.ReLU()
         )

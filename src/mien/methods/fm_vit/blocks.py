@@ -22,8 +22,10 @@ from mien.methods.fm_vit.attention import (
     key_mask,
     mutual_map,
 )
+from mien.nn.face_vit import conv_stem
 
 NORM_EPS = 1e-6
+Stem = Literal["patch", "conv"]
 Missing = Literal["self", "skip"]
 
 
@@ -68,6 +70,28 @@ def feed_forward(dim: int, mlp_ratio: float) -> nn.Sequential:
     """Linear(D, ratio D) - GELU - Linear(ratio D, D)."""
     inner = int(dim * mlp_ratio)
     return nn.Sequential(nn.Linear(dim, inner), nn.GELU(), nn.Linear(inner, dim))
+
+
+def patch_embedding(dim: int, patch: int, stem: Stem = "patch", channels: int = 3) -> nn.Module:
+    """(B, channels, S, S) -> (B, dim, S / patch, S / patch).
+
+    Args:
+        dim: D.
+        patch: side and stride of a patch in pixels.
+        stem: "patch": one linear map of each patch; "conv": convolutions of stride 2 (`conv_stem`), which
+            small sets need; ``patch`` must then be a power of 2, and timm's weights do not fit.
+        channels: of the images.
+
+    Raises:
+        ConfigError: an unknown stem, or convolutions for another patch.
+    """
+    if stem == "patch":
+        return nn.Conv2d(channels, dim, patch, patch)
+    if stem != "conv" or patch & (patch - 1):
+        raise ConfigError(
+            f"stem={stem!r}: patch or conv, and conv needs a patch, here {patch}, of a power of 2"
+        )
+    return conv_stem(dim, patch, channels)
 
 
 def start_weights(net: nn.Module) -> None:

@@ -43,6 +43,8 @@ class FmVitConfig(MethodConfig):
     """Attention heads [H]."""
     mlp_ratio: float = 2.0
     """Width of the hidden layer, as a multiple of ``dim``."""
+    stem: Literal["patch", "conv"] = "conv"
+    """How patches become tokens: one linear map, as in timm's ViT; or convolutions, which small sets need."""
     stages: int | None = None
     """fm, mavit: joins [K], one after ``depth / stages`` blocks each (default 2)."""
     mutual: Literal["sum", "product", "peer"] | None = None
@@ -100,6 +102,8 @@ class FmVitConfig(MethodConfig):
             raise ConfigError(
                 f"method.net={self.net!r} does not fit {len(self.modalities)} modalities; single sees one"
             )
+        if self.pretrained is not None and self.stem != "patch":
+            raise ConfigError("method.pretrained needs method.stem='patch'")
         for name, low in (("patch", 1), ("dim", 1), ("depth", 1), ("heads", 1), ("stages", 1)):
             check_range("method", name, getattr(self, name), low, 100_000)
         check_range("method", "mlp_ratio", self.mlp_ratio, 0.01, 64)
@@ -202,7 +206,7 @@ def _small() -> Recipe:
         method=FmVitConfig(),
         data=PadData(),
         optim=OptimConfig(kind="adamw", lr=2e-3, weight_decay=0.05),
-        schedule=ScheduleConfig(epochs=15, batch=32, warmup_epochs=1.5, grad_clip=1.0),
+        schedule=ScheduleConfig(epochs=20, batch=32, warmup_epochs=2, grad_clip=1.0),
     )
 
 
@@ -233,6 +237,7 @@ def _paper() -> Recipe:
         "data.size": 224,
         "data.protocol": "p4.1",
         "method.patch": 16,
+        "method.stem": "patch",
         "method.dim": 768,
         "method.depth": 12,
         "method.heads": 12,

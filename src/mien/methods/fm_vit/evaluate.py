@@ -137,7 +137,8 @@ def placements(scores: Scores, live: NDArray[np.bool_]) -> NDArray[np.float64]:
 def summary(table: Mapping[str, SubsetScores]) -> Measured:
     """Metrics and values by subject of a table of subsets.
 
-    ``right`` = 1 - ACER with APCER over all attacks; ``one_*``: means over single modalities.
+    ``right`` = 1 - ACER with APCER over all attacks; ``one_*``: means over single modalities, ``every_*``
+    over all subsets.
     """
     metrics: dict[str, float] = {}
     units: dict[str, NDArray[np.float64]] = {}
@@ -153,8 +154,10 @@ def summary(table: Mapping[str, SubsetScores]) -> Measured:
             f"eer_{name}": report.eer.value,
         }  # fmt: skip
     alone = [name for name in table if "+" not in name]
-    for kind in ("right", "auc") if alone else ():
-        units[f"one_{kind}"] = np.mean([units[f"{kind}_{n}"] for n in alone], axis=0)
+    for kind in ("right", "auc"):
+        units[f"every_{kind}"] = np.mean([units[f"{kind}_{n}"] for n in table], axis=0)
+        if alone:
+            units[f"one_{kind}"] = np.mean([units[f"{kind}_{n}"] for n in alone], axis=0)
     metrics |= {k: float(v.mean()) for k, v in units.items() if k not in metrics}
     extra: dict[str, Any] = {
         "species": {n: {k: round(v.value, 4) for k, v in f.report.apcer.items()} for n, f in table.items()},

@@ -61,6 +61,7 @@ class FlexibleNet(nn.Module):
 
     Attributes:
         required_modalities: ``required``.
+        loaded: names of the parameters that pre-trained weights changed.
 
     Raises:
         ConfigError: no names, or one twice.
@@ -70,6 +71,7 @@ class FlexibleNet(nn.Module):
         super().__init__()
         self.modalities, self.img_size = check_modalities(modalities), img_size
         self.required_modalities = tuple(required)
+        self.loaded: frozenset[str] = frozenset()
         self.normalize = Normalize(HALF, HALF)
 
     @abstractmethod

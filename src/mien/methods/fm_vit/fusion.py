@@ -15,7 +15,7 @@ from mien.methods.fm_vit.score import subset_name, subsets_of
 
 def fusion_of(config: FmVitConfig) -> FmVitConfig:
     """The reference: one plain ViT as deep and wide for each of the three modalities, logits averaged."""
-    shape = {k: getattr(config, k) for k in ("patch", "dim", "heads", "mlp_ratio")}
+    shape = {k: getattr(config, k) for k in ("patch", "dim", "heads", "mlp_ratio", "stem")}
     return FmVitConfig(net="late", modalities=MODALITIES, depth=blocks_of(config), **shape)
 
 

@@ -29,10 +29,12 @@ from torch import Tensor, nn
 from mien.methods.fm_vit.attention import HIDDEN, attend, attention_map, check_heads, kept_count, key_mask
 from mien.methods.fm_vit.blocks import (
     PerModality,
+    Stem,
     TransformerBlock,
     check_layout,
     feed_forward,
     layer_norm,
+    patch_embedding,
     split_projection,
     start_weights,
     zero_weights,
@@ -140,6 +142,7 @@ class MAViT(FlexibleNet):
         heads: H, divides D.
         stages: K; each is depth / K ordinary blocks and one with MDA and CMA.
         mlp_ratio: inner width of the FFNs over D.
+        stem: how patches become tokens, see `patch_embedding`.
         rho: share of the patches whose keys stay in MDA.
         mda: False = none are hidden.
         cma: False = no attention to other modalities.
@@ -163,6 +166,7 @@ class MAViT(FlexibleNet):
         stages: int = 4,
         *,
         mlp_ratio: float = 4.0,
+        stem: Stem = "patch",
         rho: float = 0.5,
         mda: bool = True,
         cma: bool = True,
@@ -171,7 +175,7 @@ class MAViT(FlexibleNet):
         check_layout(img_size, patch, depth, stages)
         self.dim, self.grid, self.num_features = dim, img_size // patch, dim
         self.blocks_per_stage = depth // stages
-        self.embed = nn.ModuleDict({m: nn.Conv2d(3, dim, patch, patch) for m in ALL})
+        self.embed = nn.ModuleDict({m: patch_embedding(dim, patch, stem) for m in ALL})
         self.cls = nn.ParameterDict({m: nn.Parameter(torch.zeros(1, 1, dim)) for m in ALL})
         self.position = nn.ParameterDict(
             {m: nn.Parameter(torch.zeros(1, self.grid**2 + 1, dim)) for m in ALL}

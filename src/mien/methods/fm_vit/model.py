@@ -20,9 +20,11 @@ from mien.methods.fm_vit.blocks import (
     CrossModalBlock,
     Missing,
     PerModality,
+    Stem,
     TransformerBlock,
     check_layout,
     layer_norm,
+    patch_embedding,
     start_weights,
 )
 from mien.methods.fm_vit.flexible import FlexibleNet, Output
@@ -47,6 +49,7 @@ class FMViT(FlexibleNet):
         heads: H, divides D.
         stages: K; each is depth / K ordinary blocks and one CMTB, so that depth + K blocks run.
         mlp_ratio: inner width of the FFNs over D.
+        stem: how patches become tokens, see `patch_embedding`.
         mutual: how the relevances of a branch and its peers join, see `mutual_map`.
         rho: share of the patches whose keys stay in mutual-attention; 1 = plain attention.
         soft: weigh the keys instead of cutting.
@@ -78,6 +81,7 @@ class FMViT(FlexibleNet):
         stages: int = 4,
         *,
         mlp_ratio: float = 4.0,
+        stem: Stem = "patch",
         mutual: Mutual = "sum",
         rho: float = 0.5,
         soft: bool = False,
@@ -97,7 +101,7 @@ class FMViT(FlexibleNet):
             raise ConfigError(f"head={head!r} is unknown; known: {', '.join(get_args(Head))}")
         self.patch, self.dim, self.grid, self.num_features = patch, dim, img_size // patch, dim
         self.blocks_per_stage = depth // stages
-        self.embed = nn.ModuleDict({m: nn.Conv2d(3, dim, patch, patch) for m in names})
+        self.embed = nn.ModuleDict({m: patch_embedding(dim, patch, stem) for m in names})
         self.cls = nn.ParameterDict({m: nn.Parameter(torch.zeros(1, 1, dim)) for m in names})
         tables = names if own_position else ("shared",)
         self.position = nn.ParameterDict(

@@ -46,7 +46,7 @@ def _net(config: FmVitConfig, size: int) -> FlexibleNet:
 
     shape: dict[str, Any] = {
         "img_size": size,
-        **{k: getattr(config, k) for k in ("patch", "dim", "depth", "heads", "mlp_ratio")},
+        **{k: getattr(config, k) for k in ("patch", "dim", "depth", "heads", "mlp_ratio", "stem")},
     }
     own = config.modalities
     stages = 2 if config.stages is None else config.stages
@@ -68,6 +68,8 @@ def _net(config: FmVitConfig, size: int) -> FlexibleNet:
     from mien.nn.cdc import CDConv2d
 
     theta = 0.7 if config.theta is None else config.theta
-    return baselines.HalfwayCNN(
-        own, img_size=size, width=config.dim // 2, conv=lambda *a, **k: CDConv2d(*a, theta=theta, **k)
-    )
+
+    def conv(inputs: int, outputs: int, **_: object) -> CDConv2d:
+        return CDConv2d(inputs, outputs, theta=theta)
+
+    return baselines.HalfwayCNN(own, img_size=size, width=config.dim // 2, conv=conv)

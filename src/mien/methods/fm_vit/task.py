@@ -21,6 +21,7 @@ from mien.data.pads import are_drawn, read_pad
 from mien.engine.task import Clock, Experiment, Rng, StepOut, Task
 from mien.methods.fm_vit.auxiliary import patch_values
 from mien.methods.fm_vit.config import FmVitConfig
+from mien.methods.fm_vit.flexible import FlexibleNet
 from mien.methods.fm_vit.loss import agreement, branch_loss, peer_distillation
 from mien.methods.fm_vit.nets import build_net
 from mien.methods.fm_vit.score import dev_scores, fit_facts
@@ -37,7 +38,7 @@ class FlexibleTask(Task[PadBatch]):
         lr: rate of new weights; pre-trained ones have ``pretrained_lr`` times that.
     """
 
-    def __init__(self, model: nn.Module, config: FmVitConfig, lr: float) -> None:
+    def __init__(self, model: FlexibleNet, config: FmVitConfig, lr: float) -> None:
         super().__init__()
         self.model, self.config, self.lr = model, config, lr
 
@@ -49,6 +50,9 @@ class FlexibleTask(Task[PadBatch]):
             [branch_loss(o["logits"], o["fused"], y, own.fused) for o in outs.values()]
         ).mean()
         logs = self._right(outs, y)
+        if own.net == "mavit":
+            logs["modality"] = self._modality(outs)
+            total = total + logs["modality"]
         if own.agree:
             parts = [agreement(o["cls"]) for s, o in outs.items() if len(s) > 1]
             total = total + own.agree * sum(parts, total.new_zeros(()))
@@ -73,10 +77,19 @@ class FlexibleTask(Task[PadBatch]):
             logs[f"right_{m}"] = torch.stack(right).mean() if right else y.new_zeros((), dtype=torch.float32)
         return logs
 
+    def _modality(self, outs: Mapping[Subset, Mapping[str, Any]]) -> Tensor:
+        """Cross-entropy of MA-ViT's guess of which modality a sequence is of."""
+        losses = []
+        for o in outs.values():
+            for m, z in o["modality"].items():
+                is_m = torch.full((len(z),), self.config.modalities.index(m), device=z.device)
+                losses.append(F.cross_entropy(z, is_m))
+        return torch.stack(losses).mean()
+
     def seen(self, clock: Clock, rng: Rng) -> list[Subset]:
         """The subsets of modalities that this step runs."""
         own, whole = self.config, self.config.modalities
-        singles = [(m,) for m in whole]
+        singles: list[Subset] = [(m,) for m in whole]
         if own.schedule == "full" or len(whole) == 1:
             return [whole]
         if own.schedule == "each":
@@ -122,7 +135,7 @@ class FlexibleTask(Task[PadBatch]):
 
     def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """Pre-trained weights apart, at their own share of the rate."""
-        loaded: frozenset[str] = getattr(self.model, "loaded", frozenset())
+        loaded = self.model.loaded
         if not loaded:
             return super().param_groups(weight_decay)
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
