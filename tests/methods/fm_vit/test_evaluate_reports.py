@@ -1,4 +1,4 @@
-"""All subsets of modalities at thresholds of their own, as numbers, tables and JSON."""
+"""Reports of all subsets as numbers, tables and JSON; facts that a model keeps of its development set."""
 
 import json
 import logging
@@ -113,7 +113,6 @@ def test_metrics_are_those_of_the_reports_and_means_of_their_units() -> None:
     assert found.metrics["one_auc"] == pytest.approx(np.mean(alone))
     assert set(found.extra["reports"]) == set(table)
     json.dumps(found.extra)
-    assert summary({}).metrics == {}
 
 
 def test_tables_show_rates_in_per_cent_and_mark_what_cannot_be_resolved() -> None:

@@ -115,6 +115,8 @@ def test_data_without_a_modality_is_refused_by_name() -> None:
 
     with pytest.raises(ConfigError, match=r"no depth pictures \(it has rgb\)"):
         build(recipe(), {}, replace(whole, train=blind))
+    with pytest.raises(ConfigError, match="set --modalities rgb --net single"):
+        build(recipe(), {}, replace(whole, dev=blind))
 
 
 def test_images_must_be_whole_patches() -> None:

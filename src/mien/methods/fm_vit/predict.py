@@ -24,6 +24,7 @@ from mien.engine.folder import ModelFolder
 from mien.engine.predictor import AbstractPredictor, default_device
 from mien.methods.fm_vit.config import PredictOptions
 from mien.methods.fm_vit.evaluate import restore
+from mien.methods.fm_vit.export import export_plan
 from mien.methods.fm_vit.flexible import FlexibleNet
 from mien.methods.fm_vit.maps import overlay
 from mien.methods.fm_vit.score import probability, subset_name
@@ -245,4 +246,4 @@ def _boxes(
     ]
 
 
-__all__ = ["PadResult", "Predictor"]
+__all__ = ["PadResult", "Predictor", "export_plan"]

@@ -167,10 +167,13 @@ def build(recipe: Recipe, uses: Mapping[str, Path], splits: PadSplits | None = N
     """
     method, data = configs(recipe)
     splits = splits or read_pad(data)
-    missing = [m for m in method.modalities if m not in splits.train.modalities]
+    held = [m for m in splits.train.modalities if m in splits.dev.modalities]
+    missing = [m for m in method.modalities if m not in held]
     if missing:
-        has = ", ".join(splits.train.modalities)
-        raise ConfigError(f"the data has no {missing[0]} pictures (it has {has}); set --modalities to those")
+        to_those = (
+            f"--modalities {' '.join(held)}" if held[1:] else f"--modalities {' '.join(held)} --net single"
+        )
+        raise ConfigError(f"the data has no {missing[0]} pictures (it has {', '.join(held)}); set {to_those}")
     model = build_net(method, data.size, derive(recipe.seed, "init"))
     augment = PadAugment(data.size) if data.augment == "pad" else None
     schedule = recipe.schedule
