@@ -120,5 +120,5 @@ def test_data_without_a_modality_is_refused_by_name() -> None:
 
 
 def test_images_must_be_whole_patches() -> None:
-    with pytest.raises(ConfigError, match="not a multiple of method.patch"):
+    with pytest.raises(ConfigError, match=r"not a multiple of method\.patch"):
         build(recipe(method__patch=5), {})
