@@ -317,4 +317,5 @@ def _answer(given: Mapping[str, Path], result: PadResult) -> str:
         verdict = f"<b class={kind}>{said}, P(live) {100 * result.probability:.0f} %</b>{limit}"
     branches = "".join(f"<div>{m} branch: {100 * p:.0f} %</div>" for m, p in result.branches)
     note = f"<div class=muted>{html.escape(result.note)}</div>" if result.note else ""
-    return f"<div class=card>{pictures}<div>{names}</div><div>{verdict}</div>{branches}{note}</div>"
+    row = f'<div style="display:flex;gap:2px">{pictures}</div>' if pictures else ""
+    return f"<div class=card>{row}<div>{names}</div><div>{verdict}</div>{branches}{note}</div>"
