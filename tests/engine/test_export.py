@@ -9,7 +9,15 @@ from torch import nn
 
 from mien.cli.main import main
 from mien.core.errors import MienError
-from mien.engine.export import _is_transformer, export_all, export_graph, open_session, quantize, run_session
+from mien.engine.export import (
+    ExportPlan,
+    _is_transformer,
+    export_all,
+    export_graph,
+    open_session,
+    quantize,
+    run_session,
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +62,19 @@ def test_dynamic_quantisation_for_transformers(tmp_path):
     assert reports[0].max_difference < 1e-5
     assert reports[0].metric is None
     assert not list(tmp_path.glob(".*"))
+
+
+def test_each_graph_may_have_inputs_and_a_metric_of_its_own(tmp_path):
+    graphs = {c: nn.Sequential(nn.Flatten(), nn.Linear(4 * c, 1)).eval() for c in (1, 3)}
+    named = {f"c{c}": net for c, net in graphs.items()}
+    images = {f"c{c}": torch.rand(5, c, 2, 2) for c in graphs}
+    metrics = {"c1": lambda y: float(len(y)), "c3": lambda y: -float(len(y))}
+    plan = ExportPlan(named, images, metrics, "images")
+    assert plan.count == 5
+    assert ExportPlan(named, images["c1"][:2], None, "none").count == 2
+    reports = export_all(plan.graphs, plan.images, tmp_path, int8=False, metric=plan.metric)
+    assert [(r.name, r.metric, r.metric_change) for r in reports] == [("c1", 5, 0), ("c3", -5, 0)]
+    assert all(r.max_difference < 1e-5 for r in reports)
 
 
 def test_an_operation_that_does_not_export_is_one_line(tmp_path):
