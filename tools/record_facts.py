@@ -226,6 +226,51 @@ def face_training_facts(name: str) -> Iterator[Fact]:
             yield f"seconds_{i}", text, f"{statistics.median(by_row[i]):.0f} s"
 
 
+SUBSETS = {"R": "rgb", "D": "depth", "I": "ir", "RDI": "rgb+depth+ir"}
+
+
+def pad_training_facts() -> Iterator[Fact]:
+    """Where FM-ViT errs: by species of attack, by device; and how long it trained."""
+    lines = [r for r in io.read_lines(results_dir() / "fm_vit.jsonl") if r["row"] == "fm"]
+    test = [r for r in lines if r["eval"] == "test"]
+    seen = [r for r in lines if r["eval"] == "seen"]
+
+    def per_cent(values: list[float]) -> str:
+        return f"{100 * statistics.mean(values):.0f}"
+
+    for species in sorted(test[0]["extra"]["species"]["rgb"]):
+        cells = [per_cent([r["extra"]["species"][s][species] for r in test]) for s in SUBSETS.values()]
+        text = f"{species} accepted by FM-ViT as live (APCER, %), on {', '.join(SUBSETS)}, mean over seeds"
+        yield f"species_{species}", text, " / ".join(cells)
+    for name, where in (("test", test), ("seen", seen)):
+        cells = [per_cent([r["metrics"][f"acer_{s}"] for r in where]) for s in SUBSETS.values()]
+        devices = "unseen devices" if name == "test" else "the training devices"
+        text = f"ACER of FM-ViT on unseen people before {devices} (%), on {', '.join(SUBSETS)}"
+        yield f"acer_{name}", text, " / ".join(cells)
+    for row in ("rgb", "early", "fm", "fm_peer"):
+        own = [r["seconds"] for r in io.read_lines(results_dir() / "fm_vit.jsonl")
+               if (r["row"], r["eval"]) == (row, "test")]  # fmt: skip
+        text = f"training, median over {len(own)} seed(s), much other work on the machine ({row})"
+        yield f"seconds_{row}", text, f"{statistics.median(own):.0f} s"
+
+
+def pad_bench_facts(answer: dict[str, Any]) -> Iterator[Fact]:
+    """Cost of one modality over a fixed fusion; time of a report."""
+    r, cpu = answer["ratios"], f"{answer['machine']['cpu']}, {answer['machine']['threads']} threads"
+    if answer["bench"] == "pad":
+        text = f"report on 10^6 scores, with intervals; over one loop of thresholds ({cpu})"
+        yield "pad", text, f"{r['report_seconds_1e6']:.2f} s, {r['speedup_over_loop']:.0f}x faster"
+        return
+    for kind, what in (("flops", "operations"), ("latency", "latency")):
+        cells = [f"{r[f'{kind}_over_fusion_{m}']:.2f}" for m in ("rgb", "depth", "ir")]
+        yield (
+            f"bench_{kind}",
+            f"one modality over a fixed fusion of three ViTs: {what} ({cpu})",
+            " / ".join(cells),
+        )
+    yield "bench_params", "parameters over those of the fusion", f"{r['params_over_fusion']:.2f}"
+
+
 def gkd_facts(answer: dict[str, Any]) -> Iterator[Fact]:
     """Time and memory of the loss beside its dense form and KD; of PartialFC beside a full layer."""
     r, cpu = answer["ratios"], f"{answer['machine']['cpu']}, {answer['machine']['threads']} threads"
@@ -268,6 +313,7 @@ def _median(lines: list[dict[str, Any]], key: str) -> float:
 def main(name: str, files: list[str]) -> None:
     """Appends the facts of all files to those of one method."""
     own = {"ncl": training_facts, "sagm": cost_facts}
+    own["fm_vit"] = pad_training_facts
     own |= {n: partial(face_training_facts, n) for n in ("gkd", "cakd")}
     found = list(own.get(name, lambda: iter(()))())
     for file in files:
@@ -283,6 +329,8 @@ def main(name: str, files: list[str]) -> None:
             found += speed_facts(answer)
         elif answer.get("bench") in ("gkd", "partial_fc"):
             found += gkd_facts(answer)
+        elif answer.get("bench") in ("pad", "fm_vit"):
+            found += pad_bench_facts(answer)
         elif answer.get("method") in ("gkd", "cakd"):
             found += face_export_facts(answer)
         elif "goals" in answer:

@@ -33,6 +33,10 @@ def result_key(row: Row, evaluation: Evaluation, protocol_version: int) -> str:
     return hash_dict([row_key(row), to_dict(evaluation), protocol_version])
 
 
+NOT_KEPT = ("reports", "tables", "remarks")
+"""What an evaluation says for people to read, too long for a line of results."""
+
+
 def make_record(
     method: str, row: Row, evaluation: Evaluation, seed: int, version: int, data: str, measured: Measured
 ) -> dict[str, Any]:
@@ -45,7 +49,7 @@ def make_record(
         "key": result_key(row, evaluation, version),
         "data": data,
         "metrics": {k: float(f"{float(v):.8g}") for k, v in measured.metrics.items()},
-        "extra": dict(measured.extra),
+        "extra": {k: v for k, v in measured.extra.items() if k not in NOT_KEPT},
         "units": {k: pack_units(v) for k, v in measured.units.items()},
         "commit": commit(),
     }

@@ -147,6 +147,5 @@ def _assemble(folder: Path, size: int, table: Path) -> None:
         rows["keys"].append(label["subject"] * 10_000 + label["sample"])
     rows["keys"] = [np.uint64(k) for k in rows["keys"]]
     with io.new_file(table) as part, part.open("wb") as stream:
-        np.savez(
-            stream, **{name: np.stack(v) if name in MODALITIES else np.array(v) for name, v in rows.items()}
-        )
+        arrays: dict[str, Any] = {n: np.stack(v) if n in MODALITIES else np.array(v) for n, v in rows.items()}
+        np.savez(stream, **arrays)

@@ -1,6 +1,5 @@
 """The protocol: units whose means are the metrics, thresholds from dev only, all subsets alike."""
 
-
 import numpy as np
 import pytest
 import torch

@@ -7,12 +7,12 @@ import torch
 
 from mien.methods.fm_vit.loss import agreement, branch_loss, peer_distillation
 
-R, D, I = (torch.tensor([z], dtype=torch.float64) for z in ([0.2, -0.1], [1.4, -0.6], [0.5, 0.3]))
+RGB, DEPTH, IR = (torch.tensor([z], dtype=torch.float64) for z in ([0.2, -0.1], [1.4, -0.6], [0.5, 0.3]))
 LIVE = torch.tensor([0])
 
 
 def test_example_c() -> None:
-    logits = {"rgb": R, "depth": D, "ir": I}
+    logits = {"rgb": RGB, "depth": DEPTH, "ir": IR}
     fused = torch.stack(list(logits.values())).mean(0)
     assert fused[0].tolist() == pytest.approx([0.7, -0.133333], abs=1e-6)
     assert float(fused.softmax(1)[0, 0]) == pytest.approx(0.697059, abs=1e-6)
@@ -24,7 +24,7 @@ def test_example_c() -> None:
 
 
 def test_a_net_without_branches_has_the_fused_loss_alone() -> None:
-    assert float(branch_loss({}, R, LIVE, 0.0)) == pytest.approx(0.554355, abs=1e-6)
+    assert float(branch_loss({}, RGB, LIVE, 0.0)) == pytest.approx(0.554355, abs=1e-6)
 
 
 def test_agreement_is_zero_for_parallel_tokens_and_two_for_opposite_ones() -> None:

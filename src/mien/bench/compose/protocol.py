@@ -73,7 +73,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "fm_sagm",
         "extra",
-        "on unseen devices FM-ViT trained with SAGM has a lower ACER, mean of the seven subsets, than with its"
+        "on unseen devices FM-ViT trained with SAGM has a lower ACER, mean of all subsets, than with its"
         " base optimiser at equal steps",
         ("fm_sagm", "fm"),
         "every_right",

@@ -43,7 +43,7 @@ def _single(modality: str) -> Changes:
     return _net("single", modalities=(modality,))
 
 
-PEER: Changes = {"method.peer": 0.5}
+PEER: Changes = {"method.peer": 1.0}
 UNKNOWN: Changes = {"data.unseen": ("replay", "mask_resin")}
 ROWS: tuple[Row, ...] = (
     *(_row(m, f"ViT of {m} alone", _single(m), evals=(TEST, SEEN)) for m in MODALITIES),
