@@ -28,6 +28,10 @@ def workplace(tmp_path, monkeypatch):
     (tmp_path / "PEOPLE" / "ada").mkdir(parents=True)
     for name in ("a", "b", "who", "PEOPLE/ada/1"):
         Image.fromarray(rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)).save(tmp_path / f"{name}.jpg")
+    face = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(face).save(tmp_path / "a.png")
+    Image.fromarray(rng.integers(500, 700, (64, 64)).astype(np.uint16)).save(tmp_path / "d.png")
+    Image.fromarray(rng.integers(0, 256, (64, 64)).astype(np.uint8)).save(tmp_path / "i.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
