@@ -29,6 +29,7 @@ SCREENS = ("replay",)
 MASKS = ("mask_paper", "mask_plaster", "mask_resin", "mask_silicone", "mask_latex")
 EQUAL_PARTS = 5 * PRINTS + 15 * SCREENS + 3 * MASKS
 """Species of a made set: prints, screens and masks in equal parts."""
+NOTE = "made people: live faces, prints, screens and masks in colour, depth and infrared"
 CROP = 1.15
 """Side of the crop, as a multiple of the longer side of the face's box."""
 
@@ -84,7 +85,7 @@ def rendered_pad(
     }
     joined = ":".join(s.fingerprint for s in made.values())
     mark = hashlib.sha256(joined.encode()).hexdigest()[:12]
-    return PadSplits(made["train"], made["dev"], made["test"], mark, {"seen": made["seen"]}, note="rendered")
+    return PadSplits(made["train"], made["dev"], made["test"], mark, {"seen": made["seen"]}, note=NOTE)
 
 
 def kept_at(settings: PadSet, size: int) -> Path:
