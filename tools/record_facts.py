@@ -321,7 +321,11 @@ def main(name: str, files: list[str]) -> None:
             found += pad_facts(Path(file))
             continue
         answer = json.loads(Path(file).read_text())
-        if answer.get("bench") == "engine":
+        if "audit" in answer:
+            values = ", ".join(f"{k} {v:.3f}" for k, v in answer["audit"].items())
+            text = f"shortcut audit of the {answer['n']:,} test crops: AUC of mean, spread and border alone"
+            found.append(("audit", text, values))
+        elif answer.get("bench") == "engine":
             found += engine_facts(answer)
         elif answer.get("bench") == "ncl":
             found += loss_facts(answer)
