@@ -4,6 +4,8 @@ from .controller import clip_codes as clip_codes
 from .controller import hold_last_rows as hold_last_rows
 from .controller import orthonormal_columns as orthonormal_columns
 from .controller import window as window
+from .convert import convert_eg3d as convert_eg3d
+from .convert import load_generator as load_generator
 from .generator import SMALL as SMALL
 from .generator import FieldDecoder as FieldDecoder
 from .generator import SuperResolution as SuperResolution
