@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from mien.core.errors import ConfigError, ShapeError
 from mien.methods.otavatar.generator import SMALL, FieldDecoder, SuperResolution, TriPlaneGenerator
@@ -58,6 +59,17 @@ def test_the_shapes_of_eg3d():
         assert (sigma.shape, feat.shape) == ((2, 10, 1), (2, 10, 32))
         image = net.super_resolution(torch.empty(2, 3, 128, 128), torch.empty(2, 32, 128, 128), ws)
         assert image.shape == (2, 3, 512, 512)
+
+
+def test_the_cost_of_eg3d():
+    with torch.device("meta"):
+        net, ws = TriPlaneGenerator(), torch.empty(1, 14, 512)
+        with FlopCounterMode(display=False) as backbone:
+            net.planes(ws)
+        with FlopCounterMode(display=False) as large:
+            net.super_resolution(torch.empty(1, 3, 64, 64), torch.empty(1, 32, 64, 64), ws)
+    assert backbone.get_total_flops() / 2e9 == pytest.approx(45, rel=0.05)  # multiply-adds
+    assert large.get_total_flops() / 2e9 == pytest.approx(98, rel=0.02)
 
 
 def test_the_small_size():

@@ -128,6 +128,7 @@ _KNOWN: dict[tuple[str, str], type] = {
     ("torch._utils", "_rebuild_tensor"): _Tensor,
     ("torch._utils", "_rebuild_parameter"): _Parameter,
     ("collections", "OrderedDict"): dict,
+    ("dnnlib.util", "EasyDict"): dict,
 }
 _INERT_PACKAGES = ("torch.nn.", "torch_utils.", "training.", "dnnlib.")
 _INERT = {
