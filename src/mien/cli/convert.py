@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,11 @@ from pathlib import Path
 from mien.cli import console
 from mien.core.errors import ConfigError
 
-KINDS = {"torch": "a PyTorch .pt/.pth/.ckpt file of tensors"}
+KINDS = {
+    "torch": ("a PyTorch .pt/.pth/.ckpt file of tensors", "mien.engine.convert:convert_torch"),
+    "eg3d": ("a network pickle of EG3D", "mien.methods.otavatar.convert:convert_eg3d"),
+}
+"""Kind -> what it is, and the function (source, target) -> (target, number of tensors)."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,12 @@ def run(argv: Sequence[str]) -> int:
     options = console.parse(Options, words, "convert")
     if len(named) < 2:
         raise ConfigError(
-            f"mien convert KIND FILE; kinds: {', '.join(f'{k} ({v})' for k, v in KINDS.items())}"
+            f"mien convert KIND FILE; kinds: {', '.join(f'{k} ({v})' for k, (v, _) in KINDS.items())}"
         )
     console.check_name("kind", named[0], list(KINDS))
-    from mien.engine.convert import convert_torch
-
+    module, _, name = KINDS[named[0]][1].partition(":")
+    convert = getattr(importlib.import_module(module), name)
     source = Path(named[1])
-    target, count = convert_torch(source, options.output or source.with_suffix(".safetensors"))
+    target, count = convert(source, options.output or source.with_suffix(".safetensors"))
     console.show(f"{target}: {count} tensors")
     return 0
