@@ -32,9 +32,9 @@ def worked_camera():
 def ellipsoid(channels=16, hidden=64, colours=3, side=32, seed=0, radii=(0.3, 0.36, 0.31)):
     """A head-like field: dense inside an ellipsoid, empty outside, with smooth colours.
 
-    Plane k holds s - a u^2 - b v^2 in channel 0, so that the sum over the three planes is
-    s' - x^2 / a^2 - y^2 / b^2 - z^2 / c^2, and low random waves in the others. The decoder's first hidden
-    unit carries channel 0 through softplus (linear there), the rest mix colours.
+    Plane k holds 1 - a u^2 - b v^2 in channel 0, so that the sum over the three planes, less 2, is
+    1 - x^2 / a^2 - y^2 / b^2 - z^2 / c^2 (and below 0 wherever a plane is left), and random waves in the
+    others. The decoder's first hidden unit carries that sum, the rest mix colours.
     """
     g = torch.Generator().manual_seed(seed)
     at = (2 * torch.arange(side) + 1) / side - 1
@@ -44,7 +44,7 @@ def ellipsoid(channels=16, hidden=64, colours=3, side=32, seed=0, radii=(0.3, 0.
     u, v = at[None, :] ** 2, at[:, None] ** 2
     halves = ((x / 2, y / 2), (x / 2, z / 2), (z / 2, y / 2))
     for k, (a, b) in enumerate(halves):
-        planes[0, k, 0] = 1 / 3 - a * u - b * v
+        planes[0, k, 0] = 1 - a * u - b * v
         for c in range(1, channels):
             p, q, r = torch.randn(3, generator=g).tolist()
             planes[0, k, c] = torch.sin(3 * p * at[None, :] + 3 * q * at[:, None] + r)
@@ -53,7 +53,7 @@ def ellipsoid(channels=16, hidden=64, colours=3, side=32, seed=0, radii=(0.3, 0.
     w2 = 2 * torch.randn(1 + colours, hidden, generator=g) / hidden**0.5
     b2 = torch.zeros(1 + colours)
     sharp = 60.0
-    w1[0], b1[0] = 0, 2.0
+    w1[0], b1[0] = 0, 2.0 - 2 * sharp
     w1[0, 0] = 3 * sharp  # the mean over the planes is a third of the sum
     w2[0], w2[1:, 0], b2[0] = 0, 0, -6.0
     w2[0, 0] = 4.0

@@ -13,6 +13,7 @@ from .iso import marching_cubes as marching_cubes
 from .mesh_io import Mesh as Mesh
 from .mesh_io import load_mesh as load_mesh
 from .mesh_io import save_mesh as save_mesh
+from .plane_settings import FastSettings as FastSettings
 from .plane_settings import PlaneSettings as PlaneSettings
 from .raster import Raster as Raster
 from .raster import front_back as front_back
@@ -39,5 +40,10 @@ from .triplane import query_planes as query_planes
 from .triplane import render_planes as render_planes
 from .triplane import render_rays as render_rays
 from .triplane import sample_planes as sample_planes
+from .triplane_fast import BakedField as BakedField
+from .triplane_fast import bake_planes as bake_planes
+from .triplane_fast import compare as compare
+from .triplane_fast import premultiply as premultiply
+from .triplane_fast import render_baked as render_baked
 from .volume import March as March
 from .volume import march as march

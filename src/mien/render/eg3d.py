@@ -46,17 +46,18 @@ def lookat_cam2world(
         ConfigError: a pitch out of range, or a view along the vertical.
 
     Example:
-        >>> lookat_cam2world(0.0)[0, :3, 3].round(decimals=3).tolist()
-        [0.0, 0.0, 2.700000047683716]
+        >>> round(float(lookat_cam2world(0.0)[0, 2, 3]), 6)
+        2.7
     """
-    yaw, pitch, radius = (torch.as_tensor(x) for x in (yaw, pitch, radius))
-    if not bool((pitch.abs() < math.pi / 2).all()):
-        raise ConfigError(f"pitch must be within pi/2 of 0, got {pitch.tolist()}")
-    yaw, pitch, radius = torch.broadcast_tensors(torch.atleast_1d(yaw), pitch, radius)
-    phi = torch.arccos(-2 * pitch / math.pi)
-    unit = torch.stack([phi.sin() * yaw.sin(), phi.cos(), phi.sin() * yaw.cos()], -1)
+    turn, tilt, r = torch.broadcast_tensors(
+        *(torch.atleast_1d(torch.as_tensor(x)) for x in (yaw, pitch, radius))
+    )
+    if not bool((tilt.abs() < math.pi / 2).all()):
+        raise ConfigError(f"pitch must be within pi/2 of 0, got {tilt.tolist()}")
+    phi = torch.arccos(-2 * tilt / math.pi)
+    unit = torch.stack([phi.sin() * turn.sin(), phi.cos(), phi.sin() * turn.cos()], -1)
     target = torch.as_tensor(pivot, dtype=unit.dtype, device=unit.device)
-    view = Camera.look_at(radius[:, None] * unit, target, focal=1.0, height=1, width=1)
+    view = Camera.look_at(r[:, None] * unit, target, focal=1.0, height=1, width=1)
     top = torch.cat([view.rotation * view.rotation.new_tensor(OPENCV_AXES), view.position[..., None]], -1)
     return torch.cat([top, top.new_tensor([0.0, 0, 0, 1]).expand(len(top), 1, 4)], 1)
 
@@ -82,9 +83,8 @@ def pack_camera(cam2world: Tensor, intrinsics: Tensor) -> Tensor:
         ConfigError: another shape.
     """
     if cam2world.ndim != 3 or cam2world.shape[1:] != (4, 4) or intrinsics.shape[-2:] != (3, 3):
-        raise ConfigError(
-            f"pack_camera takes (B, 4, 4) and (B, 3, 3), got {tuple(cam2world.shape)}, {tuple(intrinsics.shape)}"
-        )
+        got = f"{tuple(cam2world.shape)} and {tuple(intrinsics.shape)}"
+        raise ConfigError(f"pack_camera takes (B, 4, 4) and (B, 3, 3), got {got}")
     k = intrinsics.to(cam2world).expand(len(cam2world), 3, 3)
     return torch.cat([cam2world.flatten(1), k.flatten(1)], 1)
 

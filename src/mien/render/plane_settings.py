@@ -64,3 +64,34 @@ class PlaneSettings:
             raise ConfigError(f"pdf 'eg3d' needs 4 coarse samples at least, got {self.coarse}")
         if not (self.box > 0 and self.density_scale > 0 and 0 <= self.jitter <= 1):
             raise ConfigError("box and density_scale must be above 0, jitter within 0 .. 1")
+
+
+@dataclass(frozen=True)
+class FastSettings:
+    """What the march without gradients leaves out.
+
+    Attributes:
+        samples: even samples between the limits; only those near a surface cost anything.
+        cells: cells along a side of the box of the grid of density; 0: none, everything is evaluated.
+        threshold: optical density, 1 / metre, up to which a cell counts as empty.
+        leap: samples to go on by at a time inside occupied cells, while the field is thin; 1: all are used.
+        refine: optical thickness of a leap above which its samples are used.
+        stop: share of the light below which a ray ends.
+        dim: weight below which an interval adds no colour.
+    """
+
+    samples: int = 96
+    cells: int = 24
+    threshold: float = 0.02
+    leap: int = 4
+    refine: float = 0.01
+    stop: float = 0.01
+    dim: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.samples < 2 or not 0 <= self.cells <= 256:
+            raise ConfigError(f"samples >= 2 and cells 0 .. 256 are needed, got {self.samples}, {self.cells}")
+        if self.leap < 1 or not (self.refine > 0 and self.threshold >= 0):
+            raise ConfigError(f"leap >= 1, refine > 0, threshold >= 0 are needed, got {self}")
+        if not (0 <= self.stop < 1 and 0 <= self.dim < 1):
+            raise ConfigError(f"stop and dim must be within 0 .. 1, got {self.stop} and {self.dim}")

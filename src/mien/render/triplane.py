@@ -10,7 +10,7 @@ released code differ the settings name both.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -22,12 +22,18 @@ from mien.render.plane_settings import AXES, PlaneAxes, PlaneSettings
 from mien.render.ray_samples import importance_depths, stratified_depths
 from mien.render.volume import march
 
-Decoder = Callable[[Tensor], tuple[Tensor, Tensor]]  # (B, M, C) -> raw density (B, M, 1), features (B, M, F)
 DEFAULTS = PlaneSettings()
 
 
+class Decoder(Protocol):
+    """What turns plane features into a field: a `PlaneDecoder`, or any module of this call."""
+
+    def __call__(self, x: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Raw density (B, M, 1) and features (B, M, F) of plane features (B, M, C)."""
+
+
 class PlaneDecoder(NamedTuple):
-    """The decoder by its weights: y = W2 softplus(W1 x + b1) + b2, sigma = y_0, features = 1.002 s(y_i) - 0.001.
+    """The decoder by its weights: y = W2 softplus(W1 x + b1) + b2, sigma = y_0, features 1.002 s(y) - 0.001.
 
     Calling it is differentiable; the fast path reads the weights. Gains of equalised learning rates are
     multiplied in already.
