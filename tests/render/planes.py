@@ -29,7 +29,7 @@ def worked_camera():
     return pack_camera(lookat_cam2world(0.25, -0.15), K)
 
 
-def ellipsoid(channels=16, hidden=64, colours=3, side=32, seed=0, radii=(0.3, 0.36, 0.31)):
+def ellipsoid(channels=16, hidden=64, colours=3, side=32, seed=0, radii=(0.3, 0.36, 0.31), sharp=60.0):
     """A head-like field: dense inside an ellipsoid, empty outside, with smooth colours.
 
     Plane k holds 1 - a u^2 - b v^2 in channel 0, so that the sum over the three planes, less 2, is
@@ -52,7 +52,6 @@ def ellipsoid(channels=16, hidden=64, colours=3, side=32, seed=0, radii=(0.3, 0.
     b1 = 0.3 * torch.randn(hidden, generator=g)
     w2 = 2 * torch.randn(1 + colours, hidden, generator=g) / hidden**0.5
     b2 = torch.zeros(1 + colours)
-    sharp = 60.0
     w1[0], b1[0] = 0, 2.0 - 2 * sharp
     w1[0, 0] = 3 * sharp  # the mean over the planes is a third of the sum
     w2[0], w2[1:, 0], b2[0] = 0, 0, -6.0

@@ -1,9 +1,9 @@
 """Tri-plane fields rendered without gradients: the field is baked once a frame, then seen from any camera.
 
 Baking multiplies the planes by the decoder's first layer (the mean over the planes commutes with it) and
-notes which cells of a coarse grid hold any density. A compiled march reads the planes only inside those cells,
-densely only where the field is dense, and stops where no light is left. `mien.render.triplane` is the oracle:
-with ``cells=0, leap=1, stop=0, dim=0`` both give the same picture at equal samples.
+notes which cells of a coarse grid hold any density. A compiled march reads the planes in those cells only,
+closely where the field is dense, and stops where no light is left. `mien.render.triplane` is the oracle: with
+``cells=0, leap=1, stop=0, dim=0`` both give the same picture at equal samples.
 """
 
 from __future__ import annotations
