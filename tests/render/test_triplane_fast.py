@@ -68,7 +68,7 @@ def test_density_of_the_kernel_equals_the_field(axes):
     field = bake_planes(planes, decoder, settings, ALL)
     points = 1.8 * torch.rand(300, 3, generator=torch.Generator().manual_seed(0)) - 0.9
     out = np.empty(300, np.float32)
-    table = np.array({"corrected": ((0, 1), (0, 2), (2, 1)), "eg3d": ((0, 1), (0, 2), (2, 0))}[axes])
+    table = {"corrected": ((0, 1), (0, 2), (2, 1)), "eg3d": ((0, 1), (0, 2), (2, 0))}[axes]
     last = np.ascontiguousarray(field.planes[0].permute(0, 2, 3, 1).numpy())
     b1, w2, b2 = (w.numpy() for w in decoder[1:])
     raw_density(last, table, np.float32(1.2), b1, w2, b2, points.numpy(), out)

@@ -60,39 +60,48 @@ def sigmoid_rows(x: Array) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)  # type: ignore[untyped-decorator]
-def _read(plane: Array, u: Any, v: Any, out: Array) -> None:
-    """Adds one bilinear read of (P, P, H) at (u, v), zeros outside; texel j of P is at (2 j + 1) / P - 1."""
-    rows, cols, width = plane.shape
+def _read(flat: Array, k: int, rows: int, cols: int, u: Any, v: Any, out: Array) -> None:
+    """Adds a bilinear read of plane k at (u, v), zeros outside; texel j of P is at (2 j + 1) / P - 1.
+
+    Offsets into the flat planes are unsigned: no check for negative ones, no array made for each row.
+    """
     x = (u + ONE) * HALF * np.float32(cols) - HALF
     y = (v + ONE) * HALF * np.float32(rows) - HALF
-    if not (x > -ONE and y > -ONE and x < cols and y < rows):
+    if not (x > -ONE and y > -ONE and x < np.float32(cols) and y < np.float32(rows)):
         return
     left, top = np.floor(x), np.floor(y)
     a, b = x - left, y - top
-    j, i = int(left), int(top)
-    w00, w01, w10, w11 = (ONE - b) * (ONE - a), (ONE - b) * a, b * (ONE - a), b * a
-    j0, j1, i0, i1 = j, j + 1, i, i + 1
-    if j < 0:
-        w00, w10, j0 = ZERO, ZERO, 0
-    if i < 0:
-        w00, w01, i0 = ZERO, ZERO, 0
+    j0, i0 = int(left), int(top)
+    j1, i1 = j0 + 1, i0 + 1
+    a0, a1, b0, b1 = ONE - a, a, ONE - b, b
+    if j0 < 0:
+        a0, j0 = ZERO, 0
+    if i0 < 0:
+        b0, i0 = ZERO, 0
     if j1 >= cols:
-        w01, w11, j1 = ZERO, ZERO, j0
+        a1, j1 = ZERO, j0
     if i1 >= rows:
-        w10, w11, i1 = ZERO, ZERO, i0
-    p00, p01, p10, p11 = plane[i0, j0], plane[i0, j1], plane[i1, j0], plane[i1, j1]
-    for c in range(width):
-        out[c] += w00 * p00[c] + w01 * p01[c] + w10 * p10[c] + w11 * p11[c]
+        b1, i1 = ZERO, i0
+    w00, w01, w10, w11 = b0 * a0, b0 * a1, b1 * a0, b1 * a1
+    width = len(out)
+    p00 = np.uint64(((k * rows + i0) * cols + j0) * width)
+    p01 = np.uint64(((k * rows + i0) * cols + j1) * width)
+    p10 = np.uint64(((k * rows + i1) * cols + j0) * width)
+    p11 = np.uint64(((k * rows + i1) * cols + j1) * width)
+    for c in range(np.uint64(width)):
+        out[c] += w00 * flat[p00 + c] + w01 * flat[p01 + c] + w10 * flat[p10 + c] + w11 * flat[p11 + c]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)  # type: ignore[untyped-decorator]
-def _hidden(planes: Array, axes: Any, scale: Any, px: Any, py: Any, pz: Any, bias: Array, out: Array) -> None:
+def _hidden(
+    flat: Array, shape: Any, axes: Any, scale: Any, px: Any, py: Any, pz: Any, bias: Array, out: Array
+) -> None:
     """softplus(W1 x + b1) at a point; out (H,). O(H)."""
     q = (px * scale, py * scale, pz * scale)
     for c in range(len(out)):
         out[c] = bias[c]
     for k in range(3):
-        _read(planes[k], q[axes[k, 0]], q[axes[k, 1]], out)
+        _read(flat, k, shape[0], shape[1], q[axes[k][0]], q[axes[k][1]], out)
     softplus_rows(out)
 
 
@@ -133,20 +142,18 @@ def raw_density(
 ) -> None:
     """Raw density at points (M, 3); out (M,). O(M H)."""
     hidden = np.empty(len(b1), np.float32)
-    scale = np.float32(2) / box
+    scale, flat, shape = np.float32(2) / box, planes.reshape(-1), (planes.shape[1], planes.shape[2])
     for m in range(len(points)):
-        _hidden(planes, axes, scale, points[m, 0], points[m, 1], points[m, 2], b1, hidden)
+        _hidden(flat, shape, axes, scale, points[m, 0], points[m, 1], points[m, 2], b1, hidden)
         out[m] = _dot(hidden, w2[0]) + b2[0]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")  # type: ignore[untyped-decorator]
 def _occupied(cells: Any, half: Any, size: Any, px: Any, py: Any, pz: Any) -> bool:
     """Whether a point lies in an occupied cell; nothing is outside the box."""
-    n = len(cells)
     x, y, z = (px + half) * size, (py + half) * size, (pz + half) * size
-    if not (x >= ZERO and y >= ZERO and z >= ZERO and x < n and y < n and z < n):
-        return False
-    return bool(cells[int(z), int(y), int(x)])
+    inside = min(x, min(y, z)) >= ZERO and max(x, max(y, z)) < np.float32(len(cells))
+    return inside and cells[int(z), int(y), int(x)] > 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)  # type: ignore[untyped-decorator]
@@ -177,7 +184,7 @@ def march_planes(
 
     Args:
         planes: (3, P, P, H) W1 times the planes, to be added up.
-        axes: (3, 2) coordinates that each plane reads.
+        axes: for each of three planes the two coordinates that it reads.
         box: side of the cube that the planes span.
         b1: (H,).
         w2: (1 + F, H).
@@ -199,9 +206,10 @@ def march_planes(
         opacity: (R,) sum of w, written.
     """
     colours = features.shape[1]
-    before, here = np.empty(len(b1), np.float32), np.empty(len(b1), np.float32)
-    seen_before, seen = np.empty(colours, np.float32), np.empty(colours, np.float32)
+    hidden, seen = np.empty((2, len(b1)), np.float32), np.empty((2, colours), np.float32)
+    here = 0  # row of this sample; the other is the last one's (exchanging arrays costs more than the march)
     scale, half = np.float32(2) / box, HALF * box
+    flat, shape = planes.reshape(-1), (planes.shape[1], planes.shape[2])
     size = np.float32(len(cells)) / box
     evaluated = 0
     for r in range(len(origins)):
@@ -220,9 +228,9 @@ def march_planes(
                 joined = False
                 j += stride[r]
                 continue
-            _hidden(planes, axes, scale, px, py, pz, b1, here)
+            _hidden(flat, shape, axes, scale, px, py, pz, b1, hidden[here])
             evaluated += 1
-            sigma = _dot(here, w2[0]) + b2[0]
+            sigma = _dot(hidden[here], w2[0]) + b2[0]
             if joined and j > last + 1 and max(sigma, last_sigma) > thick:
                 careful, j = j, last + 1
                 continue
@@ -236,19 +244,18 @@ def march_planes(
                 place += w * (t - HALF * length)
                 if w > dim:
                     if not coloured:
-                        _colours(before, w2, b2, seen_before)
-                    _colours(here, w2, b2, seen)
+                        _colours(hidden[1 - here], w2, b2, seen[1 - here])
+                    _colours(hidden[here], w2, b2, seen[here])
                     known = True
                     for f in range(colours):
-                        features[r, f] += w * HALF * (seen_before[f] + seen[f])
+                        features[r, f] += w * HALF * (seen[0, f] + seen[1, f])
                 if light < stop:
                     for f in range(colours):
                         features[r, f] /= total
                     place /= total
                     total = ONE
                     break
-            before, here = here, before
-            seen_before, seen = seen, seen_before
+            here = 1 - here
             last_sigma, joined, coloured, last = sigma, True, known, j
             if j < careful or sigma > thick or j == count - 1:
                 j += 1

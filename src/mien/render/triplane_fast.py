@@ -238,7 +238,7 @@ def _raw_density(field: BakedField, points: Tensor, found: Any) -> Tensor:
         return query_planes(field.planes, field.decoder.head, points, settings)[0][..., 0]
     kernels, (b1, w2, b2) = _kernels(), _arrays(*field.decoder[1:])
     out = np.empty((len(field.planes), len(points)), np.float32)
-    box, axes = np.float32(field.settings.box), np.array(AXES[field.settings.axes])
+    box, axes = np.float32(field.settings.box), AXES[field.settings.axes]
     for planes, row in zip(_channels_last(field), out, strict=True):
         kernels.raw_density(planes, axes, box, b1, w2, b2, points.numpy(), row)
     return torch.from_numpy(out)
@@ -259,7 +259,7 @@ def _march(field: BakedField, origins: Tensor, directions: Tensor) -> tuple[RayR
     (b1, w2, b2), count = _arrays(*field.decoder[1:]), origins.shape[1]
     features = np.empty((len(rows), count, len(w2) - 1), np.float32)
     depth, opacity = np.empty((2, len(rows), count), np.float32)
-    box, axes, read = np.float32(settings.box), np.array(AXES[settings.axes]), 0
+    box, axes, read = np.float32(settings.box), AXES[settings.axes], 0
     numbers = [fast.leap, *(np.float32(x) for x in (fast.refine, fast.stop, fast.dim))]
     scale = np.float32(settings.density_scale)
     for k, planes in enumerate(_channels_last(field)):
