@@ -42,7 +42,6 @@ from .triplane import render_rays as render_rays
 from .triplane import sample_planes as sample_planes
 from .triplane_fast import BakedField as BakedField
 from .triplane_fast import bake_planes as bake_planes
-from .triplane_fast import compare as compare
 from .triplane_fast import premultiply as premultiply
 from .triplane_fast import render_baked as render_baked
 from .volume import March as March

@@ -48,7 +48,7 @@ class PlaneSettings:
     jitter: float = 0.5
     density_scale: float = 1.0
     white_back: bool = False
-    chunk: int = 4096
+    chunk: int = 1024
 
     def __post_init__(self) -> None:
         for name, kind in (("axes", PlaneAxes), ("aggregate", Aggregate), ("pdf", Pdf)):
