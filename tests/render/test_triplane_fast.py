@@ -165,6 +165,12 @@ def test_one_bake_serves_every_view_of_every_field(sharp):
         assert float(10 * torch.log10(4 / error).min()) > 45
 
 
+def test_a_camera_of_nan_sees_nothing_and_ends():
+    planes, decoder = ellipsoid(channels=4, hidden=8, side=8)
+    out = render_baked(bake_planes(planes, decoder, HEAD), torch.full((1, 25), torch.nan), 4)
+    assert torch.all(out.opacity == 0)
+
+
 def test_comparison():
     planes, decoder = ellipsoid(channels=8, hidden=16)
     out = compare(planes, decoder, views(0.2), 16, HEAD, repeats=1)
@@ -178,6 +184,8 @@ def test_wrong_input_says_so():
     planes, decoder = worked_planes(), worked_decoder()
     with pytest.raises(ConfigError, match=r"\(B, 3, 4, P, P\)"):
         bake_planes(torch.zeros(1, 3, 5, 8, 8), decoder)
+    with pytest.raises(ConfigError, match=r"w2 \(1 \+ F, H\)"):
+        bake_planes(planes, decoder._replace(b1=decoder.b1[:3]))
     with pytest.raises(ConfigError, match="disparity"):
         bake_planes(planes, decoder, PlaneSettings(disparity=True))
     with pytest.raises(ConfigError, match="1 fields need"):

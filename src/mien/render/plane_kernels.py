@@ -152,7 +152,8 @@ def raw_density(
 def _occupied(cells: Any, half: Any, size: Any, px: Any, py: Any, pz: Any) -> bool:
     """Whether a point lies in an occupied cell; nothing is outside the box."""
     x, y, z = (px + half) * size, (py + half) * size, (pz + half) * size
-    inside = min(x, min(y, z)) >= ZERO and max(x, max(y, z)) < np.float32(len(cells))
+    n = np.float32(len(cells))  # one comparison each: nan is outside, too
+    inside = x >= ZERO and y >= ZERO and z >= ZERO and x < n and y < n and z < n
     return inside and cells[int(z), int(y), int(x)] > 0
 
 

@@ -128,6 +128,10 @@ def bake_planes(
         raise ConfigError("the fast march spaces its samples evenly in distance; use disparity=False")
     mixed = premultiply(planes.float(), decoder, settings)
     mixed = mixed.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+    hidden, outputs = decoder.w1.shape[0], decoder.b2.shape[0]
+    if decoder.b1.shape != (hidden,) or decoder.w2.shape != (outputs, hidden) or outputs < 2:
+        got = ", ".join(str(tuple(w.shape)) for w in decoder)
+        raise ConfigError(f"a decoder is w1 (H, C), b1 (H,), w2 (1 + F, H), b2 (1 + F,); got {got}")
     weights = PlaneDecoder(*(w.detach().float().contiguous() for w in decoder))
     field = BakedField(mixed, weights, torch.zeros(len(planes), 0, 0, 0, dtype=torch.uint8), settings, fast)
     if not fast.cells:
