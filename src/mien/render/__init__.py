@@ -1,4 +1,4 @@
-"""Cameras, rasteriser, silhouettes, iso-surfaces, mesh files."""
+"""Cameras, rasteriser, silhouettes, iso-surfaces, tri-plane fields, mesh files."""
 
 import lazy_loader
 

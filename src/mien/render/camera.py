@@ -17,7 +17,7 @@ from mien.core.errors import ConfigError
 from mien.render.backends import check_size
 
 Projection = Literal["perspective", "orthographic"]
-_FLIP = (1.0, -1.0, -1.0)  # OpenCV's camera axes (x right, y down, z forward) seen from ours
+OPENCV_AXES = (1.0, -1.0, -1.0)  # OpenCV's camera axes (x right, y down, z forward) seen from ours
 
 
 class Rays(NamedTuple):
@@ -138,7 +138,7 @@ class Camera:
         position = -(world @ translation[..., None])[..., 0]
         focal = torch.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1]], -1)
         return cls(
-            world * world.new_tensor(_FLIP), position, focal, intrinsics[:, :2, 2] + 0.5, height, width
+            world * world.new_tensor(OPENCV_AXES), position, focal, intrinsics[:, :2, 2] + 0.5, height, width
         )
 
     @classmethod
@@ -161,7 +161,7 @@ class Camera:
         _no_skew(k)
         size = c.new_tensor([width, height])
         focal = torch.stack([k[:, 0, 0], k[:, 1, 1]], -1) * size
-        rotation = pose[:, :3, :3] * c.new_tensor(_FLIP)
+        rotation = pose[:, :3, :3] * c.new_tensor(OPENCV_AXES)
         return cls(rotation, pose[:, :3, 3], focal, k[:, :2, 2] * size, height, width)
 
     @classmethod
