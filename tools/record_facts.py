@@ -31,7 +31,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mien.bench.store import commit, results_dir
+from mien.bench.store import commit, load_table, results_dir
 from mien.core import io
 from mien.core.catalogue import method
 from mien.engine.folder import open_folder
@@ -216,9 +216,9 @@ def speed_facts(answer: dict[str, Any]) -> Iterator[Fact]:
 
 def face_training_facts(name: str) -> Iterator[Fact]:
     """Seconds of the trainings behind the rows, and of all rows of the claims together."""
-    lines = [r for r in io.read_lines(results_dir() / f"{name}.jsonl") if r["eval"] == "test"]
-    rows = {r.id: r for r in method(name).load("protocol").ROWS}
-    by_row = {i: [r["seconds"] for r in lines if r["row"] == i] for i, row in rows.items()}
+    table = load_table(method(name))
+    rows = {r.id: r for r in table.rows}
+    by_row = {i: [r["seconds"] for r in table.records[(i, "test")].values()] for i in rows}
     for i in ("student", method(name).load("protocol").MAIN, "teacher"):
         if by_row.get(i):
             what = f"{rows[i].label}, its teacher included" if rows[i].models == "all" else rows[i].label
@@ -231,9 +231,8 @@ SUBSETS = {"R": "rgb", "D": "depth", "I": "ir", "RDI": "rgb+depth+ir"}
 
 def pad_training_facts() -> Iterator[Fact]:
     """Where FM-ViT errs: by species of attack, by device; and how long it trained."""
-    lines = [r for r in io.read_lines(results_dir() / "fm_vit.jsonl") if r["row"] == "fm"]
-    test = [r for r in lines if r["eval"] == "test"]
-    seen = [r for r in lines if r["eval"] == "seen"]
+    table = load_table(method("fm_vit"))
+    test, seen = (list(table.records[("fm", e)].values()) for e in ("test", "seen"))
 
     def per_cent(values: list[float]) -> str:
         return f"{100 * statistics.mean(values):.0f}"
@@ -248,8 +247,7 @@ def pad_training_facts() -> Iterator[Fact]:
         text = f"ACER of FM-ViT on unseen people before {devices} (%), on {', '.join(SUBSETS)}"
         yield f"acer_{name}", text, " / ".join(cells)
     for row in ("rgb", "early", "fm", "fm_peer"):
-        own = [r["seconds"] for r in io.read_lines(results_dir() / "fm_vit.jsonl")
-               if (r["row"], r["eval"]) == (row, "test")]  # fmt: skip
+        own = [r["seconds"] for r in table.records[(row, "test")].values()]
         text = f"training, median over {len(own)} seed(s), much other work on the machine ({row})"
         yield f"seconds_{row}", text, f"{statistics.median(own):.0f} s"
 
