@@ -269,6 +269,26 @@ def pad_bench_facts(answer: dict[str, Any]) -> Iterator[Fact]:
     yield "bench_params", "parameters over those of the fusion", f"{r['params_over_fusion']:.2f}"
 
 
+def pad_export_facts(answer: dict[str, Any]) -> Iterator[Fact]:
+    """Parity, change of 1 - ACER, size and speed of the graphs of all subsets."""
+    for precision in ("fp32", "int8"):
+        graphs = {g["name"]: g for g in answer["graphs"] if g["precision"] == precision}
+        one, whole = graphs["rgb"], graphs["rgb_depth_ir"]
+        text = (
+            f"ONNX {precision}, {len(graphs)} graphs, {answer['images']} rendered test presentations: largest"
+            " difference, worst change of ACER, size of colour alone and of all three, one presentation on"
+            " one thread (torch)"
+        )
+        yield (
+            f"export_{precision}",
+            text,
+            f"{max(g['max_difference'] for g in graphs.values()):.2g},"
+            f" {100 * max(-g['metric_change'] for g in graphs.values()):+.1f} points,"
+            f" {one['megabytes']:.2f} and {whole['megabytes']:.2f} MB, {one['onnx_ms']:.1f}"
+            f" ({one['torch_ms']:.1f}) and {whole['onnx_ms']:.1f} ({whole['torch_ms']:.1f}) ms",
+        )
+
+
 def gkd_facts(answer: dict[str, Any]) -> Iterator[Fact]:
     """Time and memory of the loss beside its dense form and KD; of PartialFC beside a full layer."""
     r, cpu = answer["ratios"], f"{answer['machine']['cpu']}, {answer['machine']['threads']} threads"
@@ -333,6 +353,8 @@ def main(name: str, files: list[str]) -> None:
             found += gkd_facts(answer)
         elif answer.get("bench") in ("pad", "fm_vit"):
             found += pad_bench_facts(answer)
+        elif answer.get("method") == "fm_vit":
+            found += pad_export_facts(answer)
         elif answer.get("method") in ("gkd", "cakd"):
             found += face_export_facts(answer)
         elif "goals" in answer:
