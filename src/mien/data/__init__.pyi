@@ -93,8 +93,15 @@ from .rotated import colored_mnist as colored_mnist
 from .rotated import rotated_fashion as rotated_fashion
 from .rotated import rotated_mnist as rotated_mnist
 from .selection import select as select
+from .smoothing import OneEuro as OneEuro
+from .smoothing import one_euro as one_euro
 from .verification import VerificationBin as VerificationBin
 from .verification import write_verification as write_verification
 from .verification import write_verification_folder as write_verification_folder
 from .verification_sets import VerificationSet as VerificationSet
 from .verification_sets import open_verification as open_verification
+from .video import VideoFrame as VideoFrame
+from .video import WrittenVideo as WrittenVideo
+from .video import read_video as read_video
+from .video import video_rate as video_rate
+from .video import write_video as write_video
