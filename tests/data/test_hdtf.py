@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import pickle
+import copy
 import sys
 
 import numpy as np
@@ -40,9 +40,9 @@ def test_rows_are_cut_where_the_page_says(tmp_path):
     assert np.array_equal(found.keypoints(clip)[1, 5], points[1, 10:12])
 
 
-def test_reads_may_be_mixed_and_the_set_can_be_sent_to_workers(tmp_path):
+def test_reads_may_be_mixed_and_the_set_can_be_copied(tmp_path):
     found = read_hdtf(write_hdtf(tmp_path / "set"), "train")
-    other = pickle.loads(pickle.dumps(found))
+    other = copy.deepcopy(found)
     for picture in found.frames(found.clips[0]):
         assert picture.shape == other.frame(other.clips[1], 2).shape
         assert other.keypoints(other.clips[0]).shape == (3, 68, 2)

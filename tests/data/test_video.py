@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -109,15 +110,20 @@ def test_the_same_rate_changes_nothing(tmp_path):
 
 def test_frames_come_one_by_one(tmp_path):
     pytest.importorskip("av")
-    alive = []
+    kept, most = [], 0
 
     def frames():
+        nonlocal most
         for k in range(60):
-            alive.append(k)
-            yield flat(k)
+            most = max(most, sum(ref() is not None for ref in kept))
+            image = flat(k)
+            kept.append(weakref.ref(image))
+            yield image
+            del image
 
     path = write_video(tmp_path / "v.mp4", frames(), 25).path
-    assert len(alive) == 60
+    assert len(kept) == 60
+    assert most <= 3  # none is held longer than it is written
     reading = read_video(path)
     assert next(reading).time == 0
     reading.close()  # the file is let go before its end
