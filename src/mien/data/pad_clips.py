@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from mien.core.errors import DataError, LimitError, require
 from mien.core.limits import max_image_pixels
 from mien.data.pad_sample import MODALITIES
+from mien.data.video import decoded_frames, opened_video
 
 VIDEO_SUFFIXES = (".avi", ".mov", ".mp4", ".mkv", ".m4v")
 HDF5_SUFFIXES = (".hdf5", ".h5")
@@ -47,8 +47,8 @@ def video_length(path: str | Path) -> int:
         DataError: missing, damaged, or no video in it.
         MissingPackageError: without PyAV (extra ``data``).
     """
-    with _opened(Path(path)) as (container, stream):
-        return int(stream.frames) or sum(1 for _ in _frames(container, stream, Path(path)))
+    with opened_video(Path(path)) as (container, stream):
+        return int(stream.frames) or sum(1 for _ in decoded_frames(container, stream, Path(path)))
 
 
 def read_video_frame(path: str | Path, frame: str = "") -> NDArray[np.uint8]:
@@ -67,9 +67,9 @@ def read_video_frame(path: str | Path, frame: str = "") -> NDArray[np.uint8]:
     """
     path = Path(path)
     number = frame_number(frame, video_length(path), str(path)) if frame else 0
-    with _opened(path) as (container, stream):
+    with opened_video(path) as (container, stream):
         last = None
-        for picture in islice(_frames(container, stream, path), number + 1):
+        for picture in islice(decoded_frames(container, stream, path), number + 1):
             last = picture
         if last is None:
             raise DataError(f"{path}: no frame can be decoded; fetch it again")
@@ -92,50 +92,15 @@ def read_video_frames(path: str | Path, count: int) -> list[NDArray[np.uint8]]:
     """
     path = Path(path)
     wanted = set(np.linspace(0, max(video_length(path) - 1, 0), count).round().astype(int).tolist())
-    with _opened(path) as (container, stream):
+    with opened_video(path) as (container, stream):
         found = [
             np.ascontiguousarray(picture.to_ndarray(format="rgb24"))
-            for i, picture in enumerate(_frames(container, stream, path))
+            for i, picture in enumerate(decoded_frames(container, stream, path))
             if i in wanted
         ]
     if not found:
         raise DataError(f"{path}: no frame can be decoded; fetch it again")
     return found
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The container and video stream of a file; what the decoder says becomes one line."""
-    av = require("av", extra="data")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
-    try:
-        container = av.open(str(path), mode="r")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a video that can be read ({error})") from None
-    with container:
-        if not container.streams.video:
-            raise DataError(f"{path}: no video in it; fetch it again")
-        stream = container.streams.video[0]
-        pixels = stream.codec_context.width * stream.codec_context.height
-        if pixels > max_image_pixels():
-            raise LimitError(
-                f"{path}: {pixels} pixels a frame, more than {max_image_pixels()} allowed"
-                " (MIEN_MAX_IMAGE_PIXELS)"
-            )
-        yield container, stream
-
-
-def _frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
-    decoded = container.decode(stream)
-    while True:
-        try:
-            picture = next(decoded)
-        except StopIteration:
-            return
-        except (OSError, ValueError) as error:  # PyAV's errors are both
-            raise DataError(f"{path}: damaged video ({error}); fetch it again") from None
-        yield picture
 
 
 def read_hdf5_channel(path: str | Path, modality: str, frame: str = "") -> NDArray[Any]:
