@@ -62,6 +62,7 @@ from .pad_crop import scaled_crop as scaled_crop
 from .pad_csv import PadCsv as PadCsv
 from .pad_files import PadFiles as PadFiles
 from .pad_lists import load_pad_list as load_pad_list
+from .pad_made import SyntheticPAD as SyntheticPAD
 from .pad_modalities import DepthMap as DepthMap
 from .pad_modalities import check_modalities as check_modalities
 from .pad_modalities import read_depth as read_depth
