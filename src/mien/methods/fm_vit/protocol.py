@@ -52,6 +52,7 @@ ROWS: tuple[Row, ...] = (
     _row("fm_peer", "FM-ViT + peer distillation", PEER, evals=(TEST, SEEN)),
     _row("no_mma", "without MMA", {"method.mma": False}, "all"),
     _row("no_mfa", "without MFA", {"method.mfa": False}, "all"),
+    _row("mavit", "MA-ViT", _net("mavit", depth=2), "all"),
     _row("own", "own blocks for each modality", {"method.share_stb": False}, "all"),
     _row("fm_unseen", "FM-ViT, replay and resin never trained on", UNKNOWN, "all", (TEST, UNSEEN)),
     _row("rgb_unseen", "ViT of rgb, replay and resin never trained on", {**_single("rgb"), **UNKNOWN}, "all",
