@@ -54,6 +54,7 @@ ROWS: tuple[Row, ...] = (
     _row("no_mfa", "without MFA", {"method.mfa": False}, "all"),
     _row("mavit", "MA-ViT", _net("mavit", depth=2), "all"),
     _row("own", "own blocks for each modality", {"method.share_stb": False}, "all"),
+    _row("full", "schedule: all modalities in every step", {"method.subsets": "full"}, "all"),
     _row("fm_unseen", "FM-ViT, replay and resin never trained on", UNKNOWN, "all", (TEST, UNSEEN)),
     _row("rgb_unseen", "ViT of rgb, replay and resin never trained on", {**_single("rgb"), **UNKNOWN}, "all",
          (TEST, UNSEEN)),
