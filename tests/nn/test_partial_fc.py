@@ -267,6 +267,7 @@ def ranks(tmp_path_factory):
 
 def close(a, b):
     torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+    return True
 
 
 @pytest.mark.ddp
@@ -277,11 +278,11 @@ def test_processes_equal_one(ranks, world, margin):
     one = fresh(margin)
     wanted = step(one)
     for f in found:
-        close(f["loss"], wanted["loss"])
+        assert close(f["loss"], wanted["loss"])
         for name, value in one.margin.state_dict().items():
-            close(f[name], value)
-    close(torch.stack([f["net"] for f in found]).mean(0), wanted["net"])
-    close(torch.cat([f["weight"] for f in found]), wanted["weight"])
+            assert close(f[name], value)
+    assert close(torch.stack([f["net"] for f in found]).mean(0), wanted["net"])
+    assert close(torch.cat([f["weight"] for f in found]), wanted["weight"])
     assert wanted["net"].abs().max() > 0.1
 
 
@@ -289,14 +290,14 @@ def test_processes_equal_one(ranks, world, margin):
 def test_gradients_below_can_be_summed_instead(ranks):
     for world in (2, 3):
         found = [r[f"sum-{world}"] for r in ranks[0][:world]]
-        close(torch.stack([f["net"] for f in found]).sum(0), step(fresh())["net"])
+        assert close(torch.stack([f["net"] for f in found]).sum(0), step(fresh())["net"])
 
 
 @pytest.mark.ddp
 @pytest.mark.parametrize("world", [2, 3])
 def test_below_ddp_the_gradient_is_that_of_one_process(ranks, world):
     for r in ranks[0][:world]:
-        close(r[f"ddp-{world}"]["net"], step(fresh())["net"])
+        assert close(r[f"ddp-{world}"]["net"], step(fresh())["net"])
 
 
 @pytest.mark.ddp
@@ -311,9 +312,9 @@ def test_sampling_processes_equal_one_with_the_same_rows(ranks, world):
     wanted = step(one, kept=kept)
     for f in found:
         assert torch.equal(kept[f["y"]], y)
-        close(f["loss"], wanted["loss"])
-    close(torch.stack([f["net"] for f in found]).mean(0), wanted["net"])
-    close(torch.cat([f["weight"] for f in found]), wanted["weight"])
+        assert close(f["loss"], wanted["loss"])
+    assert close(torch.stack([f["net"] for f in found]).mean(0), wanted["net"])
+    assert close(torch.cat([f["weight"] for f in found]), wanted["weight"])
 
 
 @pytest.mark.ddp
@@ -322,8 +323,8 @@ def test_training_on_processes_equals_one(ranks, world):
     one = fresh()
     v = trained(one)
     for r in ranks[0][:world]:
-        close(r[f"trained-{world}"]["weight"], one.weight.detach())
-        close(r[f"trained-{world}"]["v"], v)
+        assert close(r[f"trained-{world}"]["weight"], one.weight.detach())
+        assert close(r[f"trained-{world}"]["v"], v)
 
 
 @pytest.mark.ddp
@@ -333,7 +334,7 @@ def test_a_file_of_two_processes_serves_one_and_three(ranks):
     one = fresh()
     trained(one)
     assert two["weight"].shape == (C, D)
-    close(two["weight"], one.weight.detach())
+    assert close(two["weight"], one.weight.detach())
     for name in ("one", "three-0", "three-1", "three-2"):
         assert torch.equal(load_file(folder / f"{name}.safetensors")["weight"], two["weight"])
 
@@ -343,5 +344,5 @@ def test_more_processes_than_classes_and_a_wrong_label_on_one_of_them(ranks):
     x, net, y = data()
     wanted = PartialFC(D, 2, MARGINS["arc"]()).double()(x @ net, y % 2).detach()
     for r in ranks[0]:
-        close(r["tiny"]["loss"], wanted)
+        assert close(r["tiny"]["loss"], wanted)
         assert r["bad"]["raised"]

@@ -99,6 +99,7 @@ def test_equal_to_the_slow_twin_to_the_bit(kind, make, knobs, wide):
 def close(ours, theirs):
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a.detach(), b.detach(), rtol=0, atol=1e-6)
+    return True
 
 
 def furthest(some, others):
@@ -124,7 +125,7 @@ def test_sam_matches_pytorch_optimizer(adaptive):
         closure()
         theirs.step(closure)
     found = ours(lambda p: (ASAM if adaptive else SAM)(p, sgd, 0.2))
-    close(found, net.parameters())
+    assert close(found, net.parameters())
     assert furthest(found, net_and_data()[0].parameters()) > 0.05
 
 
@@ -148,7 +149,7 @@ def test_gsam_matches_pytorch_optimizer(adaptive):
         theirs.set_closure(F.cross_entropy, x, y)
         theirs.step()
     found = ours(lambda p: GSAM(p, sgd, 0.2, 0.4, adaptive=adaptive))
-    close(found, net.parameters())
+    assert close(found, net.parameters())
     plain = ours(lambda p: SAM(p, sgd, 0.2, adaptive=adaptive))
     assert furthest(found, plain) > 1e-4
 
@@ -168,4 +169,4 @@ def test_groups_with_their_own_rates_match_pytorch_optimizer():
         closure()
         theirs.step(closure)
         mine.step(closure_of(net, x, y, mine))
-    close(net.parameters(), other.parameters())
+    assert close(net.parameters(), other.parameters())

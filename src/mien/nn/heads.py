@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mien.core.errors import ConfigError
+
 
 class CosineHead(nn.Module):
     """z_c = s <x / ||x||, w_c / ||w_c||> + b_c.
@@ -46,3 +48,13 @@ class Normalize(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> normalised."""
         return (x - self.mean) / self.std
+
+
+def check_heads(dim: int, heads: int) -> None:
+    """Refuses heads that do not divide the width.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if heads < 1 or dim < 1 or dim % heads:
+        raise ConfigError(f"heads={heads} must divide dim={dim}")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mien.methods.fm_vit.score import calibrate, probability, subset_name, subsets_of, video_scores
+from mien.methods.fm_vit.score import calibrate, clip_scores, probability, subset_name, subsets_of
 
 
 def test_all_seven_subsets_in_order() -> None:
@@ -13,7 +13,7 @@ def test_all_seven_subsets_in_order() -> None:
 
 def test_frames_of_a_clip_are_averaged() -> None:
     videos = np.array(["b", "a", "b", "c"])
-    means, first = video_scores(np.array([1.0, 5.0, 3.0, 7.0]), videos)
+    means, first = clip_scores(np.array([1.0, 5.0, 3.0, 7.0]), videos)
     assert means.tolist() == [2.0, 5.0, 7.0]
     assert first.tolist() == [0, 1, 3]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from mien.core.errors import ConfigError
+from mien.nn.heads import check_heads
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> tuple[Tensor, Tensor]:
@@ -30,16 +30,6 @@ def projection(inputs: int, outputs: int) -> nn.Linear:
     layer = nn.Linear(inputs, outputs, bias=False)
     nn.init.xavier_uniform_(layer.weight)
     return layer
-
-
-def check_heads(dim: int, heads: int) -> None:
-    """Refuses heads that do not divide the width.
-
-    Raises:
-        ConfigError: they do not.
-    """
-    if heads < 1 or dim < 1 or dim % heads:
-        raise ConfigError(f"heads={heads} must divide dim={dim}")
 
 
 class SelfAttention(nn.Module):

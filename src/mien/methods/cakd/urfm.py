@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mien.core.errors import ConfigError, ShapeError
-from mien.methods.cakd.attention import SelfAttention, attend, check_heads, projection
+from mien.methods.cakd.attention import SelfAttention, attend, projection
 from mien.methods.cakd.position import FacialPositionEncoding
+from mien.nn.heads import check_heads
 
 Side = Literal["key", "query", "none"]
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mien.core.errors import ConfigError, ShapeError
 from mien.losses.numerics import full_precision
+from mien.nn.heads import check_heads
 
 Mutual = Literal["sum", "product", "peer"]
 HIDDEN = -30000.0
@@ -243,16 +244,6 @@ def mfa(cls: Tensor, kv: Tensor, Uq: Tensor, Uk: Tensor, Uv: Tensor, heads: int)
     if cls.shape != (*kv.shape[:-2], 1, kv.shape[-1]):
         raise ShapeError(f"expected a CLS row for tokens {tuple(kv.shape)}, got {tuple(cls.shape)}")
     return attend(cls @ Uq, kv @ Uk, kv @ Uv, heads)
-
-
-def check_heads(dim: int, heads: int) -> None:
-    """Refuses heads that do not divide the width.
-
-    Raises:
-        ConfigError: they do not.
-    """
-    if heads < 1 or dim < 1 or dim % heads:
-        raise ConfigError(f"heads={heads} must divide dim={dim}")
 
 
 def _check(tokens: Tensor, heads: int, *weights: Tensor, rows: int = 1) -> None:

@@ -17,12 +17,12 @@ from mien.methods.fm_vit.attention import (
     Mutual,
     attend,
     attention_map,
-    check_heads,
     kept_count,
     key_mask,
     mutual_map,
 )
 from mien.nn.face_vit import conv_stem
+from mien.nn.heads import check_heads
 
 NORM_EPS = 1e-6
 Stem = Literal["patch", "conv"]

@@ -24,10 +24,10 @@ from mien.methods.fm_vit.nets import build_net
 from mien.methods.fm_vit.score import (
     THRESHOLD_RULE,
     Scores,
+    clip_scores,
     live_logits,
     subset_name,
     subsets_of,
-    video_scores,
 )
 from mien.methods.fm_vit.task import configs
 from mien.metrics import PadReport, pad_report
@@ -103,7 +103,7 @@ class FlexibleModalEvaluator:
 
     def _clips(self, images: PadImages, subset: Sequence[str]) -> tuple[Scores, PadLabels]:
         logits = live_logits(self.model, images, subset, self.size, self.device)
-        scores, first = video_scores(logits, images.labels.videos)
+        scores, first = clip_scores(logits, images.labels.videos)
         return scores, images.labels.subset(first)
 
 

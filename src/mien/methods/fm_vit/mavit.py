@@ -26,7 +26,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mien.methods.fm_vit.attention import HIDDEN, attend, attention_map, check_heads, kept_count, key_mask
+from mien.methods.fm_vit.attention import HIDDEN, attend, attention_map, kept_count, key_mask
 from mien.methods.fm_vit.blocks import (
     PerModality,
     Stem,
@@ -40,6 +40,7 @@ from mien.methods.fm_vit.blocks import (
     zero_weights,
 )
 from mien.methods.fm_vit.flexible import FlexibleNet, Output
+from mien.nn.heads import check_heads
 
 ALL = ("all",)
 """The one branch."""

@@ -16,6 +16,7 @@ from mien.data.config import PadData
 from mien.data.pad_images import LIVE, PadImages, PadSplits
 from mien.data.pad_inputs import sharpness
 from mien.data.pad_loader import pad_batches, seen_by
+from mien.data.pad_sample import video_scores
 from mien.methods.fm_vit.config import FmVitConfig
 from mien.metrics import auc, choose_pad_threshold
 from mien.metrics.pad_report import FLIPPED
@@ -51,12 +52,10 @@ def live_logits(
     return np.concatenate(rows)
 
 
-def video_scores(scores: Scores, videos: NDArray[np.str_]) -> tuple[Scores, NDArray[np.int64]]:
+def clip_scores(scores: Scores, videos: NDArray[np.str_]) -> tuple[Scores, NDArray[np.int64]]:
     """Mean score of the frames of each clip, and the place of each clip's first frame. O(n log n)."""
-    _, first, inverse, counts = np.unique(videos, return_index=True, return_inverse=True, return_counts=True)
-    means = np.bincount(inverse, scores) / counts
-    order = np.argsort(first, kind="stable")
-    return means[order], first[order].astype(np.int64)
+    _, means = video_scores(scores, videos.tolist())
+    return means, np.sort(np.unique(videos, return_index=True)[1]).astype(np.int64)
 
 
 def calibrate(scores: Scores, live: NDArray[np.bool_], ridge: float = 1e-2) -> tuple[float, float]:
@@ -98,7 +97,7 @@ def dev_scores(
     found = {}
     for subset in [whole] + ([(m,) for m in whole] if len(whole) > 1 else []):
         logits = live_logits(net, splits.dev, subset, data.size, device)
-        scores, first = video_scores(logits, labels.videos)
+        scores, first = clip_scores(logits, labels.videos)
         found[f"auc_{subset_name(subset)}"] = float(auc(scores, labels.live[first]))
     return found
 
@@ -127,7 +126,7 @@ def fit_facts(
     found: dict[str, Any] = {}
     areas: dict[str, float] = {}
     for subset in subsets_of(method.modalities):
-        scores, first = video_scores(
+        scores, first = clip_scores(
             live_logits(net, splits.dev, subset, data.size, device), splits.dev.labels.videos
         )
         own = live[first]
