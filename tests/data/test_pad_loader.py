@@ -82,7 +82,7 @@ def test_repeats_of_a_sample_in_one_epoch_are_different_views() -> None:
 
 def test_all_modalities_move_alike_and_pixels_move_whole() -> None:
     """Without light and hole, a copy is the sample shifted by whole pixels, perhaps mirrored."""
-    base = torch.rand(1, 1, 16, 16)
+    base = torch.rand(1, 1, 16, 16) * 0.9 + 0.1  # below 1/255 lies no depth but a hole
     images = {
         "rgb": base.expand(8, 3, 16, 16),
         "depth": base.expand(8, 1, 16, 16),
