@@ -196,6 +196,44 @@ class FaceData(DataConfig):
         return require_root(self.kind, self.root, may_be_file=self.kind == "record")
 
 
+TalkingKind = Literal["rendered", "debug", "hdtf"]
+
+
+@dataclass(frozen=True)
+class TalkingData(DataConfig):
+    """Talking heads: moments of people's clips, seen from one or several sides."""
+
+    kind: TalkingKind = "rendered"
+    """rendered: made people, drawn when first asked for; debug: a few of them; hdtf reads ``root``."""
+    size: int = 64
+    """Side of the square picture, in pixels."""
+    people: int = 1000
+    """Training people of a made set."""
+    val_people: int = 24
+    """Validation people."""
+    test_people: int = 48
+    """Test people."""
+    moments: int = 6
+    """Moments of each person's clip."""
+    views: int = 4
+    """Cameras of a moment."""
+    set_seed: int = 0
+    """Which people."""
+    root: str | None = field(default=None, metadata=NO_HASH)
+    """hdtf: the user's copy."""
+    workers: int = field(default=0, metadata=NO_HASH)
+    """Processes that read; 0 = in the training process."""
+
+    def __post_init__(self) -> None:
+        check_range("data", "size", self.size, 16, 512)
+        for name in ("people", "val_people", "test_people"):
+            check_range("data", name, getattr(self, name), 2, 1_000_000)
+        check_range("data", "moments", self.moments, 2, 1000)
+        check_range("data", "views", self.views, 1, 100)
+        check_range("data", "workers", self.workers, 0, 256)
+        refuse_inapplicable(self, self.kind, {"root": ("hdtf",)})
+
+
 PadKind = Literal[
     "rendered",
     "debug",

@@ -278,9 +278,7 @@ def _two_passes(
     """One chunk: the rays, and the farthest sample."""
 
     def field(at: Tensor) -> tuple[Tensor, Tensor]:
-        points = origins[:, :, None] + at[..., None] * directions[:, :, None]
-        sigma, features = query_planes(planes, decoder, points.flatten(1, 2), settings)
-        return sigma[..., 0].reshape(at.shape), features.reshape(*at.shape, -1)
+        return _along(planes, decoder, origins, directions, at, settings)
 
     sigma, features = field(t)
     if settings.fine:
@@ -292,9 +290,55 @@ def _two_passes(
         sigma = torch.cat([sigma, sigma_more], -1).gather(-1, order)
         features = torch.cat([features, features_more], -2)
         features = features.gather(-2, order[..., None].expand(features.shape))
+    return _marched(sigma, features, t, settings), t.detach().max()
+
+
+def render_at(
+    planes: Tensor,
+    decoder: Decoder,
+    origins: Tensor,
+    directions: Tensor,
+    distances: Tensor,
+    settings: PlaneSettings = DEFAULTS,
+) -> RayRender:
+    """Rays sampled at given distances, marched once. O(B M S (C + decoder)); differentiable.
+
+    For training where it is known what the rays meet: no first pass is needed to find it.
+
+    Args:
+        planes: (B, 3, C, P, P).
+        decoder: of plane features.
+        origins: (B, M, 3).
+        directions: (B, M, 3) of length 1.
+        distances: (B, M, S), increasing.
+        settings: conventions.
+
+    Raises:
+        ConfigError: shapes that do not fit.
+    """
+    _check_planes(planes)
+    if origins.shape != directions.shape or distances.shape[:-1] != origins.shape[:-1]:
+        raise ConfigError(
+            f"rays {tuple(origins.shape)}, {tuple(directions.shape)} and distances {tuple(distances.shape)}"
+            " must be (B, M, 3) twice and (B, M, S)"
+        )
+    sigma, features = _along(planes, decoder, origins, directions, distances, settings)
+    return _marched(sigma, features, distances, settings)
+
+
+def _along(
+    planes: Tensor, decoder: Decoder, origins: Tensor, directions: Tensor, t: Tensor, settings: PlaneSettings
+) -> tuple[Tensor, Tensor]:
+    """Raw density (B, M, S) and features (B, M, S, F) at distances along rays."""
+    points = origins[:, :, None] + t[..., None] * directions[:, :, None]
+    sigma, features = query_planes(planes, decoder, points.flatten(1, 2), settings)
+    return sigma[..., 0].reshape(t.shape), features.reshape(*t.shape, -1)
+
+
+def _marched(sigma: Tensor, features: Tensor, t: Tensor, settings: PlaneSettings) -> RayRender:
     white = 1.0 if settings.white_back else None
     out = march(sigma, features, t, density=_density(settings), background=white)
-    return RayRender(2 * out.rgb - 1, out.depth, out.weights.sum(-1)), t.detach().max()
+    return RayRender(2 * out.rgb - 1, out.depth, out.weights.sum(-1))
 
 
 def _density(settings: PlaneSettings) -> Callable[[Tensor], Tensor]:

@@ -48,6 +48,9 @@ __all__ = [
 ]
 Array = NDArray[Any]  # of floats
 Index = NDArray[np.int32]
+ORBIT_RADIUS, ORBIT_FOCAL = 2.7, 3.2
+"""Distance of a camera that goes around the head, cubes, and its focal length, picture sides."""
+_TURNS = 9.0  # dm, a height that turns fully
 _BLUR_MM = (1.7, 0.75, 0.45)
 _EYES = np.array([0.0, 7.284, 1.245], np.float32)  # canonical, between the eyes
 
@@ -149,6 +152,7 @@ class Picture:
         rotation: (3, 3) of the head about the neck.
         landmarks: (68, 3): x, y in pixels (corner of the picture is 0, 0), depth in metres.
         visible: (68,) whether nothing hides them.
+        alpha: (S, S) share of the pixel that is no backdrop.
     """
 
     rgb: NDArray[np.uint8]
@@ -162,6 +166,7 @@ class Picture:
     rotation: Array
     landmarks: Array
     visible: NDArray[np.bool_]
+    alpha: Array
 
 
 def make_person(head: HeadMesh, vertices: Array, looks: Looks, neck: Array, detail: Detail = FULL) -> Person:
@@ -271,6 +276,8 @@ class _Scene:
     kept: _Kept
     side: int = 0
     rot: Array = field(default_factory=lambda: np.zeros(0))
+    pivot: Array = field(default_factory=lambda: np.zeros(0))
+    light: Light = field(init=False)
     focal: float = 0.0
     distance: float = 0.0
     camera: Array = field(default_factory=lambda: np.zeros(0))
@@ -356,10 +363,16 @@ def _prepare(s: _Scene) -> None:
     head, person, shot, kept = s.head, s.person, s.shot, s.kept
     s.side = size = s.size * s.detail.supersample
     s.rot = rot = rotation(shot.yaw, shot.pitch, shot.roll)
-    neck = np.asarray(person.neck, np.float32)
-    s.focal = shot.focal / 36 * size
-    s.distance = s.focal * person.height / (size * shot.fill)
-    middle = np.float32(0.7) * (rot @ (person.middle - neck) + neck) + np.float32(0.3) * person.middle
+    if shot.cube is None:
+        s.pivot = neck = np.asarray(person.neck, np.float32)
+        s.focal = shot.focal / 36 * size
+        s.distance = s.focal * person.height / (size * shot.fill)
+        middle = np.float32(0.7) * (rot @ (person.middle - neck) + neck) + np.float32(0.3) * person.middle
+        rises, s.light = (lambda y: y), shot.light
+    else:
+        s.pivot = neck = middle = np.asarray(person.middle, np.float32)
+        s.focal, s.distance = ORBIT_FOCAL * size, ORBIT_RADIUS * shot.cube
+        rises, s.light = (lambda y: np.full_like(y, _TURNS)), shot.light.turned(rot)
     s.camera = (middle + np.array([0, 0, s.distance])).astype(np.float32)
     s.eyes = [((c - neck) @ rot.T + neck).astype(np.float32) for c in person.eyes]
 
@@ -367,13 +380,14 @@ def _prepare(s: _Scene) -> None:
     count = len(base)
     both = np.empty((2 * count, 3), np.float32)
     s.points = points = both[:count]
-    turn(base, head.canon[:, 1], neck, rot, points)
+    turn(base, rises(head.canon[:, 1]), neck, rot, points)
     normals = shading.vertex_normals(points, head.faces)
     both[count:] = points + head.lift * shading.vertex_normals(points, head.shirt)
     cloth = shading.vertex_normals(both[count:], head.shirt)
     s.screen = np.empty_like(both)
     project(both, s.camera, s.focal, 0.5 * size, s.screen)
-    irradiance = person.transfer @ shot.light.sky((fibonacci() @ rot.T).astype(np.float32))
+    around = fibonacci() if shot.cube is not None else (fibonacci() @ rot.T).astype(np.float32)
+    irradiance = person.transfer @ shot.light.sky(around)
     s.moving = np.empty((2 * count, 9), np.float32)
     s.moving[:, :3] = both
     s.moving[:count, 3:6], s.moving[count:, 3:6] = normals, cloth
@@ -391,7 +405,7 @@ def _prepare(s: _Scene) -> None:
     start = kept.ends[0]
     if person.strands is not None:
         own = person.strands.points
-        turn(own, own[:, 1], neck, rot, moved[:start])
+        turn(own, rises(own[:, 1]), neck, rot, moved[:start])
     for g, end in zip(person.growth, kept.ends[1:], strict=False):
         bound_strands(g.roots.corners, g.roots.weights, g.shape, points, normals, moved[start:end])
         start = end
@@ -436,14 +450,14 @@ def _shadow(s: _Scene) -> None:
     """Maps of the key light."""
     assert s.strands is not None
     hairs = s.strands.moved(s.strands.points[: s.kept.ends[0]]) if s.person.strands is not None else None
-    s.shadows = shadow_maps(s.shot.light, s.points, s.head.occluders, hairs, s.detail.maps, s.detail.side)
+    s.shadows = shadow_maps(s.light, s.points, s.head.occluders, hairs, s.detail.maps, s.detail.side)
 
 
 def _shade(s: _Scene) -> None:
     """Linear radiance of every sample, and the maps of truth at the middle samples."""
     assert s.strands is not None
     assert s.shadows is not None
-    head, looks, light, shadows = s.head, s.person.looks, s.shot.light, s.shadows
+    head, looks, light, shadows = s.head, s.person.looks, s.light, s.shadows
     faces, material, _ = head.surfaces
     per_mm = s.focal / (s.distance * 100)
     level = surface.VERTEX
@@ -504,7 +518,7 @@ def _shade(s: _Scene) -> None:
     if s.detail.per_pixel:
         surface.scatter(under, paint, np.array(_BLUR_MM) * per_mm, s.radiance)
     _shade_eyes(s, mean_sky)
-    centre = s.person.neck + s.rot @ (np.array([0, 7.55, 0.25], np.float32) - s.person.neck)
+    centre = s.pivot + s.rot @ (np.array([0, 7.55, 0.25], np.float32) - s.pivot)
     t = s.strands
     surface.lay_strands(
         s.strand,
@@ -560,7 +574,7 @@ def _shade_mask(s: _Scene, under: Array, paint: Array) -> None:
         got[:, 12],
         got[:, 9 + surface.STILL :],
         s.person.looks,
-        s.shot.light,
+        s.light,
         s.shadows,
         s.camera,
         None if s.detail.per_pixel else got[:, 21:24],
@@ -595,7 +609,7 @@ def _shade_eyes(s: _Scene, sky: Array) -> None:
             looks.iris_radius,
             looks.sclera,
             looks.veins,
-            s.shot.light,
+            s.light,
             volume(),
         )
         white = np.broadcast_to(np.array([0.7, 0.65, 0.6], np.float32), q.shape)
@@ -612,7 +626,12 @@ def _compose(s: _Scene) -> None:
     k, shot = s.detail.supersample, s.shot
     marks = s.screen[s.head.landmarks]
     marks = np.concatenate([marks[:, :2] / k, marks[:, 2:] * 0.1], 1).astype(np.float32)
-    rgb = grade(s.radiance, s.part, backdrop(shot.light, shot.seed, s.size), shot.seed, k)
+    if shot.cube is None:
+        rgb = grade(s.radiance, s.part, backdrop(shot.light, shot.seed, s.size), shot.seed, k)
+    else:
+        white = np.ones((s.size, s.size, 3), np.float32)
+        rgb = grade(s.radiance, s.part, white, shot.seed, k, noise=0.0)
+    alpha = (s.part > 0).reshape(s.size, k, s.size, k).mean((1, 3), dtype=np.float32)
     pick = (slice(k // 2, None, k), slice(k // 2, None, k))
     part = np.ascontiguousarray(s.part[pick])
     depth = np.where(part > 0, -0.1 / np.minimum(s.zbuf[pick], -1e-9), np.inf).astype(np.float32)
@@ -629,6 +648,7 @@ def _compose(s: _Scene) -> None:
         s.rot,
         marks,
         _unhidden(marks, depth),
+        alpha,
     )
 
 

@@ -72,7 +72,9 @@ def _curve() -> Array:
     return srgb(np.minimum(np.arange(_STEPS + 2, dtype=np.float64) / _STEPS, 1))
 
 
-def grade(radiance: Array, part: NDArray[np.uint8], room: Array, seed: int, k: int) -> NDArray[np.uint8]:
+def grade(
+    radiance: Array, part: NDArray[np.uint8], room: Array, seed: int, k: int, noise: float = _NOISE
+) -> NDArray[np.uint8]:
     """Tone curve on every sample, mean of k x k samples over the backdrop, sRGB, blur, sensor noise.
 
     Args:
@@ -81,16 +83,17 @@ def grade(radiance: Array, part: NDArray[np.uint8], room: Array, seed: int, k: i
         room: (H, W, 3) of `backdrop`.
         seed: of the noise.
         k: samples a pixel side.
+        noise: standard deviation of the sensor's, of a range of 1.
     """
     image = np.empty(room.shape, np.float32)
     _develop(
         np.ascontiguousarray(radiance, np.float32), part, np.asarray(room, np.float32), k, _curve(), image
     )
     rng = np.random.default_rng(derive(seed, "sensor"))
-    noise = rng.standard_normal(image.shape, np.float32)
+    grain = rng.standard_normal(image.shape, np.float32)
     side = float(np.exp(-0.5 / _BLUR**2))
     out = np.empty(room.shape, np.uint8)
-    _record(image, noise, side / (1 + 2 * side), _NOISE, out)
+    _record(image, grain, side / (1 + 2 * side), noise, out)
     return out
 
 

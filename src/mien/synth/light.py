@@ -6,7 +6,7 @@ Directions are unit vectors towards the light in world axes (x subject's left, y
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -55,6 +55,16 @@ class Light:
             glow = np.exp((directions @ np.array(centre, np.float32) - 1) / (0.5 * s * s))
             out = out + glow[:, None] * np.array(color, np.float32)
         return out.astype(np.float32)
+
+    def turned(self, rot: Array) -> Light:
+        """Key and lobes turned by a rotation (3, 3); the sky's two colours stay above and below."""
+
+        def move(v: tuple[float, float, float]) -> tuple[float, float, float]:
+            x, y, z = (float(c) for c in rot @ np.array(v))
+            return x, y, z
+
+        lobes = tuple((move(d), color, s) for d, color, s in self.lobes)
+        return replace(self, key=move(self.key), lobes=lobes)
 
 
 def direction(azimuth: float, elevation: float) -> tuple[float, float, float]:

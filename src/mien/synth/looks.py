@@ -203,6 +203,9 @@ class Shot:
         frames: glasses, or none.
         shirt: colour and kind of collar (crew, v, scoop) and stripes.
         seed: background, sensor noise.
+        cube: dm; where given, head, shoulders and light turn as one about the middle of the head, that is the
+            camera goes around them, 2.7 cubes away with a focal length of 3.2 picture sides; the backdrop is
+            white and the sensor adds no noise.
     """
 
     yaw: float
@@ -215,6 +218,7 @@ class Shot:
     frames: Frames | None
     shirt: tuple[Color, str, float]
     seed: int
+    cube: float | None = None
 
 
 def sample_shot(seed: int, yaw: float = 0.22, glasses: float = 0.22, frontal: bool = False) -> Shot:

@@ -21,7 +21,7 @@ from mien.synth.face import Picture, detail_for
 from mien.synth.full_body import BodyPicture, make_body, photograph_body, sample_view
 from mien.synth.looks import Shot, sample_shot
 from mien.synth.maker import MadeSet, Sample, check_ranges, js, npz, png
-from mien.synth.motion import talk
+from mien.synth.motion import expression_rows, perform, talk
 from mien.synth.portraits import make_face, photograph, sample_actions
 from mien.synth.poses import KINDS, sample_pose
 from mien.synth.sensors import Sensor, depth_picture
@@ -433,7 +433,75 @@ class VideoSet(_Unmeasured):
             yield Sample(f"{k:04d}", files)
 
 
-SETS: dict[str, type[Any]] = {c.kind: c for c in (FaceSet, AlignedSet, HeadSet, PadSet, BodySet, VideoSet)}
+@dataclass(frozen=True)
+class TalkingSet(_Unmeasured):
+    """Moments of talking heads, each seen by several cameras around it: for tri-planes and avatars."""
+
+    kind: ClassVar[str] = "talking"
+    shown: ClassVar[tuple[str, ...]] = ("png",)
+    identities: int = 100
+    """People."""
+    per_identity: int = 6
+    """Moments of each person's clip."""
+    views: int = 4
+    """Cameras of a moment; the first one is nearly in front."""
+    size: int = 64
+    """Pixels a side, 16 to 512."""
+    seed: int = 0
+    """Same seed, same pictures, whatever the number of workers."""
+    first: int = 0
+    """Number of the first person."""
+    frames: int = 120
+    """Frames of the clip, 25 a second."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: a value outside its range.
+        """
+        check_ranges(self, identities=(1, 1_000_000), per_identity=(1, self.frames), views=(1, 100),
+                     size=(16, 512), first=(0, 1e9), frames=(1, 10_000))  # fmt: skip
+
+    def who(self, number: int) -> int:
+        """Seed of a person."""
+        return derive(self.seed, "identity", self.first + number)
+
+    def samples(self, number: int) -> Iterator[Sample]:
+        """One sample: all pictures of one person, with the whole track of expressions."""
+        from mien.synth.body import people
+        from mien.synth.orbit import in_cube, orbit_cameras, photograph_orbit, ray_lengths, studio
+
+        who, names = self.who(number), people().actions
+        person, shot = make_face(who, detail_for(self.size)), studio(who)
+        track = expression_rows(perform(who, self.frames), names)
+        rng = np.random.default_rng(derive(who, "views"))
+        shape = (self.per_identity, self.views)
+        moments = np.sort(rng.choice(self.frames, self.per_identity, replace=False)).astype(np.int32)
+        wide = np.where(np.arange(self.views) == 0, 0.3, 0.75)
+        yaw = rng.uniform(-1, 1, shape) * wide
+        pitch = np.clip(rng.normal(0, 0.12, shape), -0.3, 0.3)
+        cameras = orbit_cameras(yaw.ravel(), pitch.ravel()).reshape(*shape, 25)
+        images = np.empty((*shape, self.size, self.size, 4), np.uint8)
+        depth = np.empty((*shape, self.size, self.size), np.float16)
+        points = np.empty((self.per_identity, 68, 3), np.float32)
+        for m, v in np.ndindex(shape):
+            picture = photograph_orbit(person, shot, cameras[m, v], track[moments[m]], names, self.size)
+            images[m, v, ..., :3] = picture.rgb
+            images[m, v, ..., 3] = np.round(picture.alpha * 255)
+            depth[m, v] = ray_lengths(picture)
+            if v == 0:
+                points[m] = in_cube(picture, picture.landmarks)
+        yield Sample("all", {
+            "png": png(images[0, 0, ..., :3]),
+            "npz": npz(images=images, depth=depth, cameras=cameras, points=points, track=track,
+                       moments=moments, names=np.array(names)),
+        })  # fmt: skip
+
+
+SETS: dict[str, type[Any]] = {
+    c.kind: c for c in (FaceSet, AlignedSet, HeadSet, PadSet, BodySet, VideoSet, TalkingSet)
+}
 
 
 def made_set(kind: str) -> type[MadeSet]:

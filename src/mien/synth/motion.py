@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,108 @@ def talk(seed: int, frames: int, fps: float = 25.0, strength: float = 1.0, turn:
         yaw, pitch, roll = (float(np.clip(v, -0.9, 0.9)) for v in pose[k])
         out.append(Frame(actions, yaw, pitch, roll, (float(gaze[k, 0]), float(gaze[k, 1]))))
     return out
+
+
+KEYS: tuple[Mapping[str, float], ...] = (
+    {},
+    {"mouthSmile": 0.9, "cheekSquint": 0.6, "eyeSquint": 0.3},
+    {"jawOpen": 0.9, "mouthLowerDown": 0.4},
+    {"jawOpen": 0.6, "mouthSmile": 0.8, "cheekSquint": 0.7, "mouthUpperUp": 0.5},
+    {"jawOpen": 0.5, "browInnerUp": 0.9, "browOuterUp": 0.8, "eyeWide": 0.9},
+    {"browDown": 0.9, "eyeSquint": 0.5, "mouthFrown": 0.6, "noseSneer": 0.4},
+    {"browInnerUp": 0.9, "mouthFrown": 0.9, "mouthShrugLower": 0.6},
+    {"mouthPucker": 1.0},
+    {"mouthFunnel": 0.9, "jawOpen": 0.4},
+    {"mouthLeft": 0.8, "mouthDimpleLeft": 0.5},
+    {"mouthRight": 0.8, "mouthDimpleRight": 0.5},
+    {"eyeBlink": 1.0},
+    {"mouthRollLower": 0.8, "mouthRollUpper": 0.7, "mouthPress": 0.5},
+    {"cheekPuff": 0.8},
+    {"noseSneer": 0.8, "mouthUpperUp": 0.7, "browDown": 0.4},
+)
+"""Expressions that a face goes between; a name without a side stands for both."""
+GAZE_REACH = (0.5, 0.35)
+"""Angle of the eyes, to the side and up, at which an eyeLook action is 1, radians."""
+
+
+def perform(seed: int, frames: int, fps: float = 25.0, turn: float = 0.25) -> list[Frame]:
+    """A face that goes through strong expressions while it talks, blinks and looks around. O(frames).
+
+    Key expressions of `KEYS` last 0.3 - 0.8 s at 40 - 100 % and are smoothed by 100 ms; speech (`talk` at 60 %)
+    fades where the key expression moves the jaw.
+
+    Args:
+        seed: of the clip.
+        frames: how many.
+        fps: frames a second.
+        turn: standard deviation of the yaw, radians.
+
+    Raises:
+        ConfigError: no frames, or a rate that is not positive.
+    """
+    spoken = talk(seed, frames, fps, 0.6, turn)
+    rng = np.random.default_rng(derive(seed, "perform"))
+    keys = [_both_sides(k) for k in KEYS]
+    names = sorted({n for k in keys for n in k})
+    track, at = np.zeros((frames, len(names))), 0
+    while at < frames:
+        length = max(1, round(rng.uniform(0.3, 0.8) * fps))
+        key, level = keys[int(rng.integers(len(keys)))], rng.uniform(0.4, 1.0)
+        track[at : at + length] = [level * key.get(n, 0.0) for n in names]
+        at += length
+    track = np.clip(gaussian_filter1d(track, 0.1 * fps, axis=0, mode="nearest"), 0, 1)
+    jaw = track[:, names.index("jawOpen")]
+    out = []
+    for k, frame in enumerate(spoken):
+        actions = {n: float(v) for n, v in zip(names, track[k], strict=True) if v > 1e-3}
+        for n, v in frame.actions.items():
+            quiet = 1.0 if n.startswith(("eye", "brow")) else max(0.0, 1 - 2 * float(jaw[k]))
+            actions[n] = min(1.0, max(actions.get(n, 0.0), quiet * v))
+        out.append(Frame(actions, frame.yaw, frame.pitch, frame.roll, frame.gaze))
+    return out
+
+
+def _both_sides(actions: Mapping[str, float]) -> dict[str, float]:
+    """Names without a side as both sides."""
+    single = ("jawOpen", "browInnerUp", "cheekPuff", "mouthPucker", "mouthFunnel", "mouthShrugLower",
+              "mouthLeft", "mouthRight", "mouthRollLower", "mouthRollUpper")  # fmt: skip
+    out = dict[str, float]()
+    for name, value in actions.items():
+        whole = name in single or name.endswith(("Left", "Right"))
+        out |= {n: value for n in ([name] if whole else [f"{name}Left", f"{name}Right"])}
+    return out
+
+
+def expression_rows(frames: Sequence[Frame], names: Sequence[str]) -> NDArray[np.float32]:
+    """(T, len(names)) actions of a clip; the gaze as eyeLook actions (`GAZE_REACH`). O(T names)."""
+    out = np.zeros((len(frames), len(names)), np.float32)
+    at = {n: k for k, n in enumerate(names)}
+    for row, frame in zip(out, frames, strict=True):
+        for name, value in frame.actions.items():
+            row[at[name]] = value
+        left, up = (np.clip(g / reach, -1, 1) for g, reach in zip(frame.gaze, GAZE_REACH, strict=True))
+        for name, value in (
+            ("eyeLookOutLeft", left), ("eyeLookInRight", left), ("eyeLookInLeft", -left),
+            ("eyeLookOutRight", -left), ("eyeLookUpLeft", up), ("eyeLookUpRight", up),
+            ("eyeLookDownLeft", -up), ("eyeLookDownRight", -up),
+        ):  # fmt: skip
+            row[at[name]] = max(0.0, value)
+    return out
+
+
+def read_expression(row: Array, names: Sequence[str]) -> tuple[dict[str, float], tuple[float, float]]:
+    """Actions and gaze (radians) of one row of `expression_rows`; values are cut to 0 .. 1. O(names)."""
+    values = {n: float(v) for n, v in zip(names, np.clip(row, 0, 1), strict=True)}
+    look = {n: values.pop(n, 0.0) for n in names if n.startswith("eyeLook")}
+    pairs = (
+        ("OutLeft", "InRight", "InLeft", "OutRight"),
+        ("UpLeft", "UpRight", "DownLeft", "DownRight"),
+    )
+    gaze = [
+        0.5 * sum(s * look.get(f"eyeLook{n}", 0.0) for n, s in zip(p, (1, 1, -1, -1), strict=True)) * reach
+        for p, reach in zip(pairs, GAZE_REACH, strict=True)
+    ]
+    return {n: v for n, v in values.items() if v > 1e-4}, (gaze[0], gaze[1])
 
 
 def _smooth(rng: np.random.Generator, frames: int, fps: float, hertz: float) -> Array:

@@ -121,20 +121,24 @@ class CodeBook(nn.Module):
     Args:
         w_dim: W.
         directions: K, at most W.
+        orthonormal: False = the columns as they are learnt, dw = D alpha: what the article's choice is
+            compared with.
 
     Raises:
         ConfigError: more directions than dimensions, or none.
     """
 
-    def __init__(self, w_dim: int, directions: int) -> None:
+    def __init__(self, w_dim: int, directions: int, *, orthonormal: bool = True) -> None:
         super().__init__()
         if not 1 <= directions <= w_dim:
             raise ConfigError(f"directions={directions} must be 1 to w_dim={w_dim}")
-        self.directions = nn.Parameter(torch.randn(w_dim, directions))
+        self.orthonormal = orthonormal
+        start = torch.randn(w_dim, directions)
+        self.directions = nn.Parameter(start if orthonormal else start / w_dim**0.5)
 
     def basis(self) -> Tensor:
-        """Q, (W, K)."""
-        return orthonormal_columns(self.directions)
+        """Q (or D), (W, K)."""
+        return orthonormal_columns(self.directions) if self.orthonormal else self.directions
 
     def forward(self, alpha: Tensor) -> Tensor:
         """(..., K) -> (..., W)."""
@@ -162,6 +166,7 @@ class MotionController(nn.Module):
         mlp_layers: of the residual MLP.
         tied: these layers share one weight, as released by oversight.
         plus_scaling: a second set of offsets s, for w_id (1 + s) + dw.
+        orthonormal: of the code book.
 
     Raises:
         ConfigError: an even kernel, or a window too short for the convolutions.
@@ -187,6 +192,7 @@ class MotionController(nn.Module):
         mlp_layers: int = 5,
         tied: bool = False,
         plus_scaling: bool = False,
+        orthonormal: bool = True,
     ) -> None:
         super().__init__()
         left = 2 * radius + 1 - (first_kernel - 1) - blocks * dilation * (kernel - 1)
@@ -204,7 +210,7 @@ class MotionController(nn.Module):
         self.mlp = nn.ModuleList(nn.Linear(width, width) for _ in range(1 if tied else mlp_layers))
         self.sets = 2 if plus_scaling else 1
         self.last = nn.Linear(width, self.sets * (1 + slots) * directions)
-        self.code_book = CodeBook(w_dim, directions)
+        self.code_book = CodeBook(w_dim, directions, orthonormal=orthonormal)
         for layer in self.modules():
             if isinstance(layer, nn.Conv1d | nn.Linear):
                 nn.init.xavier_normal_(layer.weight, 0.02)

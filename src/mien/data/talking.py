@@ -1,0 +1,166 @@
+"""Rendered talking heads for avatars: moments of people's clips, seen from several sides.
+
+The pictures are drawn once into ``$MIEN_HOME/data/<fingerprint>`` (resumable), then mapped from disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io as streams
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core import io
+from mien.core.errors import DataError
+from mien.synth.made_sets import TalkingSet
+from mien.synth.maker import VERSION, make, read_samples
+
+_ARRAYS = ("images", "depth", "cameras", "points", "track", "moments", "names")
+
+
+@dataclass(frozen=True)
+class TalkingHeads:
+    """P people, M moments of each, V views of a moment, in the units of a cube of side 1 around the head.
+
+    Attributes:
+        images: (P, M, V, S, S, 4) uint8: RGB on white, and how much of a pixel is no background.
+        depth: (P, M, V, S, S) float16 distance along the ray; inf = background.
+        cameras: (P, M, V, 25) of EG3D.
+        points: (P, M, 68, 3) facial landmarks.
+        tracks: (P, T, C) expression rows of the whole clips.
+        moments: (P, M) frame of each moment.
+        names: of the C actions.
+        people: (P,) seeds, to draw more of the same persons.
+    """
+
+    images: NDArray[np.uint8]
+    depth: NDArray[np.float16]
+    cameras: NDArray[np.float32]
+    points: NDArray[np.float32]
+    tracks: NDArray[np.float32]
+    moments: NDArray[np.int32]
+    names: tuple[str, ...]
+    people: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        return int(self.images.shape[3])
+
+    def part(self, first: int, count: int) -> TalkingHeads:
+        """Some of the people."""
+        own = slice(first, first + count)
+        held = (self.images, self.depth, self.cameras, self.points, self.tracks, self.moments)
+        return TalkingHeads(*(a[own] for a in held), self.names, self.people[own])
+
+    def windows(self, radius: int) -> NDArray[np.float32]:
+        """(P, M, C, 2 radius + 1) rows of the frames around each moment; the ends of a clip are repeated.
+
+        O(P M C radius).
+        """
+        frames = self.tracks.shape[1]
+        at = np.clip(self.moments[..., None] + np.arange(-radius, radius + 1), 0, frames - 1)
+        rows = self.tracks[np.arange(len(self.tracks))[:, None, None], at]
+        return np.ascontiguousarray(rows.swapaxes(2, 3))
+
+
+@dataclass(frozen=True)
+class TalkingSplits:
+    """Three sets of people who do not overlap; rendered.
+
+    Attributes:
+        train: to learn from.
+        val: to choose settings with.
+        test: to report on.
+        fingerprint: of the settings.
+    """
+
+    train: TalkingHeads
+    val: TalkingHeads
+    test: TalkingHeads
+    fingerprint: str
+
+
+def talking_heads(
+    train: int = 1000,
+    val: int = 24,
+    test: int = 48,
+    moments: int = 6,
+    views: int = 4,
+    size: int = 64,
+    seed: int = 0,
+    workers: int = 0,
+    done: Callable[[int, int], None] = lambda n, of: None,
+) -> TalkingSplits:
+    """Talking heads, drawn when they are first asked for (0.015 s of a core a picture at 64 px).
+
+    Args:
+        train: training people.
+        val: validation people.
+        test: test people.
+        moments: of each person's clip.
+        views: cameras of a moment.
+        size: pixels a side.
+        seed: of everybody.
+        workers: processes that draw; 0: all cores.
+        done: called with (finished, all) people while drawing.
+
+    Raises:
+        DataError: the cache holds something else.
+    """
+    settings = TalkingSet(train + val + test, moments, views, size, seed)
+    folder = kept_at(settings)
+    if not (folder / "names.npy").is_file():
+        raw = folder.with_suffix(".raw")
+        make(settings, raw, workers or os.cpu_count() or 1, True, done)
+        _assemble(settings, raw, folder)
+        shutil.rmtree(raw)
+    held = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+    if len(held["images"]) != settings.identities:
+        raise DataError(f"{folder}: {len(held['images'])} people, not {settings.identities}; delete it, it is"
+                        " drawn again")  # fmt: skip
+    whole = TalkingHeads(
+        held["images"],
+        held["depth"],
+        *(np.array(held[k]) for k in ("cameras", "points", "track", "moments")),
+        tuple(str(n) for n in held["names"]),
+        tuple(settings.who(n) for n in range(settings.identities)),
+    )
+    parts = (whole.part(0, train), whole.part(train, val), whole.part(train + val, test))
+    return TalkingSplits(*parts, folder.name)
+
+
+def kept_at(settings: TalkingSet) -> Path:
+    """Where the pictures of a set lie once they are drawn."""
+    record = json.dumps({"version": VERSION, "kind": settings.kind, **asdict(settings)}, sort_keys=True)
+    return io.home() / "data" / hashlib.sha256(record.encode()).hexdigest()[:16]
+
+
+def _assemble(settings: TalkingSet, raw: Path, folder: Path) -> None:
+    """All people of a set as one file an array; ``names`` comes last and says that the others are whole.
+
+    Memory O(one person).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written: dict[str, Any] = {}
+    for n, (_, files) in enumerate(read_samples(raw)):
+        with np.load(streams.BytesIO(files["npz"]), allow_pickle=False) as file:
+            for name in _ARRAYS[:-1]:
+                if n == 0:
+                    shape = (settings.identities, *file[name].shape)
+                    kind = file[name].dtype
+                    written[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", kind, shape)
+                written[name][n] = file[name]
+            names = file["names"]
+    for array in written.values():
+        array.flush()
+    with io.new_file(folder / "names.npy") as part, part.open("wb") as stream:
+        np.save(stream, names)

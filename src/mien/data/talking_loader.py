@@ -1,0 +1,141 @@
+"""Batches of talking heads: moments with their views, or two moments of one person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mien.core.seeds import derive
+from mien.data.loader import StepSampler
+from mien.data.talking import TalkingHeads
+
+
+@dataclass(frozen=True)
+class TalkingBatch:
+    """B samples of M moments, each seen by V cameras.
+
+    Attributes:
+        images: (B, M, V, 4, S, S) in [0, 1]: RGB on white, and the share that is no background.
+        depth: (B, M, V, S, S) distance along the ray, inf = background.
+        cameras: (B, M, V, 25).
+        points: (B, M, 68, 3) landmarks.
+        windows: (B, M, C, L) expression rows around each moment.
+        person: (B,) which person of the set.
+        moment: (B, M) which of the person's moments.
+    """
+
+    images: Tensor
+    depth: Tensor
+    cameras: Tensor
+    points: Tensor
+    windows: Tensor
+    person: Tensor
+    moment: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device, *, channels_last: bool = False) -> TalkingBatch:
+        """The batch on another device."""
+        return TalkingBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+
+def talking_batch(
+    heads: TalkingHeads,
+    windows: NDArray[np.float32],
+    person: NDArray[np.int64],
+    moment: NDArray[np.int64],
+    views: NDArray[np.int64] | None = None,
+) -> TalkingBatch:
+    """Chosen moments as tensors.
+
+    Args:
+        heads: the set.
+        windows: of `TalkingHeads.windows`.
+        person: (B,).
+        moment: (B, M) of each person.
+        views: (B, M, V) which cameras; default all.
+    """
+    p = person[:, None]
+    if views is None:
+        views = np.broadcast_to(np.arange(heads.images.shape[2]), (*moment.shape, heads.images.shape[2]))
+    at = (p[..., None], moment[..., None], views)
+    images = torch.from_numpy(heads.images[at]).movedim(-1, 3).float() / 255
+    return TalkingBatch(
+        images,
+        torch.from_numpy(heads.depth[at]).float(),
+        torch.from_numpy(heads.cameras[at]),
+        torch.from_numpy(heads.points[p, moment]),
+        torch.from_numpy(windows[p, moment]),
+        torch.from_numpy(person),
+        torch.from_numpy(moment),
+    )
+
+
+class _Steps(Dataset[Any]):
+    """Turns a step's (epoch, place) pairs into its batch."""
+
+    def __init__(self, loader: TalkingLoader) -> None:
+        self.loader = loader
+        self.windows = loader.heads.windows(loader.radius)
+
+    def __getitems__(self, pairs: list[tuple[int, int]]) -> list[TalkingBatch]:
+        own = self.loader
+        person, moment = own.chosen(pairs)
+        return [talking_batch(own.heads, self.windows, person, moment)]
+
+
+@dataclass(frozen=True)
+class TalkingLoader:
+    """The training stream; ``pairs``: a sample is a person with two moments, else a moment with all its views.
+
+    Of a pair the moments are drawn without repeat, in proportion to sum |expression| + 0.001: expressive ones
+    come first.
+    """
+
+    heads: TalkingHeads
+    batch: int
+    seed: int
+    radius: int
+    pairs: bool = False
+    workers: int = 0
+
+    def __len__(self) -> int:
+        people, moments = self.heads.moments.shape
+        return people if self.pairs else people * moments
+
+    def chosen(self, pairs: list[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """People (B,) and moments (B, M) of a step."""
+        place = np.array([k for _, k in pairs], np.int64)
+        count = self.heads.moments.shape[1]
+        if not self.pairs:
+            return place // count, (place % count)[:, None]
+        rows = []
+        for epoch, who in pairs:
+            rng = np.random.default_rng(derive(self.seed, "moments", epoch, int(who)))
+            level = np.abs(self.heads.tracks[who, self.heads.moments[who]]).sum(1) + 1e-3
+            rows.append(rng.choice(count, 2, replace=False, p=level / level.sum()))
+        return place, np.array(rows, np.int64)
+
+    def steps_per_epoch(self, world: int) -> int:
+        """Optimiser steps in one pass."""
+        return len(StepSampler(len(self), self.batch, 0, 0, world, 0).sizes)
+
+    def stream(self, start: int, rank: int, world: int) -> Iterator[list[TalkingBatch]]:
+        """Batches of step ``start``, ``start + 1``, ... for this process."""
+        sampler = StepSampler(len(self), self.batch, self.seed, rank, world, start)
+        loader: DataLoader[Any] = DataLoader(
+            _Steps(self), batch_sampler=sampler, num_workers=self.workers, collate_fn=_same
+        )
+        return iter(loader)
+
+
+def _same(batch: list[TalkingBatch]) -> list[TalkingBatch]:
+    return batch

@@ -1,0 +1,157 @@
+"""What the talking avatar can be set to (no torch here), and the recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from mien.core.config import (
+    MethodConfig,
+    OptimConfig,
+    Recipe,
+    ScheduleConfig,
+    check_range,
+    evolve_all,
+    refuse_inapplicable,
+)
+from mien.core.errors import ConfigError
+from mien.data.config import TalkingData
+from mien.render.plane_settings import Aggregate, PlaneAxes, PlaneSettings
+
+
+@dataclass(frozen=True)
+class OtavatarConfig(MethodConfig):
+    """The generator, the controller and how the stage is taught; symbols of the page in brackets."""
+
+    stage: Literal["prior", "controller"] = "controller"
+    """prior: generator and encoder, from many views of many people. controller: motion, on a frozen prior."""
+    mode: Literal["dbi", "naive"] | None = None
+    """controller: dbi: identity codes of two frames, with the controller in the loop (default). naive: of one
+    frame without it."""
+    inner: Literal["successively", "alternatively", "together"] | None = None
+    """dbi: who learns when in the inner loop (default: codes first, then the controller)."""
+    bank: bool | None = None
+    """controller: keep one code for each person and learn all of them along with the controller, instead of
+    inverting anew in every step (default no)."""
+    frames: int | None = None
+    """dbi: frames that share an identity code (default 2)."""
+    z_dim: int = 128
+    """Width of the latent."""
+    w_dim: int = 128
+    """Width of a style code [W]."""
+    plane_size: int = 64
+    """Side of a plane [P]."""
+    plane_channels: int = 16
+    """Channels of a plane [C]."""
+    channel_base: int = 2048
+    """A block of side r has min(channel_base / r, channel_max) channels."""
+    channel_max: int = 96
+    """See there."""
+    decoder_width: int = 32
+    """Hidden width of the decoder."""
+    features: int = 3
+    """Of the decoder; the first three are the colour."""
+    sigma_bias: float = -3.0
+    """Raw density that empty space starts at."""
+    sr_side: int = 64
+    """Side of the raw picture that super-resolution starts from."""
+    sr_channels: tuple[int, ...] = ()
+    """Super-resolution blocks, each of which doubles the side; none = the field is drawn at any size."""
+    latent: Literal["encoder", "free"] = "encoder"
+    """prior: z is read off one view by a net; or free: one z for each moment, learnt (auto-decoder)."""
+    conditioned: bool = False
+    """The mapping is also told the camera (25 numbers), as EG3D's."""
+    axes: PlaneAxes = "corrected"
+    """Planes (x,y), (x,z), (z,y), or as released with EG3D."""
+    aggregate: Aggregate = "mean"
+    """Mean or sum over the planes."""
+    near: float = 2.1
+    """First distance along a ray, sides of the cube."""
+    far: float = 3.3
+    """Last distance."""
+    density_scale: float = 20.0
+    """Density of raw density 2 or so, 1 / side of the cube."""
+    coarse: int = 48
+    """Samples of the first pass at test time."""
+    fine: int = 48
+    """Samples of the second pass at test time."""
+    rays: int = 128
+    """Training rays of a view."""
+    samples: int = 20
+    """Training samples of a ray."""
+    face: float = 0.5
+    """Share of the rays that fall on what is no background."""
+    depth: float = 0.3
+    """prior: weight of the distance along the ray."""
+    opacity: float = 0.5
+    """prior: weight of the silhouette."""
+    local: float = 5.0
+    """Weight of rays near mouth and eyes, over that of others."""
+    radius: int = 4
+    """Frames on each side of a window."""
+    width: int = 64
+    """Of the controller."""
+    directions: int = 16
+    """Of the code book [K]."""
+    code_book: Literal["orthonormal", "linear"] = "orthonormal"
+    """Directions at right angles, or as they are learnt."""
+    pose_rows: int = 0
+    """Last rows of a window that are head pose."""
+    pose_dropout: float = 0.0
+    """Probability that a training window's pose rows are held at those of the other frame."""
+    inner_steps: int | None = None
+    """Inner steps of an inversion (default 20)."""
+    inner_lr: float | None = None
+    """Of the codes (default 0.05)."""
+    controller_steps: int | None = None
+    """Controller steps on each inversion (default 6)."""
+    norm: float = 0.0
+    """Weight of the hinge that keeps motion codes longer than 10."""
+
+    def __post_init__(self) -> None:
+        for name in ("z_dim", "w_dim", "plane_size", "plane_channels", "decoder_width", "rays", "width"):
+            check_range("method", name, getattr(self, name), 1, 100_000)
+        for name in ("depth", "opacity", "local", "norm"):
+            check_range("method", name, getattr(self, name), 0.0, 1e6)
+        for name in ("face", "pose_dropout"):
+            check_range("method", name, getattr(self, name), 0.0, 1.0)
+        check_range("method", "samples", self.samples, 4, 1000)
+        check_range("method", "features", self.features, 3, 1000)
+        check_range("method", "radius", self.radius, 1, 1000)
+        check_range("method", "directions", self.directions, 1, self.w_dim)
+        for name in ("inner_steps", "controller_steps"):
+            check_range("method", name, getattr(self, name), 1, 100_000)
+        check_range("method", "inner_lr", self.inner_lr, 1e-9, 1e3)
+        check_range("method", "frames", self.frames, 1, 2)
+        if not 0 <= self.near < self.far:
+            raise ConfigError(f"method.near={self.near} must be at least 0 and below far={self.far}")
+        own: dict[str, tuple[str, ...]] = dict.fromkeys(
+            ("mode", "bank", "inner_steps", "inner_lr", "controller_steps"), ("controller",)
+        )
+        refuse_inapplicable(self, self.stage, own)
+        dbi = "dbi" if self.stage == "controller" and self.mode != "naive" else "other"
+        refuse_inapplicable(self, dbi, {"inner": ("dbi",), "frames": ("dbi",)})
+
+    def settings(self, **changes: object) -> PlaneSettings:
+        """How the field is drawn."""
+        given: dict[str, object] = {
+            "axes": self.axes, "aggregate": self.aggregate, "limits": (self.near, self.far),
+            "coarse": self.coarse, "fine": self.fine, "density_scale": self.density_scale,
+            "white_back": True,
+        }  # fmt: skip
+        return PlaneSettings(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def _prior() -> Recipe:
+    """The generator and its encoder on rendered people."""
+    return Recipe(
+        name="otavatar-small-prior",
+        method=OtavatarConfig(stage="prior"),
+        data=TalkingData(),
+        optim=OptimConfig(kind="adam", lr=2e-3),
+        schedule=ScheduleConfig(steps=1500, batch=8, warmup_epochs=0.1, grad_clip=1.0),
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"prior": _prior}

@@ -1,0 +1,182 @@
+"""Training on rays: which pixels of which views, what they show, and where along them to look."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mien.render.eg3d import eg3d_rays
+from mien.render.plane_settings import PlaneSettings
+from mien.render.triplane import Decoder, RayRender, render_at
+
+MOUTH, RIGHT_EYE, LEFT_EYE = slice(48, 68), slice(36, 42), slice(42, 48)
+"""The parts in the 68 points of iBUG."""
+
+
+class TargetRays(NamedTuple):
+    """M rays of each of B moments, and what they see.
+
+    Attributes:
+        origins: (B, M, 3).
+        directions: (B, M, 3) of length 1.
+        rgb: (B, M, 3) in [-1, 1], on white.
+        opacity: (B, M) 0 .. 1.
+        depth: (B, M) distance along the ray, inf = background.
+        weight: (B, M): more near mouth and eyes; mean about 1.
+    """
+
+    origins: Tensor
+    directions: Tensor
+    rgb: Tensor
+    opacity: Tensor
+    depth: Tensor
+    weight: Tensor
+
+
+def project(points: Tensor, cameras: Tensor) -> Tensor:
+    """Points (B, N, 3) seen by cameras (B, V, 25): x and y in picture sides, (B, V, N, 2). O(B V N).
+
+    The inverse of `mien.render.eg3d.eg3d_rays`, without skew.
+    """
+    pose = cameras[..., :16].unflatten(-1, (4, 4))
+    k = cameras[..., 16:].unflatten(-1, (3, 3))
+    local = torch.einsum("bvni,bvij->bvnj", points[:, None] - pose[..., None, :3, 3], pose[..., :3, :3])
+    xy = local[..., :2] / local[..., 2:]
+    return xy * k[..., None, (0, 1), (0, 1)] + k[..., None, :2, 2]
+
+
+def part_weights(points: Tensor, cameras: Tensor, size: int, local: float, margin: float = 0.03) -> Tensor:
+    """(B, V, S, S): 1 + local inside the boxes around mouth and eyes, else 1, over the mean. O(B V S^2).
+
+    Args:
+        points: (B, 68, 3) landmarks.
+        cameras: (B, V, 25).
+        size: S.
+        local: weight of the parts over that of the rest.
+        margin: around the points of a part, picture sides.
+    """
+    seen = project(points, cameras)
+    at = (torch.arange(size, device=points.device) + 0.5) / size
+    inside = torch.zeros(*seen.shape[:2], size, size, dtype=torch.bool, device=points.device)
+    for part in (MOUTH, RIGHT_EYE, LEFT_EYE):
+        low, high = seen[:, :, part].amin(2) - margin, seen[:, :, part].amax(2) + margin
+        x = (at >= low[..., :1]) & (at <= high[..., :1])
+        y = (at >= low[..., 1:]) & (at <= high[..., 1:])
+        inside |= y[..., :, None] & x[..., None, :]
+    weight = 1 + local * inside.float()
+    return weight / weight.mean((2, 3), keepdim=True)
+
+
+def pick_rays(
+    images: Tensor,
+    depth: Tensor,
+    cameras: Tensor,
+    points: Tensor,
+    count: int,
+    *,
+    face: float,
+    local: float,
+    generator: torch.Generator | None = None,
+) -> TargetRays:
+    """Random pixels of every view, a share of them on what is no background. O(B V S^2).
+
+    Args:
+        images: (B, V, 4, S, S) in [0, 1], RGB on white and opacity.
+        depth: (B, V, S, S) distance along the ray.
+        cameras: (B, V, 25).
+        points: (B, 68, 3) landmarks.
+        count: rays of a view.
+        face: share of them that fall where opacity > 0.
+        local: as `part_weights`.
+        generator: of random numbers.
+
+    Returns:
+        M = V count rays of each of the B moments.
+    """
+    b, v, _, size, _ = images.shape
+    device = generator.device if generator is not None else images.device
+    solid = images[:, :, 3].flatten(2)
+    chance = (1 - face) / size**2 + face * (solid > 0) / (solid > 0).sum(-1, keepdim=True).clamp(min=1)
+    pick = torch.multinomial(chance.flatten(0, 1).to(device), count, generator=generator)
+    pick = pick.view(b, v, count).to(images.device)
+    weight = part_weights(points, cameras, size, local).flatten(2)
+    rays = eg3d_rays(cameras.flatten(0, 1), size)
+
+    def chosen(x: Tensor) -> Tensor:
+        return x.gather(2, pick).flatten(1)
+
+    def along(x: Tensor) -> Tensor:
+        """(B V, S, S, 3) -> (B, V count, 3)."""
+        return x.reshape(b, v, size * size, 3).gather(2, pick[..., None].expand(-1, -1, -1, 3)).flatten(1, 2)
+
+    rgb = images[:, :, :3].flatten(3).transpose(2, 3).gather(2, pick[..., None].expand(-1, -1, -1, 3))
+    return TargetRays(
+        along(rays.origins),
+        along(rays.directions),
+        2 * rgb.flatten(1, 2) - 1,
+        chosen(solid),
+        chosen(depth.flatten(2)),
+        chosen(weight),
+    )
+
+
+def guided_distances(
+    target: TargetRays,
+    near: float,
+    far: float,
+    count: int,
+    spread: float = 0.03,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Distances (B, M, count) to look at: half evenly, half around the known surface; even on background.
+
+    It takes the place of a first pass while training: the truth says where the second one should look.
+    O(B M count log count).
+
+    Args:
+        target: with depth.
+        near: first distance.
+        far: last distance.
+        count: of a ray.
+        spread: standard deviation around the surface.
+        generator: of random numbers.
+    """
+    shape = target.depth.shape
+    device = generator.device if generator is not None else target.depth.device
+    u = torch.rand(*shape, count, generator=generator, device=device).to(target.depth)
+    even = count // 2
+
+    def stratified(v: Tensor) -> Tensor:
+        n = v.shape[-1]
+        return near + (far - near) * (torch.arange(n, device=v.device) + v) / n
+
+    known = target.depth[..., None].isfinite()
+    around = target.depth[..., None].nan_to_num(posinf=0.0) + spread * torch.erfinv(
+        (2 * u[..., even:] - 1).clamp(-0.999, 0.999)
+    ) * 2**0.5
+    more = torch.where(known, around.clamp(near, far), stratified(u[..., even:]))
+    return torch.cat([stratified(u[..., :even]), more], -1).sort(-1).values
+
+
+def look(
+    planes: Tensor, decoder: Decoder, target: TargetRays, distances: Tensor, settings: PlaneSettings
+) -> RayRender:
+    """What the field shows along the target's rays."""
+    return render_at(planes, decoder, target.origins, target.directions, distances, settings)
+
+
+def ray_loss(out: RayRender, target: TargetRays) -> Tensor:
+    """Mean over samples (B,) of weight |rgb - target|, Charbonnier with 0.02."""
+    error = ((out.features[..., :3] - target.rgb).square() + 4e-4).sqrt().mean(-1)
+    return (error * target.weight).mean(1)
+
+
+def shape_loss(out: RayRender, target: TargetRays) -> tuple[Tensor, Tensor]:
+    """Opacity: mean (W - alpha)^2; distance: mean |d - target| where the target is solid."""
+    opacity = F.mse_loss(out.opacity, target.opacity)
+    solid = target.depth.isfinite() & (target.opacity > 0.99)
+    off = (out.depth - target.depth.nan_to_num(posinf=0.0)).abs()
+    return opacity, (off * solid).sum() / solid.sum().clamp(min=1)
