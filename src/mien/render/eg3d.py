@@ -122,8 +122,7 @@ def correct_intrinsics(intrinsics: Tensor, scale: Tensor, shift: Tensor) -> Tens
 def eg3d_rays(c: Tensor, resolution: int | tuple[int, int]) -> Rays:
     """Rays through the pixel centres of a picture, rows first; O(B H W).
 
-    u = (j + 0.5) / W, v = (i + 0.5) / H; x = (u - cx + s (cy - v) / fy) / fx, y = (v - cy) / fy, z = 1,
-    turned to the world and scaled to length 1: what is measured along them are distances, no depths.
+    u = (j + 0.5) / W, v = (i + 0.5) / H, then as `rays_through`.
 
     Args:
         c: (B, 25).
@@ -137,15 +136,35 @@ def eg3d_rays(c: Tensor, resolution: int | tuple[int, int]) -> Rays:
     """
     height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
     check_size(height, width)
-    pose, k = unpack_camera(c)
     u = (torch.arange(width, dtype=c.dtype, device=c.device) + 0.5) / width
-    v = (torch.arange(height, dtype=c.dtype, device=c.device)[:, None] + 0.5) / height
-    fx, fy, cx, cy, skew = (k[:, i, j, None, None] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2), (0, 1)))
-    x = (u - cx + skew * (cy - v) / fy) / fx
-    y = ((v - cy) / fy).expand_as(x)
+    v = (torch.arange(height, dtype=c.dtype, device=c.device) + 0.5) / height
+    uv = torch.stack(torch.broadcast_tensors(u, v[:, None]), -1).flatten(0, 1)
+    return Rays(*(x.unflatten(1, (height, width)) for x in rays_through(c, uv.expand(len(c), -1, 2))))
+
+
+def rays_through(c: Tensor, uv: Tensor) -> Rays:
+    """Rays through places of a picture. O(B M).
+
+    x = (u - cx + s (cy - v) / fy) / fx, y = (v - cy) / fy, z = 1, turned to the world and scaled to length 1:
+    what is measured along them are distances, no depths. Differentiable in the camera.
+
+    Args:
+        c: (B, 25).
+        uv: (B, M, 2) in picture sides, from the left and from the top.
+
+    Returns:
+        Origins and unit directions, each (B, M, 3).
+
+    Raises:
+        ConfigError: another shape.
+    """
+    pose, k = unpack_camera(c)
+    fx, fy, cx, cy, skew = (k[:, i, j, None] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2), (0, 1)))
+    y = (uv[..., 1] - cy) / fy
+    x = (uv[..., 0] - cx - skew * y) / fx
     local = torch.nn.functional.normalize(torch.stack([x, y, torch.ones_like(x)], -1), dim=-1)
-    directions = torch.einsum("bij,bhwj->bhwi", pose[:, :3, :3], local)
-    return Rays(pose[:, None, None, :3, 3].expand_as(directions), directions)
+    directions = torch.einsum("bij,bmj->bmi", pose[:, :3, :3], local)
+    return Rays(pose[:, None, :3, 3].expand_as(directions), directions)
 
 
 def box_limits(origins: Tensor, directions: Tensor, side: float = 1.0) -> tuple[Tensor, Tensor]:

@@ -8,32 +8,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mien.render.eg3d import eg3d_rays
+from mien.render.camera import Rays
+from mien.render.eg3d import rays_through
 from mien.render.plane_settings import PlaneSettings
-from mien.render.triplane import Decoder, RayRender, render_at
+from mien.render.ray_samples import importance_depths
+from mien.render.triplane import Decoder, RayRender, density, query_planes, render_at
+from mien.render.volume import march
 
 MOUTH, RIGHT_EYE, LEFT_EYE = slice(48, 68), slice(36, 42), slice(42, 48)
 """The parts in the 68 points of iBUG."""
 
 
 class TargetRays(NamedTuple):
-    """M rays of each of B moments, and what they see.
+    """K places in each of V views of B moments, and what is seen there; M = V K.
 
     Attributes:
-        origins: (B, M, 3).
-        directions: (B, M, 3) of length 1.
+        cameras: (B, V, 25).
+        uv: (B, V, K, 2) in picture sides.
         rgb: (B, M, 3) in [-1, 1], on white.
         opacity: (B, M) 0 .. 1.
-        depth: (B, M) distance along the ray, inf = background.
+        depth: (B, M) distance along the ray, inf = background; NaN = not known.
         weight: (B, M): more near mouth and eyes; mean about 1.
     """
 
-    origins: Tensor
-    directions: Tensor
+    cameras: Tensor
+    uv: Tensor
     rgb: Tensor
     opacity: Tensor
     depth: Tensor
     weight: Tensor
+
+    def rays(self) -> Rays:
+        """Origins and directions, (B, M, 3) each; differentiable in the cameras."""
+        b, v = self.uv.shape[:2]
+        rays = rays_through(self.cameras.flatten(0, 1), self.uv.flatten(0, 1))
+        return Rays(*(x.reshape(b, -1, 3) for x in rays))
 
 
 def project(points: Tensor, cameras: Tensor) -> Tensor:
@@ -103,19 +112,15 @@ def pick_rays(
     pick = torch.multinomial(chance.flatten(0, 1).to(device), count, generator=generator)
     pick = pick.view(b, v, count).to(images.device)
     weight = part_weights(points, cameras, size, local).flatten(2)
-    rays = eg3d_rays(cameras.flatten(0, 1), size)
 
     def chosen(x: Tensor) -> Tensor:
         return x.gather(2, pick).flatten(1)
 
-    def along(x: Tensor) -> Tensor:
-        """(B V, S, S, 3) -> (B, V count, 3)."""
-        return x.reshape(b, v, size * size, 3).gather(2, pick[..., None].expand(-1, -1, -1, 3)).flatten(1, 2)
-
+    uv = (torch.stack([pick % size, pick // size], -1) + 0.5) / size
     rgb = images[:, :, :3].flatten(3).transpose(2, 3).gather(2, pick[..., None].expand(-1, -1, -1, 3))
     return TargetRays(
-        along(rays.origins),
-        along(rays.directions),
+        cameras,
+        uv,
         2 * rgb.flatten(1, 2) - 1,
         chosen(solid),
         chosen(depth.flatten(2)),
@@ -161,11 +166,43 @@ def guided_distances(
     return torch.cat([stratified(u[..., :even]), more], -1).sort(-1).values
 
 
+@torch.no_grad()
+def searched_distances(
+    planes: Tensor,
+    decoder: Decoder,
+    target: TargetRays,
+    settings: PlaneSettings,
+    count: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Distances (B, M, count) to look at, where nothing is known of the surface: half evenly, half where those
+    saw something. O(B M count (C + decoder)).
+
+    Args:
+        planes: (B, 3, C, P, P).
+        decoder: of plane features.
+        target: the rays.
+        settings: with ``limits`` as two numbers.
+        count: of a ray, at least 8.
+        generator: of random numbers.
+    """
+    near, far = settings.limits
+    origins, directions = target.rays()
+    device = generator.device if generator is not None else planes.device
+    u = torch.rand(*origins.shape[:2], count, generator=generator, device=device).to(planes)
+    even = count // 2
+    t = near + (far - near) * (torch.arange(even, device=planes.device) + u[..., :even]) / even
+    points = origins[:, :, None] + t[..., None] * directions[:, :, None]
+    sigma = query_planes(planes, decoder, points.flatten(1, 2), settings)[0][..., 0].view(t.shape)
+    weights = march(sigma, sigma[..., None], t, density=lambda s: density(s, settings.density_scale)).weights
+    return torch.cat([t, importance_depths(t, weights, u[..., even:], pdf="exact")], -1).sort(-1).values
+
+
 def look(
     planes: Tensor, decoder: Decoder, target: TargetRays, distances: Tensor, settings: PlaneSettings
 ) -> RayRender:
     """What the field shows along the target's rays."""
-    return render_at(planes, decoder, target.origins, target.directions, distances, settings)
+    return render_at(planes, decoder, *target.rays(), distances, settings)
 
 
 def ray_loss(out: RayRender, target: TargetRays) -> Tensor:
