@@ -88,7 +88,13 @@ _TABLE = (
     ),
     Entry("cqil", "face anti-spoofing", "2304.07580", "SuHiFiMask and CQIL: surveillance anti-spoofing"),
     Entry("igc_net", "3-D faces", "2303.10896", "IGC-Net: inverse graphics capsules"),
-    Entry("otavatar", "avatars", "2303.14662", "OTAvatar: one-shot talking face avatar"),
+    Entry(
+        "otavatar",
+        "avatars",
+        "2303.14662",
+        "OTAvatar: one-shot talking face avatar",
+        "mien.methods.otavatar",
+    ),
     Entry("car", "avatars", "2304.03903", "CAR: clothed avatar from one image"),
     Entry("phycine", "physical reasoning", "2303.01869", "PHYCINE: physical concepts from video"),
 )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mien.core.errors import ConfigError, ShapeError
 from mien.nn.modulated import EqualizedLinear
+from mien.nn.softplus import Softplus
 from mien.nn.style_blocks import MappingNetwork, StyleBlock, StyleSynthesis
 
 SMALL: dict[str, Any] = {
@@ -49,7 +50,7 @@ class FieldDecoder(nn.Module):
         last = EqualizedLinear(width, 1 + features)
         with torch.no_grad():
             last.bias[0] = sigma_bias
-        self.net = nn.Sequential(EqualizedLinear(channels, width), nn.Softplus(), last)
+        self.net = nn.Sequential(EqualizedLinear(channels, width), Softplus(), last)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(..., channels), mean over the planes -> sigma (..., 1), feat (..., features). O(width) a point."""

@@ -1,0 +1,35 @@
+"""Talking heads of a config: made ones, or the user's."""
+
+from __future__ import annotations
+
+import os
+
+from mien.data.config import TalkingData
+from mien.data.talking import TalkingSplits, kept_at, talking_heads
+from mien.synth.made_sets import TalkingSet
+
+
+def _counts(data: TalkingData) -> tuple[int, int, int]:
+    return data.people, data.val_people, data.test_people
+
+
+def is_drawn(data: TalkingData) -> bool:
+    """Whether the pictures are there, or would first be drawn."""
+    if data.kind != "rendered":
+        return True
+    return (kept_at(_settings(data)) / "names.npy").is_file()
+
+
+def read_talking(data: TalkingData) -> TalkingSplits:
+    """Training, validation and test people; drawn when first asked for.
+
+    Raises:
+        ConfigError: no root where one is needed.
+        DataError: files that cannot be read.
+    """
+    return talking_heads(*_counts(data), data.moments, data.views, data.size, data.set_seed,
+                         data.workers or os.cpu_count() or 1)  # fmt: skip
+
+
+def _settings(data: TalkingData) -> TalkingSet:
+    return TalkingSet(sum(_counts(data)), data.moments, data.views, data.size, data.set_seed)

@@ -1,0 +1,218 @@
+"""Decoupling by inverting: the controller learns motion while identity codes are inverted with it in the loop.
+
+    w_id = argmin over w of mean_f |render(G(w + dw(m_f))) - x_f|,   then   dw learns on the same frames
+
+Two frames share w_id, so it can only hold what they have in common; what moves is left to dw.
+
+Source: OTAvatar (arXiv 2303.14662), its training as released, on rays instead of pictures.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mien.core.config import OptimConfig
+from mien.data.talking_loader import TalkingBatch
+from mien.engine.task import Clock, ManualTask, StepOut, UpdateContext
+from mien.methods.otavatar.config import OtavatarConfig
+from mien.methods.otavatar.inversion import code_loss, limit_rows
+from mien.methods.otavatar.losses import norm_hinge
+from mien.methods.otavatar.model import AvatarNet
+from mien.methods.otavatar.rays import TargetRays, pick_rays
+
+
+class MotionTask(ManualTask[TalkingBatch]):
+    """One update: codes of B people from two frames each, then the controller on these frames.
+
+    ``mode`` dbi: both frames with their motion; naive: the code is of the first frame alone, without motion, and
+    the controller learns the second.
+
+    Args:
+        net: generator and encoder are left as they are.
+        config: how.
+        optim: of the controller.
+        bank: first codes that are kept and learnt, (P, W) of each person, or (P M, W) of each moment if naive;
+            None = every update starts anew.
+        moments: M of a person.
+    """
+
+    def __init__(
+        self,
+        net: AvatarNet,
+        config: OtavatarConfig,
+        optim: OptimConfig,
+        bank: Tensor | None = None,
+        moments: int = 1,
+    ) -> None:
+        super().__init__()
+        self.net, self.config, self.optim, self.moments = net, config, optim, moments
+        net.requires_grad_(False)
+        net.controller.requires_grad_(True)
+        self.bank = None if bank is None else nn.Embedding.from_pretrained(bank, freeze=False, sparse=True)
+
+    def configure(self) -> dict[str, Optimizer]:
+        """AdamW of the controller; of the bank a sparse Adam, which moves only the codes of a step."""
+        own = self.optim
+        found: dict[str, Optimizer] = {
+            "main": torch.optim.AdamW(
+                self.net.controller.parameters(), lr=own.lr, weight_decay=own.weight_decay
+            )
+        }
+        if self.bank is not None:
+            spread = float(self.net.w_std.mean())
+            found["bank"] = torch.optim.SparseAdam(list(self.bank.parameters()), lr=self._inner_lr * spread)
+        return found
+
+    @property
+    def naive(self) -> bool:
+        """The code is of one frame, without motion."""
+        return self.config.mode == "naive"
+
+    @property
+    def _inner_lr(self) -> float:
+        return 0.05 if self.config.inner_lr is None else self.config.inner_lr
+
+    def update(self, batch: TalkingBatch, clock: Clock, context: UpdateContext) -> StepOut:
+        """One update on B people with two moments each."""
+        if self.bank is not None:
+            return self._with_bank(batch, clock, context)
+        return self._inverting(batch, clock, context)
+
+    def _with_bank(self, batch: TalkingBatch, clock: Clock, context: UpdateContext) -> StepOut:
+        """Kept codes and the controller learn together, one step each."""
+        assert self.bank is not None
+        generator = self._generator(clock)
+        which = batch.person * self.moments + batch.moment[:, 0] if self.naive else batch.person
+        w_id = self.bank(which)[:, None]
+        loss, logs = self._losses(w_id, w_id.detach() if self.naive else w_id, batch, generator)
+        self._step(context, loss, ("main", "bank"))
+        return StepOut(loss.detach(), logs)
+
+    def _inverting(self, batch: TalkingBatch, clock: Clock, context: UpdateContext) -> StepOut:
+        """Codes from the start by inner steps of three kinds, then the controller."""
+        own, net = self.config, self.net
+        generator = self._generator(clock)
+        steps, last = own.inner_steps or 20, own.controller_steps or 6
+        with torch.no_grad():
+            start = self._start(batch)
+        spread = net.w_std.clamp(min=1e-6)
+        offset = torch.zeros_like(start, requires_grad=True)
+        codes = torch.optim.Adam([offset], lr=self._inner_lr)
+        inner = own.inner or "successively"
+        for k in range(steps):
+            w_id = start + offset * spread
+            turn = _turn(inner, k, steps, last, naive=self.naive)
+            loss, _ = self._losses(w_id, w_id.detach(), batch, generator, only=turn)
+            codes.zero_grad()
+            context.optimizers["main"].zero_grad()
+            context.backward(loss)
+            if turn in ("codes", "both"):
+                limit_rows(offset, 1.0)
+                codes.step()
+            if turn in ("controller", "both"):
+                self._apply(context, ("main",))
+        w_id = (start + offset * spread).detach()
+        for _ in range(last if self.naive else 1):
+            loss, logs = self._losses(w_id, w_id, batch, generator, only="controller")
+            self._step(context, loss, ("main",))
+        return StepOut(loss.detach(), logs)
+
+    def _start(self, batch: TalkingBatch) -> Tensor:
+        """(B, 1, W): what the encoder reads off the front views, less the motion that is known by now."""
+        net = self.net
+        first = batch.images[:, :1] if self.naive else batch.images
+        frames = first.shape[1]
+        w = net.encode(2 * first[:, :, 0, :3].flatten(0, 1) - 1)
+        if not self.naive:
+            dw, _ = net.controller(batch.windows.flatten(0, 1))
+            w = w - dw[:, : net.generator.num_ws].mean(1, keepdim=True)
+        return w.unflatten(0, (-1, frames)).mean(1)
+
+    def _losses(
+        self,
+        w_id: Tensor,
+        w_moved: Tensor,
+        batch: TalkingBatch,
+        generator: torch.Generator,
+        only: str = "both",
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean colour error of the codes' frames and of the controller's; the same ones in dbi."""
+        own, net = self.config, self.net
+        dw, alpha = net.controller(self._windows(batch, generator).flatten(0, 1))
+        frames = batch.images.shape[1]
+        logs = {"length": alpha.detach().norm(dim=-1).mean()}
+        if not self.naive:
+            target = self._rays(batch, slice(0, frames), generator)
+            colour = code_loss(net, w_id, dw, target, own.samples, generator).mean()
+            total = colour
+        else:
+            parts = []
+            if only != "controller":
+                still = self._rays(batch, slice(0, 1), generator)
+                parts.append(code_loss(net, w_id, None, still, own.samples, generator).mean())
+            if only != "codes":
+                moving = self._rays(batch, slice(1, frames), generator)
+                second = dw.unflatten(0, (-1, frames))[:, 1]
+                parts.append(code_loss(net, w_moved, second, moving, own.samples, generator).mean())
+            total = torch.stack(parts).sum()
+            colour = parts[-1]
+        if own.norm:
+            total = total + own.norm * norm_hinge(alpha)
+        return total, {**logs, "colour": colour.detach()}
+
+    def _windows(self, batch: TalkingBatch, generator: torch.Generator) -> Tensor:
+        """(B, F, C, L); in a share of the samples the pose rows of all frames are held at the first one's."""
+        rows, share = self.config.pose_rows, self.config.pose_dropout
+        if not rows or not share:
+            return batch.windows
+        held = batch.windows.clone()
+        middle = batch.windows.shape[-1] // 2
+        held[:, :, -rows:] = batch.windows[:, :1, -rows:, middle : middle + 1]
+        drop = torch.rand(len(batch), generator=generator, device=generator.device) < share
+        return torch.where(drop.to(held.device)[:, None, None, None], held, batch.windows)
+
+    def _rays(self, batch: TalkingBatch, frames: slice, generator: torch.Generator) -> TargetRays:
+        """Rays of the first view of some frames."""
+        own = self.config
+        images, depth, cameras = (
+            x[:, frames, :1].flatten(0, 1) for x in (batch.images, batch.depth, batch.cameras)
+        )
+        points = batch.points[:, frames].flatten(0, 1)
+        return pick_rays(
+            images, depth, cameras, points, own.rays, face=own.face, local=own.local, generator=generator
+        )
+
+    def _generator(self, clock: Clock) -> torch.Generator:
+        """The engine seeds torch's generator before every update; draws here come from it."""
+        device = self.net.w_avg.device
+        return torch.Generator(device).manual_seed(int(torch.randint(2**62, ())))
+
+    def _step(self, context: UpdateContext, loss: Tensor, names: tuple[str, ...]) -> None:
+        for name in names:
+            context.optimizers[name].zero_grad()
+        context.backward(loss)
+        self._apply(context, names)
+
+    def _apply(self, context: UpdateContext, names: tuple[str, ...]) -> None:
+        nn.utils.clip_grad_norm_(self.net.controller.parameters(), 1.0)
+        for name in names:
+            context.optimizers[name].step()
+
+    def exported(self) -> nn.Module:
+        """The net."""
+        return cast("nn.Module", self.net)
+
+
+def _turn(inner: str, step: int, steps: int, last: int, *, naive: bool) -> str:
+    """Who learns in an inner step: codes, controller, or both."""
+    if naive:
+        return "codes"
+    if inner == "together":
+        return "both"
+    if inner == "alternatively":
+        return "controller" if step % 10 == 9 else "codes"
+    return "codes" if step < steps - last else "controller"

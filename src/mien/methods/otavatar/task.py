@@ -1,0 +1,90 @@
+"""From a recipe to what is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mien.core.config import Recipe
+from mien.core.errors import ConfigError
+from mien.core.seeds import derive
+from mien.data.config import TalkingData
+from mien.data.talking import TalkingHeads
+from mien.data.talking_loader import TalkingLoader
+from mien.data.talking_sets import is_drawn, read_talking
+from mien.engine.checkpoint import load_weights
+from mien.engine.folder import open_folder
+from mien.engine.task import Experiment
+from mien.methods.otavatar.config import OtavatarConfig
+from mien.methods.otavatar.dbi import MotionTask
+from mien.methods.otavatar.model import AvatarNet
+from mien.methods.otavatar.prior import PriorTask
+
+
+def configs(recipe: Recipe) -> tuple[OtavatarConfig, TalkingData]:
+    """The two halves of a recipe of this method."""
+    if not isinstance(recipe.method, OtavatarConfig) or not isinstance(recipe.data, TalkingData):
+        raise ConfigError(f"recipe {recipe.name!r} is not one of otavatar's")
+    return recipe.method, recipe.data
+
+
+def at_hand(recipe: Recipe) -> bool:
+    """Whether the recipe's pictures are there, or would first be drawn."""
+    return is_drawn(configs(recipe)[1])
+
+
+def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
+    """The experiment of a recipe; a controller is trained on the net in slot ``prior``.
+
+    Raises:
+        ConfigError: no prior where one is needed, or one of other sizes.
+    """
+    method, data = configs(recipe)
+    splits = read_talking(data)
+    heads, schedule = splits.train, recipe.schedule
+    people, moments = heads.moments.shape
+    torch.manual_seed(derive(recipe.seed, "init"))
+    net = AvatarNet(method, data.size, len(heads.names))
+    in_pairs = method.stage == "controller"
+    source = TalkingLoader(heads, schedule.batch, recipe.seed, method.radius, in_pairs, data.workers)
+    if not in_pairs:
+        return Experiment(PriorTask(net, method, people * moments, moments), source, splits.fingerprint)
+    load_prior(net, uses)
+    bank = bank_start(net, heads, each=method.mode == "naive") if method.bank else None
+    return Experiment(MotionTask(net, method, recipe.optim, bank, moments), source, splits.fingerprint)
+
+
+def load_prior(net: AvatarNet, uses: Mapping[str, Path]) -> None:
+    """Generator, encoder and statistics of the trained prior; the controller stays as it starts.
+
+    Raises:
+        ConfigError: no prior is given, or it is of other sizes.
+    """
+    if "prior" not in uses:
+        raise ConfigError("a controller needs a trained generator; train the chain, or give --from prior=FOLDER")
+    folder = open_folder(uses["prior"])
+    prior, data = configs(folder.recipe)
+    same = ("z_dim", "w_dim", "plane_size", "plane_channels", "channel_base", "channel_max", "decoder_width",
+            "features", "sr_side", "sr_channels", "latent", "axes", "aggregate", "density_scale")  # fmt: skip
+    for name in same:
+        mine, theirs = getattr(net.config, name), getattr(prior, name)
+        if mine != theirs:
+            raise ConfigError(f"method.{name}={mine} does not fit the prior's {theirs} ({uses['prior']})")
+    kept = {k: v for k, v in net.state_dict().items() if k.startswith("controller.")}
+    full = AvatarNet(prior, data.size, net.controller.coefficients)
+    load_weights(full, folder.weights)
+    net.load_state_dict({**full.state_dict(), **kept})
+
+
+@torch.no_grad()
+def bank_start(net: AvatarNet, heads: TalkingHeads, *, each: bool) -> Tensor:
+    """What the encoder reads off the front view of every moment: (P M, W), or its mean over moments (P, W)."""
+    found = []
+    for person in range(len(heads.images)):
+        seen = torch.from_numpy(heads.images[person, :, 0, ..., :3]).movedim(-1, 1).float() / 127.5 - 1
+        w = net.encode(seen)[:, 0]
+        found.append(w if each else w.mean(0, keepdim=True))
+    return torch.cat(found)
