@@ -23,6 +23,7 @@ from mien.core.errors import DataError
 from mien.synth.made_sets import TalkingSet
 from mien.synth.maker import VERSION, make, read_samples
 
+_LOOK = 2  # raised when `mien.synth.orbit` draws otherwise
 _ARRAYS = ("images", "depth", "cameras", "points", "track", "moments", "names")
 
 
@@ -140,7 +141,7 @@ def talking_heads(
 
 def kept_at(settings: TalkingSet) -> Path:
     """Where the pictures of a set lie once they are drawn."""
-    record = json.dumps({"version": VERSION, "kind": settings.kind, **asdict(settings)}, sort_keys=True)
+    record = json.dumps({"version": (VERSION, _LOOK), "kind": settings.kind, **asdict(settings)}, sort_keys=True)
     return io.home() / "data" / hashlib.sha256(record.encode()).hexdigest()[:16]
 
 

@@ -16,13 +16,18 @@ from numpy.typing import ArrayLike, NDArray
 from mien.core.seeds import derive
 from mien.render.eg3d import lookat_cam2world, pack_camera
 from mien.synth.face import ORBIT_FOCAL, ORBIT_RADIUS, Detail, Person, Picture
+from mien.synth.light import Light, direction
 from mien.synth.looks import Shot, sample_shot
 from mien.synth.motion import read_expression
 from mien.synth.portraits import photograph
 
 Array = NDArray[Any]  # of floats
-CUBE = 4.2
-"""Side of the cube, decimetres: a head with its hair, and the neck."""
+CUBE = 3.4
+"""Side of the cube, decimetres: a head with its hair, and the neck; a frontal picture shows 2.9 of them."""
+SOFT = Light(
+    "studio", (0.56, 0.55, 0.54), (0.46, 0.45, 0.44), (), direction(0.35, 0.55), (0.85, 0.82, 0.8), 0.3
+)
+"""The light of everybody: mostly sky, a soft key from above and the subject's left."""
 
 
 def orbit_cameras(yaw: ArrayLike, pitch: ArrayLike = 0.0) -> NDArray[np.float32]:
@@ -49,8 +54,9 @@ def head_turn(camera: Array) -> tuple[float, float, float]:
 
 
 def studio(who: int) -> Shot:
-    """Clothes and light of a person, the same in all their pictures; no glasses."""
-    return replace(sample_shot(derive(who, "studio"), glasses=0.0, frontal=True), cube=CUBE)
+    """Clothes of a person, the same in all their pictures; no glasses; a soft light, the same for everybody."""
+    shot = sample_shot(derive(who, "studio"), glasses=0.0, frontal=True)
+    return replace(shot, cube=CUBE, light=SOFT)
 
 
 def photograph_orbit(
