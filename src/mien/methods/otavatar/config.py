@@ -66,9 +66,9 @@ class OtavatarConfig(MethodConfig):
     """Planes (x,y), (x,z), (z,y), or as released with EG3D."""
     aggregate: Aggregate = "mean"
     """Mean or sum over the planes."""
-    near: float = 2.1
+    near: float = 2.2
     """First distance along a ray, sides of the cube."""
-    far: float = 3.3
+    far: float = 3.2
     """Last distance."""
     density_scale: float = 20.0
     """Density of raw density 2 or so, 1 / side of the cube."""
@@ -150,7 +150,7 @@ def _prior() -> Recipe:
         method=OtavatarConfig(stage="prior"),
         data=TalkingData(),
         optim=OptimConfig(kind="adam", lr=5e-3),
-        schedule=ScheduleConfig(steps=1500, batch=8, warmup_epochs=0.07, grad_clip=1.0),
+        schedule=ScheduleConfig(steps=1500, batch=8, warmup_epochs=0.07, grad_clip=1.0, ema=0.995),
     )
 
 
@@ -159,7 +159,7 @@ def _demo_prior() -> Recipe:
     changes: dict[str, object] = {
         "name": "otavatar-demo-prior",
         "data.size": 128,
-        "schedule.steps": 12_000,
+        "schedule.steps": 14_000,
         "schedule.checkpoint_every": 500,
     }
     return evolve_all(_prior(), changes)
