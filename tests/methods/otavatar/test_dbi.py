@@ -1,0 +1,104 @@
+"""Decoupling by inverting: who learns, from what, and what stays as it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mien.core.config import OptimConfig
+from mien.data.talking_loader import talking_batch
+from mien.engine.task import Clock
+from mien.methods.otavatar.dbi import MotionTask, _turn
+from tests.methods.otavatar.tiny import ball_heads, tiny_net
+
+OPTIM = OptimConfig(kind="adamw", lr=0.01, weight_decay=0.01)
+
+
+class Context:
+    """What the engine gives a task that owns its optimisers."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, task: MotionTask) -> None:
+        self.optimizers = task.configure()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        loss.backward()
+
+    def lr_factor(self) -> float:
+        return 1.0
+
+
+def batch():
+    heads = ball_heads()
+    return talking_batch(heads, heads.windows(4), np.arange(3), np.array([[0, 1], [2, 3], [1, 2]]))
+
+
+def task_of(codes: torch.Tensor | None = None, **changes: object) -> MotionTask:
+    net = tiny_net(stage="controller", **{"inner_steps": 3, "controller_steps": 1, **changes})
+    return MotionTask(net, net.config, OPTIM, codes, 4)
+
+
+def stepped(task: MotionTask, times: int = 1):
+    """State before and after some updates, and the last output."""
+    before = {k: v.clone() for k, v in task.state_dict().items()}
+    context = Context(task)
+    for k in range(times):
+        torch.manual_seed(k)
+        out = task.update(batch(), Clock(k, 10, 10), context)
+    return before, task.state_dict(), out
+
+
+@pytest.mark.parametrize("inner", ["successively", "alternatively", "together"])
+def test_only_the_controller_learns(inner: str) -> None:
+    before, after, out = stepped(task_of(inner=inner))
+    changed = {k for k in before if not torch.equal(before[k], after[k])}
+    assert changed
+    assert all(k.startswith("net.controller.") for k in changed)
+    assert torch.isfinite(out.loss)
+
+
+def test_turns_of_the_inner_loop() -> None:
+    assert [_turn("successively", k, 12, 3, naive=False) for k in (8, 9)] == ["codes", "controller"]
+    assert [_turn("alternatively", k, 12, 3, naive=False) for k in (8, 9, 10)] == ["codes", "controller", "codes"]
+    assert {_turn("together", k, 12, 3, naive=False) for k in range(12)} == {"both"}
+    assert {_turn("successively", k, 12, 3, naive=True) for k in range(12)} == {"codes"}
+
+
+def test_kept_codes_of_the_step_move_and_others_do_not() -> None:
+    start = torch.zeros(6, 16)
+    before, after, _ = stepped(task_of(start, bank=True))
+    moved = (after["bank.weight"] - before["bank.weight"]).norm(dim=1) > 0
+    assert moved.tolist() == [True, True, True, False, False, False]
+
+
+def test_naive_keeps_a_code_for_each_moment_and_moves_the_first_only() -> None:
+    before, after, _ = stepped(task_of(torch.zeros(24, 16), bank=True, mode="naive"))
+    moved = (after["bank.weight"] - before["bank.weight"]).norm(dim=1) > 0
+    assert moved.nonzero()[:, 0].tolist() == [0, 4 + 2, 8 + 1]
+    assert any(not torch.equal(before[k], after[k]) for k in before if k.startswith("net.controller."))
+
+
+def test_updates_repeat_bit_for_bit() -> None:
+    (_, one, _), (_, two, _) = (stepped(task_of(torch.zeros(6, 16), bank=True), 2) for _ in range(2))
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_held_pose_rows_are_the_first_frame_s() -> None:
+    task = task_of(pose_rows=1, pose_dropout=1.0)
+    b = batch()
+    windows = task._windows(b, torch.Generator().manual_seed(0))
+    assert torch.equal(windows[:, :, :2], b.windows[:, :, :2])
+    middle = b.windows[:, :1, 2:, 4:5]
+    assert torch.equal(windows[:, :, 2:], middle.expand_as(windows[:, :, 2:]))
+    assert torch.equal(task_of(pose_rows=1)._windows(b, torch.Generator()), b.windows)
+
+
+def test_learning_lowers_the_error_of_moving_balls() -> None:
+    task = task_of(torch.zeros(6, 16), bank=True)
+    context, losses = Context(task), []
+    for k in range(40):
+        torch.manual_seed(k)
+        losses.append(float(task.update(batch(), Clock(k, 40, 10), context).loss))
+    assert np.mean(losses[-8:]) < np.mean(losses[:8])
