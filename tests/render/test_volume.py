@@ -136,3 +136,12 @@ def test_wrong_input_says_so():
         march(s, c, t, rule="interval")
     with pytest.raises(ConfigError, match="without gradients"):
         march(s.requires_grad_(), c, t, backend="numba")
+
+
+def test_gradients_stay_finite_where_next_to_nothing_is_seen() -> None:
+    t = torch.linspace(2.2, 3.2, 8)
+    raw = torch.full((8,), -52.0, requires_grad=True)
+    out = march(raw, torch.ones(8, 1), t, density=lambda s: 20 * torch.nn.functional.softplus(s - 1))
+    (0 * out.depth + out.rgb.sum()).backward()
+    assert bool(torch.isfinite(raw.grad).all())
+    assert float(out.depth.detach()) == pytest.approx(3.2)

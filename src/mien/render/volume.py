@@ -20,7 +20,7 @@ class March(NamedTuple):
 
     Attributes:
         rgb: (.., C) sum of w c, plus what is left of the background.
-        depth: (..,) sum of w t over sum of w; the far end where nothing is seen.
+        depth: (..,) sum of w t over sum of w; the far end where (next to) nothing is seen.
         weights: (.., N) w_j = T_j (1 - exp(-sigma_j d_j)).
         transmittance: (.., N + 1) T_j before each interval; the last is what passes the whole ray, and sums
             with the weights to 1.
@@ -90,9 +90,8 @@ def march(
         raise ConfigError("backend 'numba' takes float32 without gradients; use 'auto' or 'torch'")
     out = _sums(tau, rgb, middle, bool(more)) if found is None else _fast(found, tau, rgb, middle, bool(more))
     seen = out.weights.sum(-1)
-    depth = torch.where(
-        seen > 0, out.depth / torch.where(seen > 0, seen, torch.ones_like(seen)), depths[..., -1]
-    )
+    solid = seen > torch.finfo(seen.dtype).tiny ** 0.25  # less would divide gradients by its square: 0
+    depth = torch.where(solid, out.depth / torch.where(solid, seen, torch.ones_like(seen)), depths[..., -1])
     color = out.rgb
     if background is not None:
         color = color + out.transmittance[..., -1:] * torch.as_tensor(background).to(color)
