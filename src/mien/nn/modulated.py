@@ -140,5 +140,9 @@ class EqualizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
+        return F.linear(x, *self.effective())
+
+    def effective(self) -> tuple[Tensor, Tensor]:
+        """Weight (outputs, inputs) and bias (outputs,) of the plain linear layer that this one is."""
         gain = self.lr_multiplier / math.sqrt(self.weight.shape[1])
-        return F.linear(x, self.weight * gain, self.bias * self.lr_multiplier)
+        return self.weight * gain, self.bias * self.lr_multiplier

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mien.core.errors import ConfigError, ShapeError
 from mien.nn.modulated import EqualizedLinear
 from mien.nn.style_blocks import MappingNetwork, StyleBlock, StyleSynthesis
+from mien.render.triplane import PlaneDecoder
 
 SMALL: dict[str, Any] = {
     "z_dim": 128,
@@ -55,6 +56,11 @@ class FieldDecoder(nn.Module):
         """(..., channels), mean over the planes -> sigma (..., 1), feat (..., features). O(width) a point."""
         y = self.net(x)
         return y[..., :1], 1.002 * y[..., 1:].sigmoid() - 0.001
+
+    def plain(self) -> PlaneDecoder:
+        """The same decoder by its effective weights, as `mien.render.bake_planes` takes it."""
+        first, last = (cast("EqualizedLinear", self.net[k]) for k in (0, 2))
+        return PlaneDecoder(*first.effective(), *last.effective())
 
 
 class SuperResolution(nn.Module):
