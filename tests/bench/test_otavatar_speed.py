@@ -84,7 +84,7 @@ def test_the_true_picture_is_the_ellipsoids_outline(subject):
 
 def test_motion_fills_the_windows(subject):
     windows = subject.windows
-    assert windows.shape == (120, subject.net.controller.coefficients, 2 * TINY.radius + 1)
+    assert windows.shape == (heads._FRAMES, subject.net.controller.coefficients, 2 * TINY.radius + 1)
     assert float(windows.std()) > 0
     dw = subject.net.controller(windows[:3])[0]
     assert dw.shape == (3, subject.net.generator.num_ws, TINY.w_dim)

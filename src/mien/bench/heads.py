@@ -12,7 +12,7 @@ from torch import Tensor
 from mien.core.seeds import derive
 from mien.core.shipped import shipped
 from mien.methods.otavatar.config import OtavatarConfig
-from mien.methods.otavatar.controller import window
+from mien.methods.otavatar.export import made_windows
 from mien.methods.otavatar.inversion import InversionSettings, Sampler, invert_codes
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.rays import pick_rays
@@ -28,6 +28,7 @@ from mien.synth.portraits import make_face
 RADII = (0.30, 0.36, 0.31)
 """Half axes of the head of formulas, cubes."""
 _WEIGHTS = "otavatar/small"
+_FRAMES = 120
 _SEED = derive(0, "bench", "otavatar")
 
 
@@ -57,27 +58,21 @@ def subject(size: int, steps: int, config: OtavatarConfig | None = None) -> Subj
     return made_person(size) if known else fitted(size, steps, config)
 
 
-def motion(net: AvatarNet, frames: int = 120) -> Tensor:
-    """(T, C, L) windows of a face that goes through strong expressions; rows that are no actions are 0."""
-    rows = torch.from_numpy(expression_rows(perform(_SEED, frames), people().actions))
-    rows = F.pad(rows, (0, net.controller.coefficients - rows.shape[1]))
-    return window(rows, net.controller.radius)
-
-
 def made_person(size: int) -> Subject:
     """A person the shipped model has not seen, inverted from one picture (100 steps)."""
     import mien
 
     net: AvatarNet = mien.load(_WEIGHTS).net.eval().requires_grad_(False)
     names = people().actions
-    rows = expression_rows(perform(_SEED, 120), names)
+    rows = expression_rows(perform(_SEED, _FRAMES), names)
     camera = orbit_cameras(0.3, 0.1)
     picture = photograph_orbit(
         make_face(_SEED, detail_for(size)), studio(_SEED), camera[0], rows[0], names, size
     )
     pixels = np.concatenate([picture.rgb / 255, picture.alpha[..., None]], 2)
     truth = torch.from_numpy(pixels).float().permute(2, 0, 1)[None]
-    draft = Subject(net, net.w_avg[None, None], motion(net), torch.from_numpy(camera), truth, _WEIGHTS)
+    windows, seen_from = made_windows(net.controller, _FRAMES, _SEED), torch.from_numpy(camera)
+    draft = Subject(net, net.w_avg[None, None], windows, seen_from, truth, _WEIGHTS)
     return draft._replace(w_id=invert(draft, 100))
 
 
@@ -109,7 +104,14 @@ def fitted(size: int, steps: int, config: OtavatarConfig | None = None) -> Subje
     fit(net, steps)
     camera = torch.from_numpy(orbit_cameras(0.3, 0.1))
     source = f"a head of formulas, learnt in {steps} steps"
-    return Subject(net, net.w_avg[None, None], motion(net), camera, true_picture(net, camera, size), source)
+    return Subject(
+        net,
+        net.w_avg[None, None],
+        made_windows(net.controller, _FRAMES, _SEED),
+        camera,
+        true_picture(net, camera, size),
+        source,
+    )
 
 
 def fit(net: AvatarNet, steps: int, points: int = 4096) -> None:
