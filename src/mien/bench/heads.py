@@ -162,12 +162,12 @@ def head_field(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def true_picture(net: AvatarNet, camera: Tensor, size: int, samples: int = 384) -> Tensor:
-    """(1, 4, S, S) in [0, 1]: the head of formulas, marched closely, on white. O(S^2 samples)."""
+    """(B, 4, S, S) in [0, 1] of cameras (B, 25): the head of formulas, marched closely, on white. O(S^2 samples)."""
     rays = eg3d_rays(camera, size)
     origins, directions = (r.flatten(1, 2) for r in rays)
     t = torch.linspace(net.config.near, net.config.far, samples).expand(*origins.shape[:2], samples)
     sigma, colour = head_field(origins[:, :, None] + t[..., None] * directions[:, :, None])
     scale = net.config.density_scale
     out = march(sigma, colour, t, density=lambda s: density(s, scale), background=1.0)
-    seen = torch.cat([out.rgb, out.weights.sum(-1, keepdim=True)], -1).clamp(0, 1)
-    return seen.transpose(1, 2).unflatten(2, (size, size))
+    seen: Tensor = torch.cat([out.rgb, out.weights.sum(-1, keepdim=True)], -1).clamp(0, 1)
+    return seen.transpose(1, 2).reshape(len(camera), 4, size, size)

@@ -31,7 +31,7 @@ MESH_68 = (
     61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,
     78, 81, 13, 311, 308, 402, 14, 178,
 )  # fmt: skip
-"""Vertex of MediaPipe's mesh near each of iBUG's 68 landmarks: jaw, brows, nose, eyes, outer and inner lips."""
+"""Vertex of MediaPipe's mesh near each of iBUG's 68 landmarks: jaw, brows, nose, eyes, lips, inner lips."""
 _INNER, _MARGIN = 512, 64  # pixels of the square in which a picture is looked at, and of the border around it
 _SECONDS = 600
 

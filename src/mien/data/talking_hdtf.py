@@ -248,12 +248,7 @@ def hdtf_heads(
     train, test = (read_hdtf(root, split, resolution) for split in ("train", "test"))
     learnt, held = split_people(train.clips, val_people, seed)
     parts = ((train, learnt), (train, held), (test, test.clips))
-    record = [
-        train.resolution,
-        size,
-        moments,
-        backdrop,
-        [[(c.name, c.frames) for c in own] for _, own in parts],
-    ]
-    heads = (read_clips(found, own, size, moments, backdrop) for found, own in parts)
-    return TalkingSplits(*heads, hashlib.sha256(repr(record).encode()).hexdigest()[:16])
+    names = [[(c.name, c.frames) for c in own] for _, own in parts]
+    record = [train.resolution, size, moments, backdrop, names]
+    learn, choose, report = (read_clips(found, own, size, moments, backdrop) for found, own in parts)
+    return TalkingSplits(learn, choose, report, hashlib.sha256(repr(record).encode()).hexdigest()[:16])
