@@ -7,8 +7,8 @@ sees grey crops of renders, jittered, relit, blurred and noisy, and learns eye c
 corners of the mouth from the exact geometry. Its answers on the 400 pictures of ORL are compared with
 MediaPipe's mesh there. The baseline puts the mean shape of the training landmarks into the same crop; a
 second one, the mean shape of ORL itself, says how much of the gain is more than a shift. One rule for all
-crops: the square around the detector's box, times 1.25. Error: mean distance over the distance of the eyes (NME). Exit status 1
-if a net is not at least 30 % below the first baseline.
+crops: the square around the detector's box, times 1.25. Error: mean distance over the distance of the eyes
+(NME). Exit status 1 if a net is not at least 30 % below the first baseline.
 """
 
 from __future__ import annotations

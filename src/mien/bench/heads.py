@@ -162,7 +162,7 @@ def head_field(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def true_picture(net: AvatarNet, camera: Tensor, size: int, samples: int = 384) -> Tensor:
-    """(B, 4, S, S) in [0, 1] of cameras (B, 25): the head of formulas, marched closely, on white. O(S^2 samples)."""
+    """(B, 4, S, S) in [0, 1]: the head of formulas on white, marched closely. O(B S^2 samples)."""
     rays = eg3d_rays(camera, size)
     origins, directions = (r.flatten(1, 2) for r in rays)
     t = torch.linspace(net.config.near, net.config.far, samples).expand(*origins.shape[:2], samples)

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 import torch
@@ -60,7 +60,8 @@ class ExportPlan:
     @property
     def count(self) -> int:
         """Real inputs that each graph is measured on."""
-        return len(_all(_own(self.images, next(iter(self.graphs))))[0])
+        first: Inputs = _own(self.images, next(iter(self.graphs)))
+        return len(_all(first)[0])
 
 
 def _own(given: T | Mapping[str, T], name: str) -> T:
@@ -68,7 +69,11 @@ def _own(given: T | Mapping[str, T], name: str) -> T:
     return given[name] if isinstance(given, Mapping) else given
 
 
-def _all(given: T | tuple[T, ...]) -> tuple[T, ...]:
+@overload
+def _all(given: Inputs) -> tuple[Tensor, ...]: ...
+@overload
+def _all(given: Arrays) -> tuple[NDArray[np.float32], ...]: ...
+def _all(given: Any) -> tuple[Any, ...]:
     """One or several inputs as several."""
     return given if isinstance(given, tuple) else (given,)
 
@@ -235,7 +240,8 @@ def export_all(
     reports: list[GraphReport] = []
     for name, net in graphs.items():
         net = net.cpu().eval()
-        inputs, score = _all(_own(images, name)), _own(metric, name)
+        given: Inputs = _own(images, name)
+        inputs, score = _all(given), _own(metric, name)
         path = export_graph(net, tuple(x[:2] for x in inputs), folder / f"{name}.onnx")
         with torch.inference_mode():
             chunks = zip(*(x.split(100) for x in inputs), strict=True)
