@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -60,8 +60,7 @@ class ExportPlan:
     @property
     def count(self) -> int:
         """Real inputs that each graph is measured on."""
-        first: Inputs = _own(self.images, next(iter(self.graphs)))
-        return len(_all(first)[0])
+        return len(_inputs(self.images, next(iter(self.graphs)))[0])
 
 
 def _own(given: T | Mapping[str, T], name: str) -> T:
@@ -69,13 +68,10 @@ def _own(given: T | Mapping[str, T], name: str) -> T:
     return given[name] if isinstance(given, Mapping) else given
 
 
-@overload
-def _all(given: Inputs) -> tuple[Tensor, ...]: ...
-@overload
-def _all(given: Arrays) -> tuple[NDArray[np.float32], ...]: ...
-def _all(given: Any) -> tuple[Any, ...]:
-    """One or several inputs as several."""
-    return given if isinstance(given, tuple) else (given,)
+def _inputs(given: Inputs | Mapping[str, Inputs], name: str) -> tuple[Tensor, ...]:
+    """What one graph gets, one or several inputs."""
+    own = given[name] if isinstance(given, Mapping) else given
+    return own if isinstance(own, tuple) else (own,)
 
 
 @dataclass(frozen=True)
@@ -125,7 +121,7 @@ def export_graph(net: nn.Module, example: Inputs, path: Path) -> Path:
             warnings.filterwarnings("ignore", "# The axis name")  # several inputs share the batch
             program = torch.onnx.export(
                 net.eval(),
-                _all(example),
+                example if isinstance(example, tuple) else (example,),
                 dynamo=True,
                 dynamic_shapes=shapes,
                 input_names=list(names.inputs),
@@ -180,7 +176,8 @@ def quantize(path: Path, calibration: Arrays, *, dynamic: bool) -> Path:
 
 def _feeds(session: Any, given: Arrays, batch: int) -> Iterator[dict[str, NDArray[np.float32]]]:
     """Inputs of a session by name, ``batch`` samples at a time."""
-    arrays = dict(zip((i.name for i in session.get_inputs()), _all(given), strict=True))
+    several = given if isinstance(given, tuple) else (given,)
+    arrays = dict(zip((i.name for i in session.get_inputs()), several, strict=True))
     for first in range(0, len(next(iter(arrays.values()))), batch):
         yield {name: array[first : first + batch] for name, array in arrays.items()}
 
@@ -240,8 +237,7 @@ def export_all(
     reports: list[GraphReport] = []
     for name, net in graphs.items():
         net = net.cpu().eval()
-        given: Inputs = _own(images, name)
-        inputs, score = _all(given), _own(metric, name)
+        inputs, score = _inputs(images, name), _own(metric, name)
         path = export_graph(net, tuple(x[:2] for x in inputs), folder / f"{name}.onnx")
         with torch.inference_mode():
             chunks = zip(*(x.split(100) for x in inputs), strict=True)
@@ -249,8 +245,8 @@ def export_all(
         base = score(expected) if score else None
         files = [("fp32", path)]
         if int8:
-            held = _own(calibration, name)
-            chosen = tuple(x.numpy() for x in (_all(held) if held is not None else (v[:64] for v in inputs)))
+            held = tuple(x[:64] for x in inputs) if calibration is None else _inputs(calibration, name)
+            chosen = tuple(x.numpy() for x in held)
             files.append(("int8", quantize(path, chosen, dynamic=_is_transformer(net))))
         for precision, file in files:
             arrays = tuple(x.numpy() for x in inputs)
