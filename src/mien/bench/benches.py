@@ -13,6 +13,7 @@ BENCHES = {
     "fm_vit": ("mien.bench.fm_vit_speed", "any subset of three cameras over a fixed fusion of all"),
     "gkd": ("mien.bench.gkd_loss", "loss of GKD over its dense-mask form and over KD"),
     "ncl": ("mien.bench.ncl_loss", "NCL++ loss over cross-entropy"),
+    "otavatar": ("mien.bench.otavatar_speed", "a talking avatar's frames over the eager path, batch 1"),
     "partial_fc": ("mien.bench.partial_fc_speed", "a sampled class layer over a full one, two processes"),
     "pad": ("mien.bench.pad_report", "report of presentation attack detection over a loop of thresholds"),
     "people": ("mien.bench.people_speed", "pictures of made people, by size and stage"),
@@ -23,7 +24,6 @@ BENCHES = {
 LATER = {
     "cqil": "cqil",
     "igc_net": "igc_net",
-    "otavatar": "otavatar",
     "car": "car",
     "phycine": "phycine",
 }

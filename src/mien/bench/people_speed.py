@@ -6,8 +6,6 @@ skin, cloth and strands are also run against the same formulas in plain NumPy, o
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mien.bench.speed import entry, interleave, ratio
+from mien.bench.speed import entry, interleave, process_peak, ratio
 from mien.core.seeds import derive
 from mien.synth import face, shading
 from mien.synth import skin as skins
@@ -68,12 +66,6 @@ def _person(seed: int, size: int) -> tuple[Person, float]:
     return person, time.process_time() - began
 
 
-def _peak_bytes() -> int:
-    """Largest resident memory of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
-
-
 def _memory(size: int, few: int, many: int) -> list[dict[str, Any]]:
     """Peaks after some persons and after many: they stay the same when nothing is kept."""
     entries, made = [], 0
@@ -84,7 +76,7 @@ def _memory(size: int, few: int, many: int) -> list[dict[str, Any]]:
             person, own = _person(seed, size)
             seconds.append(own + float(photographs(person, seed, size, 2)["photograph"].sum()))
             made += 1
-        entries.append(entry(f"persons_{count}", np.array(seconds), _peak_bytes()))
+        entries.append(entry(f"persons_{count}", np.array(seconds), process_peak()))
     return entries
 
 

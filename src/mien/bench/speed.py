@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import resource
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,14 +33,19 @@ def interleave(
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread inside: threads that wait for each other measure how busy the machine is."""
+def threads(count: int) -> Iterator[None]:
+    """So many threads inside."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def one_thread() -> contextlib.AbstractContextManager[None]:
+    """One thread inside: threads that wait for each other measure how busy the machine is."""
+    return threads(1)
 
 
 def entry(name: str, seconds: np.ndarray[Any, Any], peak_bytes: float | None = None) -> dict[str, Any]:
@@ -99,3 +106,9 @@ def peak_bytes(function: Callable[[], object], known: Iterable[torch.Tensor] = (
     with PeakMemory(known) as watch:
         function()
     return int(watch.peak)
+
+
+def process_peak() -> int:
+    """Largest memory that this process has held so far, bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

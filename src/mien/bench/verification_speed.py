@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.bench.speed import entry
+from mien.bench.speed import entry, process_peak
 from mien.core.errors import MienError
 from mien.metrics.ijb_protocol import FARS, ijb_identification, ijb_verification, pool_templates
 
@@ -118,11 +117,6 @@ RUNS: dict[str, Callable[[Made], list[float]]] = {
 }
 
 
-def _peak_gb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return (peak if sys.platform == "darwin" else 1024 * peak) / 2**30
-
-
 def run(name: str, scale: float) -> dict[str, Any]:
     """One measurement in this process: ``seconds``, ``peak_gb``, ``values``.
 
@@ -133,7 +127,7 @@ def run(name: str, scale: float) -> dict[str, Any]:
     made = make(scale)
     began = time.perf_counter()
     values = RUNS[name](made)
-    return {"seconds": time.perf_counter() - began, "peak_gb": _peak_gb(), "values": values}
+    return {"seconds": time.perf_counter() - began, "peak_gb": process_peak() / 2**30, "values": values}
 
 
 def _apart(name: str, scale: float) -> dict[str, Any]:

@@ -23,6 +23,15 @@ from mien.data.labelled import Picture
 
 VARIABLE = "MIEN_TRACKER"
 SCRIPT = Path(__file__).with_name("track_script.py")
+MESH_68 = (
+    127, 234, 132, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 361, 454, 356,
+    70, 63, 105, 66, 107, 336, 296, 334, 293, 300,
+    168, 197, 5, 1, 98, 97, 2, 326, 327,
+    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
+    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,
+    78, 81, 13, 311, 308, 402, 14, 178,
+)  # fmt: skip
+"""Vertex of MediaPipe's mesh near each of iBUG's 68 landmarks: jaw, brows, nose, eyes, lips, inner lips."""
 _INNER, _MARGIN = 512, 64  # pixels of the square in which a picture is looked at, and of the border around it
 _SECONDS = 600
 
@@ -105,6 +114,24 @@ def find_faces(pictures: Sequence[Picture]) -> list[FoundFace]:
     return out
 
 
+def find_landmarks(pictures: Sequence[Picture], python: str | None = None) -> NDArray[np.float64]:
+    """(N, 68, 2) landmarks of one face in each picture, iBUG's order, pixels; NaN where there is none.
+
+    Args:
+        pictures: (H, W, 3) uint8 of any sizes.
+        python: the interpreter that has MediaPipe; default `tracker_python`.
+
+    Raises:
+        MissingPackageError: there is no MediaPipe.
+        DataError: it fails.
+    """
+    if not pictures:
+        return np.zeros((0, 68, 2))
+    squares, scales, corners = zip(*map(_square, pictures), strict=True)
+    mesh = track(np.stack(squares), ("mesh",), python)["mesh"][:, list(MESH_68), :2].astype(np.float64)
+    return np.asarray((mesh - np.stack(corners)[:, None]) / np.array(scales)[:, None, None])
+
+
 @dataclass(frozen=True, eq=False)
 class _Track:
     """What was found in one picture: boxes (M, 4), larger first, and one face's landmarks (5, 2)."""
@@ -156,14 +183,23 @@ def _square(picture: Picture) -> tuple[Picture, float, NDArray[np.float64]]:
     return square, scale, np.array([columns[0], rows[0]], np.float64)
 
 
-def track(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+def track(
+    images: NDArray[np.uint8],
+    names: Sequence[str] = ("faces", "boxes", "points"),
+    python: str | None = None,
+) -> dict[str, NDArray[np.float32]]:
     """What `mien.data.track_script` finds in pictures (N, H, W, 3) of one size.
+
+    Args:
+        images: the pictures.
+        names: arrays wanted.
+        python: the interpreter that has MediaPipe; default `tracker_python`.
 
     Raises:
         MissingPackageError: there is no MediaPipe, or its interpreter does not start.
         DataError: it fails.
     """
-    python = tracker_python()
+    python = python or tracker_python()
     with tempfile.TemporaryDirectory() as folder:
         given, out = Path(folder) / "in.npz", Path(folder) / "out.npz"
         np.savez(given, images=images)
@@ -184,7 +220,7 @@ def track(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
             last = (done.stderr.strip() or "no message").splitlines()[-1]
             raise DataError(f"{python} {SCRIPT.name}: {last[:300]}")
         with np.load(out, allow_pickle=False) as archive:
-            return {k: archive[k] for k in ("faces", "boxes", "points")}
+            return {k: archive[k] for k in names}
 
 
 def aligned_face(picture: Picture, points: NDArray[np.float64], size: int) -> Picture:

@@ -63,7 +63,7 @@ class Coefficients(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What the fine tracker says of T frames; makes the camera (`mien.methods.otavatar.tracker_to_camera`).
+    """What the fine tracker says of T frames; makes the camera (`mien.render.tracker_to_camera`).
 
     Attributes:
         angles: (T, 3) radians as stored: the tracker's, negated; the camera's formula takes them so.

@@ -60,7 +60,11 @@ class TalkingHeads:
         """Some of the people."""
         own = slice(first, first + count)
         held = (self.images, self.depth, self.cameras, self.points, self.tracks, self.moments)
-        return TalkingHeads(*(a[own] for a in held), self.names, self.people[own])
+        return type(self)(*(a[own] for a in held), self.names, self.people[own])
+
+    def strength(self, who: int) -> NDArray[np.float32]:
+        """(M,) sum |expression| of a person's moments. O(M C)."""
+        return np.asarray(np.abs(self.tracks[who, self.moments[who]]).sum(1))
 
     def windows(self, radius: int) -> NDArray[np.float32]:
         """(P, M, C, 2 radius + 1) rows of the frames around each moment; the ends of a clip are repeated.

@@ -120,7 +120,7 @@ class TalkingLoader:
         rows = []
         for epoch, who in pairs:
             rng = np.random.default_rng(derive(self.seed, "moments", epoch, int(who)))
-            level = np.abs(self.heads.tracks[who, self.heads.moments[who]]).sum(1) + 1e-3
+            level = self.heads.strength(int(who)) + 1e-3
             rows.append(rng.choice(count, 2, replace=False, p=level / level.sum()))
         return place, np.array(rows, np.int64)
 

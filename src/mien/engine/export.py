@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import io as stdio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +22,25 @@ from mien.core.errors import MienError, require
 OPSET = 18
 Metric = Callable[[NDArray[np.float32]], float]
 """Outputs of all images -> task metric."""
+Inputs: TypeAlias = "Tensor | tuple[Tensor, ...]"
+"""What a graph takes: pictures, or several tensors of one batch."""
+Arrays: TypeAlias = "NDArray[np.float32] | tuple[NDArray[np.float32], ...]"
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Names of a graph's inputs and output; a module that takes no picture has one as ``signature``.
+
+    Attributes:
+        inputs: in order; the first axis of each is the batch.
+        output: the one output.
+        free: input -> axes, beside the batch, whose length is not baked in.
+    """
+
+    inputs: tuple[str, ...] = ("image",)
+    output: str = "output"
+    free: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -32,21 +51,27 @@ class ExportPlan:
     """
 
     graphs: Mapping[str, nn.Module]
-    images: Tensor | Mapping[str, Tensor]
+    images: Inputs | Mapping[str, Inputs]
     metric: Metric | Mapping[str, Metric] | None
     metric_name: str
-    calibration: Tensor | Mapping[str, Tensor] | None = None
+    calibration: Inputs | Mapping[str, Inputs] | None = None
     real: bool = True
 
     @property
     def count(self) -> int:
         """Real inputs that each graph is measured on."""
-        return len(_own(self.images, next(iter(self.graphs))))
+        return len(_inputs(self.images, next(iter(self.graphs)))[0])
 
 
 def _own(given: T | Mapping[str, T], name: str) -> T:
     """What one graph gets."""
     return given[name] if isinstance(given, Mapping) else given
+
+
+def _inputs(given: Inputs | Mapping[str, Inputs], name: str) -> tuple[Tensor, ...]:
+    """What one graph gets, one or several inputs."""
+    own = given[name] if isinstance(given, Mapping) else given
+    return own if isinstance(own, tuple) else (own,)
 
 
 @dataclass(frozen=True)
@@ -65,15 +90,15 @@ class GraphReport:
     """The same minus torch's."""
     torch_ms: float
     onnx_ms: float
-    """Milliseconds for one picture, one thread, median."""
+    """Milliseconds for one sample, one thread, median."""
 
 
-def export_graph(net: nn.Module, example: Tensor, path: Path) -> Path:
+def export_graph(net: nn.Module, example: Inputs, path: Path) -> Path:
     """Writes a net image -> output as ONNX with a dynamic batch.
 
     Args:
-        net: module of one input.
-        example: (B >= 2, C, H, W); B is not baked in.
+        net: module of one input, or of those that its `Signature` names.
+        example: (B >= 2, C, H, W), or several; B is not baked in.
         path: file to write, whole or not at all.
 
     Raises:
@@ -81,16 +106,26 @@ def export_graph(net: nn.Module, example: Tensor, path: Path) -> Path:
     """
     require("onnxscript", extra="export")
     batch = torch.export.Dim("batch", min=1, max=1024)
+    names: Signature = getattr(net, "signature", Signature())
+    shapes = tuple(
+        {0: batch, **{axis: torch.export.Dim(f"{name}_{axis}") for axis in names.free.get(name, ())}}
+        for name in names.inputs
+    )
     noise = stdio.StringIO()
     try:
-        with contextlib.redirect_stdout(noise), contextlib.redirect_stderr(noise):
+        with (
+            contextlib.redirect_stdout(noise),
+            contextlib.redirect_stderr(noise),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", "# The axis name")  # several inputs share the batch
             program = torch.onnx.export(
                 net.eval(),
-                (example,),
+                example if isinstance(example, tuple) else (example,),
                 dynamo=True,
-                dynamic_shapes=({0: batch},),
-                input_names=["image"],
-                output_names=["output"],
+                dynamic_shapes=shapes,
+                input_names=list(names.inputs),
+                output_names=[names.output],
                 opset_version=OPSET,
                 verbose=False,
             )
@@ -105,12 +140,12 @@ def export_graph(net: nn.Module, example: Tensor, path: Path) -> Path:
     return path
 
 
-def quantize(path: Path, calibration: NDArray[np.float32], *, dynamic: bool) -> Path:
+def quantize(path: Path, calibration: Arrays, *, dynamic: bool) -> Path:
     """Writes an int8 version beside a graph: static for convolutional nets, dynamic for transformers.
 
     Args:
         path: the fp32 graph.
-        calibration: (N, C, H, W) real inputs.
+        calibration: (N, C, H, W) real inputs, or several.
         dynamic: weights only, activations at run time.
     """
     require("onnxruntime", extra="export")
@@ -128,7 +163,7 @@ def quantize(path: Path, calibration: NDArray[np.float32], *, dynamic: bool) -> 
                 q.quantize_static(
                     str(ready),
                     str(part),
-                    _calibrator(calibration),
+                    _calibrator(path, calibration),
                     per_channel=True,
                     op_types_to_quantize=["Conv", "MatMul", "Gemm"],
                 )
@@ -139,19 +174,26 @@ def quantize(path: Path, calibration: NDArray[np.float32], *, dynamic: bool) -> 
     return target
 
 
-def _calibrator(images: NDArray[np.float32]) -> Any:
+def _feeds(session: Any, given: Arrays, batch: int) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Inputs of a session by name, ``batch`` samples at a time."""
+    several = given if isinstance(given, tuple) else (given,)
+    arrays = dict(zip((i.name for i in session.get_inputs()), several, strict=True))
+    for first in range(0, len(next(iter(arrays.values()))), batch):
+        yield {name: array[first : first + batch] for name, array in arrays.items()}
+
+
+def _calibrator(path: Path, images: Arrays) -> Any:
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         """Feeds real pictures in chunks."""
 
         def __init__(self) -> None:
-            self.chunks = iter(np.array_split(images, max(1, len(images) // 32)))
+            self.chunks = _feeds(open_session(path), images, 32)
 
         def get_next(self) -> dict[str, Any] | None:
             """The next chunk."""
-            chunk = next(self.chunks, None)
-            return None if chunk is None else {"image": chunk}
+            return next(self.chunks, None)
 
     return Reader()
 
@@ -166,26 +208,25 @@ def open_session(path: Path, threads: int = 1) -> Any:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def run_session(session: Any, images: NDArray[np.float32], batch: int = 100) -> NDArray[np.float32]:
+def run_session(session: Any, images: Arrays, batch: int = 100) -> NDArray[np.float32]:
     """Outputs for all images. Memory O(batch)."""
-    chunks = [images[i : i + batch] for i in range(0, len(images), batch)]
-    return np.concatenate([session.run(None, {"image": c})[0] for c in chunks])
+    return np.concatenate([session.run(None, feed)[0] for feed in _feeds(session, images, batch)])
 
 
 def export_all(
     graphs: Mapping[str, nn.Module],
-    images: Tensor | Mapping[str, Tensor],
+    images: Inputs | Mapping[str, Inputs],
     folder: Path,
     *,
     int8: bool,
     metric: Metric | Mapping[str, Metric] | None = None,
-    calibration: Tensor | Mapping[str, Tensor] | None = None,
+    calibration: Inputs | Mapping[str, Inputs] | None = None,
 ) -> list[GraphReport]:
     """Exports every graph, and measures each file against torch on real inputs.
 
     Args:
         graphs: name -> module image -> output.
-        images: (N, C, H, W) real inputs, in [0, 1].
+        images: (N, C, H, W) real inputs, in [0, 1]; or several, where a graph's `Signature` names several.
         folder: where the files go.
         int8: also write quantised ones.
         metric: outputs of all images -> task metric.
@@ -196,18 +237,20 @@ def export_all(
     reports: list[GraphReport] = []
     for name, net in graphs.items():
         net = net.cpu().eval()
-        inputs, score = _own(images, name), _own(metric, name)
-        path = export_graph(net, inputs[:2], folder / f"{name}.onnx")
+        inputs, score = _inputs(images, name), _own(metric, name)
+        path = export_graph(net, tuple(x[:2] for x in inputs), folder / f"{name}.onnx")
         with torch.inference_mode():
-            expected = np.concatenate([net(c).numpy() for c in inputs.split(100)])
+            chunks = zip(*(x.split(100) for x in inputs), strict=True)
+            expected = np.concatenate([net(*chunk).numpy() for chunk in chunks])
         base = score(expected) if score else None
         files = [("fp32", path)]
         if int8:
-            held = _own(calibration, name)
-            chosen = (held if held is not None else inputs[:64]).numpy()
+            held = tuple(x[:64] for x in inputs) if calibration is None else _inputs(calibration, name)
+            chosen = tuple(x.numpy() for x in held)
             files.append(("int8", quantize(path, chosen, dynamic=_is_transformer(net))))
         for precision, file in files:
-            reports.append(_measure(name, precision, file, net, inputs.numpy(), expected, score, base))
+            arrays = tuple(x.numpy() for x in inputs)
+            reports.append(_measure(name, precision, file, net, arrays, expected, score, base))
     return reports
 
 
@@ -220,18 +263,17 @@ def _measure(
     precision: str,
     path: Path,
     net: nn.Module,
-    pixels: NDArray[np.float32],
+    given: tuple[NDArray[np.float32], ...],
     expected: NDArray[np.float32],
     metric: Metric | None,
     base: float | None,
 ) -> GraphReport:
     session = open_session(path)
-    got = run_session(session, pixels)
+    got = run_session(session, given)
     value = metric(got) if metric else None
-    one = pixels[:1]
-    torch_ms, onnx_ms = _latency(
-        [lambda: net(torch.from_numpy(one)), lambda: session.run(None, {"image": one})]
-    )
+    one = next(_feeds(session, given, 1))
+    tensors = [torch.from_numpy(x) for x in one.values()]
+    torch_ms, onnx_ms = _latency([lambda: net(*tensors), lambda: session.run(None, one)])
     return GraphReport(
         name,
         path.name,

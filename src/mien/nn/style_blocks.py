@@ -204,7 +204,7 @@ class StyleSynthesis(nn.Module):
         """
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
             raise ShapeError(f"expected codes (B, {self.num_ws}, {self.w_dim}), got {tuple(ws.shape)}")
-        x, picture = self.blocks[0](self.const.expand(len(ws), -1, -1, -1), None, ws[:, :2])
+        x, picture = self.blocks[0](self.const.expand(ws.shape[0], -1, -1, -1), None, ws[:, :2])
         for i, block in enumerate(self.blocks[1:], 1):
             x, picture = block(x, picture, ws[:, 2 * i - 1 : 2 * i + 2])
         return cast("Tensor", picture)

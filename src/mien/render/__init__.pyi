@@ -31,6 +31,7 @@ from .silhouette import contour_edges as contour_edges
 from .silhouette import coverage as coverage
 from .skinned import Animation as Animation
 from .skinned import save_skinned_glb as save_skinned_glb
+from .tracking import tracker_to_camera as tracker_to_camera
 from .triplane import PlaneDecoder as PlaneDecoder
 from .triplane import PlaneRender as PlaneRender
 from .triplane import RayRender as RayRender

@@ -122,7 +122,7 @@ def plane_features(planes: Tensor, points: Tensor, settings: PlaneSettings = DEF
         ConfigError: planes that are not (B, 3, C, P, P), or points that do not fit them.
     """
     _check_planes(planes)
-    if points.ndim != 3 or points.shape[-1] != 3 or len(points) != len(planes):
+    if points.ndim != 3 or points.shape[-1] != 3 or points.shape[0] != planes.shape[0]:
         raise ConfigError(f"points must be ({len(planes)}, M, 3), got {tuple(points.shape)}")
     read = sample_planes(planes, project_to_planes(points, settings.axes, settings.box))
     return read.mean(1) if settings.aggregate == "mean" else read.sum(1)

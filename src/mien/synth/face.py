@@ -220,12 +220,17 @@ def make_person(head: HeadMesh, vertices: Array, looks: Looks, neck: Array, deta
     solid = head.solid
     seen[solid] = transfer(vertices[solid], whole[solid], _within(solid, head.occluders), strands)
     eyes, radius = _eyeballs(head, vertices)
-    skull = vertices[used][head.canon[used, 1] > 6.15]
-    low, high = float(skull[:, 1].min()), float(skull[:, 1].max())
-    middle = np.array([0.0, 0.5 * (low + high) - 0.05, 0.35], np.float32)
+    middle, height = head_span(head, vertices)
     return Person(
-        vertices, neck, middle, high - low, eyes, radius, looks, strands, seen, masks, paint, tuple(growth)
+        vertices, neck, middle, height, eyes, radius, looks, strands, seen, masks, paint, tuple(growth)
     )
+
+
+def head_span(head: HeadMesh, vertices: Array) -> tuple[NDArray[np.float32], float]:
+    """(3,) middle of a head and its height from chin to crown, dm."""
+    skull = vertices[head.skin][head.canon[head.skin, 1] > 6.15]
+    low, high = float(skull[:, 1].min()), float(skull[:, 1].max())
+    return np.array([0.0, 0.5 * (low + high) - 0.05, 0.35], np.float32), high - low
 
 
 def looks_share(detail: Detail) -> float:

@@ -1,4 +1,4 @@
-"""Compiles the kernels of the made people once, so that the first picture does not wait for it.
+"""Compiles the kernels of made people and of tri-planes once, so that the first picture does not wait.
 
 python -m mien.synth.warm
 """
@@ -29,8 +29,24 @@ def warm() -> float:
     wear = body.dressed
     signed_distance(wear.points[:4], wear.points, wear.faces, wear.faces)
     rasterize(torch.zeros(1, 3, 3), torch.tensor([[0, 1, 2]], dtype=torch.int32), 8, 8)
+    warm_planes()
     return time.perf_counter() - began
 
 
+def warm_planes() -> None:
+    """Draws a tiny tri-plane field; torch draws it where there is no numba."""
+    import torch
+
+    from mien.render import PlaneSettings, bake_planes, render_baked
+    from mien.render.triplane import PlaneDecoder
+    from mien.synth.orbit import orbit_cameras
+
+    decoder = PlaneDecoder(torch.zeros(4, 2), torch.zeros(4), torch.zeros(4, 4), torch.ones(4))
+    for axes in ("corrected", "eg3d"):
+        settings = PlaneSettings(axes=axes, white_back=True)
+        field = bake_planes(torch.zeros(1, 3, 2, 4, 4), decoder, settings)
+        render_baked(field, torch.from_numpy(orbit_cameras(0.0)), 4)
+
+
 if __name__ == "__main__":
-    sys.stdout.write(f"kernels of the made people compiled in {warm():.0f} s\n")
+    sys.stdout.write(f"kernels of the made people and of tri-planes compiled in {warm():.0f} s\n")

@@ -150,3 +150,11 @@ def test_wrong_input_is_named():
         TriPlaneGenerator(**{**TINY, "plane_size": 20})
     with pytest.raises(ConfigError, match="needs blocks"):
         SuperResolution(6, 8, 16, ())
+
+
+def test_the_plain_decoder_is_the_same_function():
+    torch.manual_seed(0)
+    decoder = FieldDecoder(6, 8, 4, sigma_bias=-2.0)
+    x = torch.randn(2, 5, 6)
+    for got, expected in zip(decoder.plain()(x), decoder(x), strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)

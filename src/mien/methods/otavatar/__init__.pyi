@@ -18,4 +18,3 @@ from .losses import norm_hinge as norm_hinge
 from .losses import perceptual_loss as perceptual_loss
 from .losses import pixel_loss as pixel_loss
 from .losses import regulariser_points as regulariser_points
-from .tracking import tracker_to_camera as tracker_to_camera

@@ -229,7 +229,7 @@ class MotionController(nn.Module):
         y = h
         for i in range(self.mlp_layers):
             y = self.mlp[i % len(self.mlp)](F.leaky_relu(y, _SLOPE) if i else y)
-        rows = self.last(F.leaky_relu(h + y, _SLOPE)).view(len(h), self.sets, 1 + self.slots, -1)
+        rows = self.last(F.leaky_relu(h + y, _SLOPE)).view(h.shape[0], self.sets, 1 + self.slots, -1)
         return cast("Tensor", rows[:, :, :1] + rows[:, :, 1:]).flatten(1, 2)
 
     def forward(self, windows: Tensor, pose: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -199,4 +199,4 @@ class TriPlaneGenerator(nn.Module):
         Raises:
             ShapeError: another number or width of codes.
         """
-        return cast("Tensor", self.synthesis(ws)).view(len(ws), 3, self.plane_channels, self.size, self.size)
+        return cast("Tensor", self.synthesis(ws)).view(ws.shape[0], 3, self.plane_channels, self.size, self.size)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.core.errors import DataError, ShapeError
-from mien.methods.otavatar.tracking import euler_rotations, nearest_rotations, tracker_to_camera
+from mien.render.tracking import euler_rotations, nearest_rotations, tracker_to_camera
 
 ANGLES = [[0.1, 0.25, -0.05], [0.12, 0.15, -0.02], [0.09, 0.3, 0.01]]
 TRANSLATION = [[0.02, 0.05, -0.3], [0.03, 0.04, -0.25], [0.01, 0.075, -0.28]]
