@@ -80,14 +80,14 @@ class OtavatarConfig(MethodConfig):
     """Training rays of a view."""
     samples: int = 14
     """Training samples of a ray."""
-    face: float = 0.5
+    face: float = 0.4
     """Share of the rays that fall on what is no background."""
+    parts: float = 0.35
+    """Share of the rays that fall near mouth and eyes."""
     depth: float = 0.3
     """prior: weight of the distance along the ray."""
     opacity: float = 0.5
     """prior: weight of the silhouette."""
-    local: float = 5.0
-    """Weight of rays near mouth and eyes, over that of others."""
     radius: int = 4
     """Frames on each side of a window."""
     width: int = 64
@@ -112,9 +112,9 @@ class OtavatarConfig(MethodConfig):
     def __post_init__(self) -> None:
         for name in ("z_dim", "w_dim", "plane_size", "plane_channels", "decoder_width", "rays", "width"):
             check_range("method", name, getattr(self, name), 1, 100_000)
-        for name in ("depth", "opacity", "local", "norm"):
+        for name in ("depth", "opacity", "norm"):
             check_range("method", name, getattr(self, name), 0.0, 1e6)
-        for name in ("face", "pose_dropout"):
+        for name in ("face", "parts", "pose_dropout"):
             check_range("method", name, getattr(self, name), 0.0, 1.0)
         check_range("method", "samples", self.samples, 4, 1000)
         check_range("method", "features", self.features, 3, 1000)
@@ -124,6 +124,8 @@ class OtavatarConfig(MethodConfig):
             check_range("method", name, getattr(self, name), 1, 100_000)
         check_range("method", "inner_lr", self.inner_lr, 1e-9, 1e3)
         check_range("method", "frames", self.frames, 1, 2)
+        if self.face + self.parts > 1:
+            raise ConfigError(f"method.face={self.face} and parts={self.parts} are shares: at most 1 together")
         if not 0 <= self.near < self.far:
             raise ConfigError(f"method.near={self.near} must be at least 0 and below far={self.far}")
         own: dict[str, tuple[str, ...]] = dict.fromkeys(

@@ -183,7 +183,7 @@ class MotionTask(ManualTask[TalkingBatch]):
         )
         points = batch.points[:, frames].flatten(0, 1)
         return pick_rays(
-            images, depth, cameras, points, own.rays, face=own.face, local=own.local, generator=generator
+            images, depth, cameras, points, own.rays, face=own.face, parts=own.parts, generator=generator
         )
 
     def _generator(self, clock: Clock) -> torch.Generator:

@@ -45,7 +45,7 @@ class PriorTask(Task[TalkingBatch]):
         planes = net.planes(w.expand(-1, net.generator.num_ws, -1))
         target = pick_rays(
             batch.images[:, 0], batch.depth[:, 0], batch.cameras[:, 0], batch.points[:, 0], own.rays,
-            face=own.face, local=own.local, generator=generator,
+            face=own.face, parts=own.parts, generator=generator,
         )  # fmt: skip
         t = guided_distances(target, own.near, own.far, own.samples, generator=generator)
         out = look(planes, net.generator.decoder, target, t, own.settings())

@@ -28,7 +28,6 @@ class TargetRays(NamedTuple):
         rgb: (B, M, 3) in [-1, 1], on white.
         opacity: (B, M) 0 .. 1.
         depth: (B, M) distance along the ray, inf = background; NaN = not known.
-        weight: (B, M): more near mouth and eyes; mean about 1.
     """
 
     cameras: Tensor
@@ -36,7 +35,6 @@ class TargetRays(NamedTuple):
     rgb: Tensor
     opacity: Tensor
     depth: Tensor
-    weight: Tensor
 
     def rays(self) -> Rays:
         """Origins and directions, (B, M, 3) each; differentiable in the cameras."""
@@ -57,14 +55,13 @@ def project(points: Tensor, cameras: Tensor) -> Tensor:
     return xy * k[..., None, (0, 1), (0, 1)] + k[..., None, :2, 2]
 
 
-def part_weights(points: Tensor, cameras: Tensor, size: int, local: float, margin: float = 0.03) -> Tensor:
-    """(B, V, S, S): 1 + local inside the boxes around mouth and eyes, else 1, over the mean. O(B V S^2).
+def part_mask(points: Tensor, cameras: Tensor, size: int, margin: float = 0.03) -> Tensor:
+    """(B, V, S, S) bool: inside the boxes around mouth and eyes. O(B V S^2).
 
     Args:
         points: (B, 68, 3) landmarks.
         cameras: (B, V, 25).
         size: S.
-        local: weight of the parts over that of the rest.
         margin: around the points of a part, picture sides.
     """
     seen = project(points, cameras)
@@ -75,8 +72,7 @@ def part_weights(points: Tensor, cameras: Tensor, size: int, local: float, margi
         x = (at >= low[..., :1]) & (at <= high[..., :1])
         y = (at >= low[..., 1:]) & (at <= high[..., 1:])
         inside |= y[..., :, None] & x[..., None, :]
-    weight = 1 + local * inside.float()
-    return weight / weight.mean((2, 3), keepdim=True)
+    return inside
 
 
 def pick_rays(
@@ -87,10 +83,12 @@ def pick_rays(
     count: int,
     *,
     face: float,
-    local: float,
+    parts: float,
     generator: torch.Generator | None = None,
 ) -> TargetRays:
-    """Random pixels of every view, a share of them on what is no background. O(B V S^2).
+    """Random pixels of every view: shares on what is no background, and near mouth and eyes. O(B V S^2).
+
+    A share of rays does what a weight of the loss would, with less noise.
 
     Args:
         images: (B, V, 4, S, S) in [0, 1], RGB on white and opacity.
@@ -99,7 +97,7 @@ def pick_rays(
         points: (B, 68, 3) landmarks.
         count: rays of a view.
         face: share of them that fall where opacity > 0.
-        local: as `part_weights`.
+        parts: share that fall in the boxes of `part_mask`; the rest falls anywhere.
         generator: of random numbers.
 
     Returns:
@@ -108,10 +106,13 @@ def pick_rays(
     b, v, _, size, _ = images.shape
     device = generator.device if generator is not None else images.device
     solid = images[:, :, 3].flatten(2)
-    chance = (1 - face) / size**2 + face * (solid > 0) / (solid > 0).sum(-1, keepdim=True).clamp(min=1)
+    near = part_mask(points, cameras, size).flatten(2) if parts else torch.zeros_like(solid, dtype=torch.bool)
+    chance = torch.full_like(solid, (1 - face - parts) / size**2)
+    for share, own in ((face, solid > 0), (parts, near)):
+        chance = chance + share * own / own.sum(-1, keepdim=True).clamp(min=1)
+    chance = chance + torch.finfo(chance.dtype).tiny  # a view may show none of them
     pick = torch.multinomial(chance.flatten(0, 1).to(device), count, generator=generator)
     pick = pick.view(b, v, count).to(images.device)
-    weight = part_weights(points, cameras, size, local).flatten(2)
 
     def chosen(x: Tensor) -> Tensor:
         return x.gather(2, pick).flatten(1)
@@ -119,12 +120,7 @@ def pick_rays(
     uv = (torch.stack([pick % size, pick // size], -1) + 0.5) / size
     rgb = images[:, :, :3].flatten(3).transpose(2, 3).gather(2, pick[..., None].expand(-1, -1, -1, 3))
     return TargetRays(
-        cameras,
-        uv,
-        2 * rgb.flatten(1, 2) - 1,
-        chosen(solid),
-        chosen(depth.flatten(2)),
-        chosen(weight),
+        cameras, uv, 2 * rgb.flatten(1, 2) - 1, chosen(solid), chosen(depth.flatten(2))
     )
 
 
@@ -206,9 +202,8 @@ def look(
 
 
 def ray_loss(out: RayRender, target: TargetRays) -> Tensor:
-    """Mean over samples (B,) of weight |rgb - target|, Charbonnier with 0.02."""
-    error = ((out.features[..., :3] - target.rgb).square() + 4e-4).sqrt().mean(-1)
-    return (error * target.weight).mean(1)
+    """(B,) mean over rays of |rgb - target|, as sqrt(d^2 + 0.02^2)."""
+    return ((out.features[..., :3] - target.rgb).square() + 4e-4).sqrt().mean((1, 2))
 
 
 def shape_loss(out: RayRender, target: TargetRays) -> tuple[Tensor, Tensor]:

@@ -91,7 +91,7 @@ def invert_frames(
     def rays(step: int) -> TargetRays:
         return pick_rays(
             batch.images[:, 0, :1], unknown, batch.cameras[:, 0, :1], batch.points[:, 0], own.rays,
-            face=own.face, local=own.local, generator=generator,
+            face=own.face, parts=own.parts, generator=generator,
         )  # fmt: skip
 
     found = invert_codes(net, rays, dw, start, settings, seed=derive(seed, "samples"))
