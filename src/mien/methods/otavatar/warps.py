@@ -1,7 +1,7 @@
-"""Baselines that know no third dimension: the source picture, moved in the plane to where the target's landmarks are.
+"""Baselines that know no third dimension: the source picture, moved in the plane to the target's landmarks.
 
-All are given the true landmarks of the target, which no avatar gets. Pictures are (H, W, 3) in [0, 1] on white,
-landmarks (N, 2) in picture sides, from the left and from the top.
+All are given the true landmarks of the target, which no avatar gets. Pictures are (H, W, 3) in [0, 1] on
+white, landmarks (N, 2) in picture sides, from the left and from the top.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def copy_source(picture: Floats, source: ArrayLike, target: ArrayLike) -> Floats
 def best_homography(picture: Floats, source: ArrayLike, target: ArrayLike) -> Floats:
     """The source seen through the homography that fits all landmarks best. O(H W + N).
 
-    Direct linear transform: x x H x' = 0 for all pairs in the sense of least squares, each set first brought to
-    mean 0 and mean distance sqrt(2).
+    Direct linear transform: x' x H x = 0 for all pairs in the sense of least squares, each set first brought
+    to mean 0 and mean distance sqrt(2).
 
     Args:
         picture: (H, W, 3).
@@ -87,7 +87,9 @@ def _through(h: Floats) -> Any:
 def thin_plate_warp(
     picture: Floats, source: ArrayLike, target: ArrayLike, *, smoothing: float = 1e-4
 ) -> Floats:
-    """The source bent so that its landmarks come to lie at the target's; the picture's corners stay. O(H W N + N^3).
+    """The source bent so that its landmarks come to lie at the target's; the picture's corners stay.
+
+    O(H W N + N^3).
 
     From target to source, f(p) = A p + b + sum_i w_i r_i^2 log r_i with r_i = |p - t_i|: the plane that bends
     least among those with f(t_i) near s_i.
