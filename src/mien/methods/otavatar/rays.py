@@ -57,6 +57,20 @@ def project(points: Tensor, cameras: Tensor) -> Tensor:
     return xy * k[..., None, (0, 1), (0, 1)] + k[..., None, :2, 2]
 
 
+def box_mask(points: Tensor, size: int, margin: float = 0.03) -> Tensor:
+    """Pixels in the box around points (.., N, 2) in picture sides: (.., S, S) bool. O(N + S^2).
+
+    Args:
+        points: x and y.
+        size: S.
+        margin: added on every side, picture sides.
+    """
+    at = (torch.arange(size, device=points.device) + 0.5) / size
+    low, high = points.amin(-2) - margin, points.amax(-2) + margin
+    x, y = ((at >= low[..., k, None]) & (at <= high[..., k, None]) for k in (0, 1))
+    return y[..., :, None] & x[..., None, :]
+
+
 def part_weights(points: Tensor, cameras: Tensor, size: int, local: float, margin: float = 0.03) -> Tensor:
     """(B, V, S, S): 1 + local inside the boxes around mouth and eyes, else 1, over the mean. O(B V S^2).
 
@@ -68,13 +82,8 @@ def part_weights(points: Tensor, cameras: Tensor, size: int, local: float, margi
         margin: around the points of a part, picture sides.
     """
     seen = project(points, cameras)
-    at = (torch.arange(size, device=points.device) + 0.5) / size
-    inside = torch.zeros(*seen.shape[:2], size, size, dtype=torch.bool, device=points.device)
-    for part in (MOUTH, RIGHT_EYE, LEFT_EYE):
-        low, high = seen[:, :, part].amin(2) - margin, seen[:, :, part].amax(2) + margin
-        x = (at >= low[..., :1]) & (at <= high[..., :1])
-        y = (at >= low[..., 1:]) & (at <= high[..., 1:])
-        inside |= y[..., :, None] & x[..., None, :]
+    boxes = [box_mask(seen[:, :, part], size, margin) for part in (MOUTH, RIGHT_EYE, LEFT_EYE)]
+    inside = torch.stack(boxes).any(0)
     weight = 1 + local * inside.float()
     return weight / weight.mean((2, 3), keepdim=True)
 
@@ -159,9 +168,10 @@ def guided_distances(
         return near + (far - near) * (torch.arange(n, device=v.device) + v) / n
 
     known = target.depth[..., None].isfinite()
-    around = target.depth[..., None].nan_to_num(posinf=0.0) + spread * torch.erfinv(
-        (2 * u[..., even:] - 1).clamp(-0.999, 0.999)
-    ) * 2**0.5
+    around = (
+        target.depth[..., None].nan_to_num(posinf=0.0)
+        + spread * torch.erfinv((2 * u[..., even:] - 1).clamp(-0.999, 0.999)) * 2**0.5
+    )
     more = torch.where(known, around.clamp(near, far), stratified(u[..., even:]))
     return torch.cat([stratified(u[..., :even]), more], -1).sort(-1).values
 
