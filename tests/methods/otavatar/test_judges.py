@@ -21,6 +21,7 @@ from mien.methods.otavatar.judges import (
     judge_pictures,
     judges,
     landmark_error,
+    landmark_loss,
     mouth_opening,
     same_person_auc,
     smile_width,
@@ -93,6 +94,14 @@ def test_soft_argmax_of_a_peak_is_its_place_and_equals_its_slow_twin():
         assert found[b, k].tolist() == pytest.approx([x, y], abs=1e-5)
 
 
+def test_worked_loss_of_landmarks():
+    true = torch.rand(2, 68, 2)
+    assert landmark_loss(true + 1 / SIDE, true).item() == pytest.approx(1, abs=1e-4)  # all move alike
+    moved = true.clone()
+    moved[:, 66, 1] += 1 / SIDE
+    assert landmark_loss(moved, true).item() == pytest.approx(1 / 136 + 1 / 16, abs=1e-4)
+
+
 def test_pictures_of_a_set_come_with_their_landmarks(heads):
     found = judge_pictures(heads)
     assert found.images.shape == (36, 3, SIDE, SIDE)
@@ -133,11 +142,11 @@ def test_softened_pictures_keep_their_mean():
 
 
 def test_teaching_brings_both_errors_down(heads):
-    pictures, settings = judge_pictures(heads), JudgeSettings(steps=40, batch=12, shift=0, softened=0.0)
+    pictures, settings = judge_pictures(heads), JudgeSettings(steps=80, batch=12, shift=0, softened=0.0)
     torch.manual_seed(0)
-    before = landmark_error(LandmarkNet(), pictures).mean()
+    before = landmark_error(LandmarkNet(pictures.points.mean(0)), pictures).mean()
     net = teach_landmarks(pictures, settings, 0)
-    assert landmark_error(net, pictures).mean() < 0.4 * before
+    assert landmark_error(net, pictures).mean() < 0.65 * before
     known = teach_identity(pictures, settings, 0, (8, 8, 16, 16))
     assert same_person_auc(known, pictures) > 0.8
     assert known(torch.zeros(2, 3, 128, 128)).norm(dim=1).tolist() == pytest.approx([1, 1])

@@ -52,7 +52,7 @@ def test_a_thin_plate_passes_through_its_points_and_keeps_the_corners():
     back = fit_thin_plate(a, b)
     assert back(a) == pytest.approx(b, abs=1e-8)
     assert back(corners) == pytest.approx(corners, abs=1e-8)
-    assert np.abs(fit_thin_plate(a, b, smoothing=1e-4)(a) - b).max() < 0.03
+    assert np.abs(fit_thin_plate(a, b, smoothing=1e-3)(a) - b).max() < 0.05
 
 
 def test_a_thin_plate_equals_its_slow_twin():

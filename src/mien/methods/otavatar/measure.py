@@ -107,8 +107,8 @@ def leak_ratios(codes: Tensor) -> Values:
 
         r_p = E_ij |w_pi - w_pj|^2 / E_n,pq |w_pn - w_qn|^2,   i != j, p != q
 
-    The divisor is 2 Var over people. 0: a code knows nothing of the expression that it was read from; 1: no more
-    of the person than of that.
+    The divisor is 2 Var over people. 0: a code knows nothing of the expression that it was read from; 1:
+    nothing of the person.
 
     Args:
         codes: (P, N, ...) of N pictures of each person, P >= 2, N >= 2; style codes or embeddings.
