@@ -168,7 +168,7 @@ def test_a_set_is_the_same_every_time_and_in_parts():
 def test_tracks_are_smooth_and_within_range():
     track = star_track(7, 200)
     assert track.shape == (200, 6)
-    assert track.min(0).tolist() >= [0, -1, -1, 0, 0, -1]
+    assert (track.min(0) >= [0, -1, -1, 0, 0, -1]).all()
     assert track.max() <= 1
     assert np.abs(np.diff(track, axis=0)).max() < 1.5 * 2 * np.pi * 1.2 / 25
     assert (track.std(0) > 0.05).all()

@@ -142,14 +142,19 @@ def test_softened_pictures_keep_their_mean():
 
 
 def test_teaching_brings_both_errors_down(heads):
-    pictures, settings = judge_pictures(heads), JudgeSettings(steps=80, batch=12, shift=0, softened=0.0)
-    torch.manual_seed(0)
+    pictures, settings = judge_pictures(heads), JudgeSettings(steps=80, batch=8, shift=0, softened=0.0)
     before = landmark_error(LandmarkNet(pictures.points.mean(0)), pictures).mean()
     net = teach_landmarks(pictures, settings, 0)
-    assert landmark_error(net, pictures).mean() < 0.65 * before
-    known = teach_identity(pictures, settings, 0, (8, 8, 16, 16))
+    assert landmark_error(net, pictures).mean() < 0.75 * before
+    known = teach_identity(pictures, replace(settings, steps=20), 0, (8, 8, 16, 16))
     assert same_person_auc(known, pictures) > 0.8
     assert known(torch.zeros(2, 3, 128, 128)).norm(dim=1).tolist() == pytest.approx([1, 1])
+
+
+def test_an_untaught_landmark_net_starts_near_the_mean_face():
+    torch.manual_seed(0)
+    mean = 0.3 + 0.4 * torch.rand(68, 2)
+    assert (LandmarkNet(mean)(torch.zeros(1, 3, SIDE, SIDE))[0] - mean).abs().max() < 0.05
 
 
 def test_judges_are_taught_once_and_the_same(heads):

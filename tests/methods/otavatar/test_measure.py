@@ -15,7 +15,7 @@ from mien.methods.otavatar.measure import (
     shape_errors,
     view_consistency,
 )
-from mien.methods.otavatar.rays import project
+from mien.methods.otavatar.rays import box_mask, project
 from mien.synth.orbit import orbit_cameras
 from mien.synth.star_heads import landmarks, render_stars
 
@@ -34,6 +34,15 @@ def truth():
     points = project(landmarks(identity, expression), cameras[:, None])[:, 0]
     whole = (seen.rgb.movedim(-1, 1) * 2 - 1, seen.depth, seen.mask.float(), cameras, points)
     return [x.unflatten(0, (PEOPLE, COUNT)) for x in whole]
+
+
+def test_the_box_of_points_holds_the_centres_within_its_margin():
+    points = torch.tensor([[[0.25, 0.5], [0.5, 0.75]]])
+    found = box_mask(points, 8, margin=0.0)
+    wanted = [[4 <= i < 6 and 2 <= j < 4 for j in range(8)] for i in range(8)]
+    assert found.tolist() == [wanted]
+    assert box_mask(points, 8, margin=0.07).sum() == 16
+    assert box_mask(points + 2, 8).sum() == 0
 
 
 def test_true_pictures_are_without_error():

@@ -392,8 +392,7 @@ def judges(
         if file.is_file():
             return _loaded(file)
         found = train_judges(heads, seed, own)
-        with io.new_file(file) as part:
-            save_weights(nn.ModuleList(found), part)
+        save_weights(nn.ModuleList(found), file)
         return found
 
 
