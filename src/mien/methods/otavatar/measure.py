@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from mien.core.errors import DataError, ShapeError
-from mien.methods.otavatar.judges import EXPRESSIONS, SIDE, expression_of
+from mien.methods.otavatar.expressions import EXPRESSIONS, expression_of
+from mien.methods.otavatar.judges import SIDE
 from mien.methods.otavatar.rays import MOUTH, box_mask
 from mien.metrics.depth import depth_error, reprojection_error
 from mien.metrics.motion import average_keypoint_distance
