@@ -293,39 +293,6 @@ def _two_passes(
     return _marched(sigma, features, t, settings), t.detach().max()
 
 
-def render_at(
-    planes: Tensor,
-    decoder: Decoder,
-    origins: Tensor,
-    directions: Tensor,
-    distances: Tensor,
-    settings: PlaneSettings = DEFAULTS,
-) -> RayRender:
-    """Rays sampled at given distances, marched once. O(B M S (C + decoder)); differentiable.
-
-    For training where it is known what the rays meet: no first pass is needed to find it.
-
-    Args:
-        planes: (B, 3, C, P, P).
-        decoder: of plane features.
-        origins: (B, M, 3).
-        directions: (B, M, 3) of length 1.
-        distances: (B, M, S), increasing.
-        settings: conventions.
-
-    Raises:
-        ConfigError: shapes that do not fit.
-    """
-    _check_planes(planes)
-    if origins.shape != directions.shape or distances.shape[:-1] != origins.shape[:-1]:
-        raise ConfigError(
-            f"rays {tuple(origins.shape)}, {tuple(directions.shape)} and distances {tuple(distances.shape)}"
-            " must be (B, M, 3) twice and (B, M, S)"
-        )
-    sigma, features = _along(planes, decoder, origins, directions, distances, settings)
-    return _marched(sigma, features, distances, settings)
-
-
 def _along(
     planes: Tensor, decoder: Decoder, origins: Tensor, directions: Tensor, t: Tensor, settings: PlaneSettings
 ) -> tuple[Tensor, Tensor]:

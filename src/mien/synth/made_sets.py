@@ -470,7 +470,7 @@ class TalkingSet(_Unmeasured):
     def samples(self, number: int) -> Iterator[Sample]:
         """One sample: all pictures of one person, with the whole track of expressions."""
         from mien.synth.body import people
-        from mien.synth.orbit import in_cube, orbit_cameras, photograph_orbit, ray_lengths, studio
+        from mien.synth.orbit import in_cube, orbit_views, photograph_orbit, ray_lengths, studio
 
         who, names = self.who(number), people().actions
         person, shot = make_face(who, detail_for(self.size)), studio(who)
@@ -478,10 +478,7 @@ class TalkingSet(_Unmeasured):
         rng = np.random.default_rng(derive(who, "views"))
         shape = (self.per_identity, self.views)
         moments = np.sort(rng.choice(self.frames, self.per_identity, replace=False)).astype(np.int32)
-        wide = np.where(np.arange(self.views) == 0, 0.3, 0.75)
-        yaw = rng.uniform(-1, 1, shape) * wide
-        pitch = np.clip(rng.normal(0, 0.12, shape), -0.3, 0.3)
-        cameras = orbit_cameras(yaw.ravel(), pitch.ravel()).reshape(*shape, 25)
+        cameras = orbit_views(rng, shape)
         images = np.empty((*shape, self.size, self.size, 4), np.uint8)
         depth = np.empty((*shape, self.size, self.size), np.float16)
         points = np.empty((self.per_identity, 68, 3), np.float32)

@@ -40,6 +40,13 @@ def orbit_cameras(yaw: ArrayLike, pitch: ArrayLike = 0.0) -> NDArray[np.float32]
     return pack_camera(pose, k).numpy().astype(np.float32)
 
 
+def orbit_views(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """(M, V, 25) random cameras of M moments: yaw within 0.3, of all but the first view within 0.75."""
+    yaw = rng.uniform(-1, 1, shape) * np.where(np.arange(shape[1]) == 0, 0.3, 0.75)
+    pitch = np.clip(rng.normal(0, 0.12, shape), -0.3, 0.3)
+    return orbit_cameras(yaw.ravel(), pitch.ravel()).reshape(*shape, 25)
+
+
 def head_turn(camera: Array) -> tuple[float, float, float]:
     """Yaw, pitch and roll (`face.rotation`) of a head before a still camera that looks like this camera (25,).
 

@@ -78,7 +78,7 @@ class OtavatarConfig(MethodConfig):
     """Samples of the second pass at test time."""
     rays: int = 128
     """Training rays of a view."""
-    samples: int = 14
+    samples: int = 16
     """Training samples of a ray."""
     face: float = 0.4
     """Share of the rays that fall on what is no background."""

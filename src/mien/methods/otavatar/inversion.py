@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mien.core.errors import ConfigError, ShapeError
 from mien.methods.otavatar.model import AvatarNet
-from mien.methods.otavatar.rays import TargetRays, look, ray_loss, searched_distances
+from mien.methods.otavatar.rays import TargetRays, look, ray_loss
 from mien.render.eg3d import correct_intrinsics
 
 Sampler = Callable[[int], TargetRays]
@@ -92,7 +92,7 @@ def code_loss(
     samples: int,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """(B,) mean weighted colour error of each person's frames. O(B F (planes + M samples)).
+    """(B,) mean colour error of each person's frames. O(B F (planes + M samples)).
 
     Args:
         net: the avatar's net.
@@ -105,8 +105,8 @@ def code_loss(
     frames = len(target.rgb) // len(w_id)
     ws = net.moved(w_id.repeat_interleave(frames, 0), dw)
     planes, settings, decoder = net.planes(ws), net.config.settings(), net.generator.decoder
-    t = searched_distances(planes.detach(), decoder, target, settings, samples, generator)
-    return ray_loss(look(planes, decoder, target, t, settings), target).view(-1, frames).mean(1)
+    out = look(planes, decoder, target, settings, samples, generator)
+    return ray_loss(out, target).view(-1, frames).mean(1)
 
 
 def invert_codes(

@@ -15,7 +15,7 @@ from mien.data.talking_loader import TalkingBatch
 from mien.engine.task import Clock, Rng, StepOut, Task
 from mien.methods.otavatar.config import OtavatarConfig
 from mien.methods.otavatar.model import AvatarNet
-from mien.methods.otavatar.rays import guided_distances, look, pick_rays, ray_loss, shape_loss
+from mien.methods.otavatar.rays import look, pick_rays, ray_loss, shape_loss
 
 _BETA = 0.99
 
@@ -47,8 +47,7 @@ class PriorTask(Task[TalkingBatch]):
             batch.images[:, 0], batch.depth[:, 0], batch.cameras[:, 0], batch.points[:, 0], own.rays,
             face=own.face, parts=own.parts, generator=generator,
         )  # fmt: skip
-        t = guided_distances(target, own.near, own.far, own.samples, generator=generator)
-        out = look(planes, net.generator.decoder, target, t, own.settings())
+        out = look(planes, net.generator.decoder, target, own.settings(), own.samples, generator)
         colour = ray_loss(out, target).mean()
         opacity, depth = shape_loss(out, target)
         logs = {"colour": colour, "opacity": opacity, "depth": depth}

@@ -1,7 +1,8 @@
-"""Training on rays: which pixels of which views, what they show, and where along them to look."""
+"""Training on rays: which pixels of which views, and what they show."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -11,9 +12,7 @@ from torch import Tensor
 from mien.render.camera import Rays
 from mien.render.eg3d import rays_through
 from mien.render.plane_settings import PlaneSettings
-from mien.render.ray_samples import importance_depths
-from mien.render.triplane import Decoder, RayRender, density, query_planes, render_at
-from mien.render.volume import march
+from mien.render.triplane import Decoder, RayRender, render_rays
 
 MOUTH, RIGHT_EYE, LEFT_EYE = slice(48, 68), slice(36, 42), slice(42, 48)
 """The parts in the 68 points of iBUG."""
@@ -55,24 +54,30 @@ def project(points: Tensor, cameras: Tensor) -> Tensor:
     return xy * k[..., None, (0, 1), (0, 1)] + k[..., None, :2, 2]
 
 
-def part_mask(points: Tensor, cameras: Tensor, size: int, margin: float = 0.03) -> Tensor:
-    """(B, V, S, S) bool: inside the boxes around mouth and eyes. O(B V S^2).
+def box_mask(points: Tensor, size: int, margin: float = 0.03) -> Tensor:
+    """Pixels in the box around points (.., N, 2) in picture sides: (.., S, S) bool. O(N + S^2).
+
+    Args:
+        points: x and y.
+        size: S.
+        margin: added on every side, picture sides.
+    """
+    at = (torch.arange(size, device=points.device) + 0.5) / size
+    low, high = points.amin(-2) - margin, points.amax(-2) + margin
+    x, y = ((at >= low[..., k, None]) & (at <= high[..., k, None]) for k in (0, 1))
+    return y[..., :, None] & x[..., None, :]
+
+
+def part_mask(points: Tensor, cameras: Tensor, size: int) -> Tensor:
+    """(B, V, S, S) bool: in the boxes around mouth and eyes. O(B V S^2).
 
     Args:
         points: (B, 68, 3) landmarks.
         cameras: (B, V, 25).
         size: S.
-        margin: around the points of a part, picture sides.
     """
     seen = project(points, cameras)
-    at = (torch.arange(size, device=points.device) + 0.5) / size
-    inside = torch.zeros(*seen.shape[:2], size, size, dtype=torch.bool, device=points.device)
-    for part in (MOUTH, RIGHT_EYE, LEFT_EYE):
-        low, high = seen[:, :, part].amin(2) - margin, seen[:, :, part].amax(2) + margin
-        x = (at >= low[..., :1]) & (at <= high[..., :1])
-        y = (at >= low[..., 1:]) & (at <= high[..., 1:])
-        inside |= y[..., :, None] & x[..., None, :]
-    return inside
+    return torch.stack([box_mask(seen[:, :, part], size) for part in (MOUTH, RIGHT_EYE, LEFT_EYE)]).any(0)
 
 
 def pick_rays(
@@ -124,81 +129,30 @@ def pick_rays(
     )
 
 
-def guided_distances(
-    target: TargetRays,
-    near: float,
-    far: float,
-    count: int,
-    spread: float = 0.03,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Distances (B, M, count) to look at: half evenly, half around the known surface; even on background.
-
-    It takes the place of a first pass while training: the truth says where the second one should look.
-    O(B M count log count).
-
-    Args:
-        target: with depth.
-        near: first distance.
-        far: last distance.
-        count: of a ray.
-        spread: standard deviation around the surface.
-        generator: of random numbers.
-    """
-    shape = target.depth.shape
-    device = generator.device if generator is not None else target.depth.device
-    u = torch.rand(*shape, count, generator=generator, device=device).to(target.depth)
-    even = count // 2
-
-    def stratified(v: Tensor) -> Tensor:
-        n = v.shape[-1]
-        return near + (far - near) * (torch.arange(n, device=v.device) + v) / n
-
-    known = target.depth[..., None].isfinite()
-    around = target.depth[..., None].nan_to_num(posinf=0.0) + spread * torch.erfinv(
-        (2 * u[..., even:] - 1).clamp(-0.999, 0.999)
-    ) * 2**0.5
-    more = torch.where(known, around.clamp(near, far), stratified(u[..., even:]))
-    return torch.cat([stratified(u[..., :even]), more], -1).sort(-1).values
-
-
-@torch.no_grad()
-def searched_distances(
+def look(
     planes: Tensor,
     decoder: Decoder,
     target: TargetRays,
     settings: PlaneSettings,
-    count: int,
+    samples: int,
     generator: torch.Generator | None = None,
-) -> Tensor:
-    """Distances (B, M, count) to look at, where nothing is known of the surface: half evenly, half where those
-    saw something. O(B M count (C + decoder)).
+) -> RayRender:
+    """What the field shows along the target's rays, half of the samples even, half where those saw something.
+
+    The true surface must not say where to look: places along a ray would then tell the field what to show there.
+    O(B M samples (C + decoder)).
 
     Args:
         planes: (B, 3, C, P, P).
         decoder: of plane features.
         target: the rays.
-        settings: with ``limits`` as two numbers.
-        count: of a ray, at least 8.
-        generator: of random numbers.
+        settings: conventions.
+        samples: of a ray.
+        generator: of random places; None = fixed ones.
     """
-    near, far = settings.limits
-    origins, directions = target.rays()
-    device = generator.device if generator is not None else planes.device
-    u = torch.rand(*origins.shape[:2], count, generator=generator, device=device).to(planes)
-    even = count // 2
-    t = near + (far - near) * (torch.arange(even, device=planes.device) + u[..., :even]) / even
-    points = origins[:, :, None] + t[..., None] * directions[:, :, None]
-    sigma = query_planes(planes, decoder, points.flatten(1, 2), settings)[0][..., 0].view(t.shape)
-    weights = march(sigma, sigma[..., None], t, density=lambda s: density(s, settings.density_scale)).weights
-    return torch.cat([t, importance_depths(t, weights, u[..., even:], pdf="exact")], -1).sort(-1).values
-
-
-def look(
-    planes: Tensor, decoder: Decoder, target: TargetRays, distances: Tensor, settings: PlaneSettings
-) -> RayRender:
-    """What the field shows along the target's rays."""
-    return render_at(planes, decoder, *target.rays(), distances, settings)
+    few = replace(settings, coarse=samples - samples // 2, fine=samples // 2, chunk=1 << 20)
+    fixed = generator is None
+    return render_rays(planes, decoder, *target.rays(), few, deterministic=fixed, generator=generator)
 
 
 def ray_loss(out: RayRender, target: TargetRays) -> Tensor:
