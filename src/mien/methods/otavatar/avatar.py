@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.core.errors import ConfigError, DataError, ShapeError
+from mien.core.errors import ShapeError
 from mien.core.images import ImageInput
 from mien.core.seeds import derive
 from mien.methods.otavatar.driving import CameraChoice, Parts, Retarget, camera_path, drive
@@ -21,8 +21,7 @@ from mien.methods.otavatar.head_pose import Orbit, head_pose
 from mien.methods.otavatar.inversion import InversionSettings, corrected, invert_codes
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.motion_track import MotionTrack
-from mien.methods.otavatar.portrait import on_white, portraits
-from mien.methods.otavatar.rays import TargetRays, pick_rays
+from mien.methods.otavatar.photos import Photos, expression_rows, photo_rays, read_photos
 from mien.methods.otavatar.state import AvatarState, check_state, net_hash
 from mien.methods.otavatar.tuning import TuningSettings, tuned_delta, with_delta
 from mien.render.mesh_io import Mesh
@@ -51,14 +50,10 @@ class OneShotAvatar:
 
     def __init__(self, net: AvatarNet, size: int, names: Sequence[str] = ()) -> None:
         self.net, self.size, self.names = net.eval(), size, tuple(names)
+        self.device = net.w_avg.device
         self.actions = net.controller.coefficients - net.config.pose_rows
         if self.names and len(self.names) != self.actions:
             raise ShapeError(f"{len(self.names)} names of actions, the controller knows {self.actions}")
-
-    @property
-    def device(self) -> torch.device:
-        """Where the net is."""
-        return self.net.w_avg.device
 
     @cached_property
     def sha(self) -> str:
@@ -91,7 +86,7 @@ class OneShotAvatar:
                 F crops of one person.
             coeffs: (C,) or (F, C) expression of the pictures; default at rest.
             camera: (25,) or (F, 25); default in front.
-            mask: (H, W) in 0 .. 1 what of a picture is the person, or a list of F; default: what is not white.
+            mask: (H, W) in 0 .. 1 what of a picture is the person, or a list of F; default what is not white.
             steps: of Adam; in "w+" the second half of them has a code for each style slot.
             space: see there.
             pti_steps: of `tuned_delta` after it, at most 50.
@@ -104,42 +99,36 @@ class OneShotAvatar:
             DataError: a picture cannot be read, or coefficients that are no numbers.
             ShapeError: coefficients, cameras or masks that do not fit.
         """
-        pictures = portraits(image, self.size).to(self.device)
-        count = len(pictures)
-        opacity = self._opacity(mask, pictures)
-        shown = on_white(pictures, opacity) if mask is not None else pictures
-        rows = self._rows(coeffs, count)
-        cameras = self._cameras(camera, count)
-        windows = rows[:, :, None].expand(-1, -1, 2 * self.net.controller.radius + 1)
+        own = self.net.config
+        photos = Photos(
+            *(x.to(self.device) for x in read_photos(image, coeffs, camera, mask, self.size, self.actions))
+        )
         with torch.no_grad():
-            pose = [self._pose(c) for c in cameras]
-            dw = self.net.controller(torch.cat([windows, _held(pose, windows)], 1))[0]
-            slots = dw[:, : self.net.generator.num_ws]
-            start = (self.net.encode(2 * shown - 1) - slots.mean(1, keepdim=True)).mean(0, keepdim=True)
-        sampler = _photo_rays(shown, opacity, cameras, rays, self.net.config.face, derive(seed, "photo"))
-        first = steps if space == "w" else steps // 2
-        parts = [("w", first, 0)] + ([("w+", steps - first, first)] if space == "w+" else [])
-        found = None
-        for kind, number, offset in parts:
+            dw = self.net.controller(self._still(photos.rows, photos.cameras))[0]
+            motion = dw[:, : self.net.generator.num_ws].mean(1, keepdim=True)
+            start = (self.net.encode(2 * photos.pictures - 1) - motion).mean(0, keepdim=True)
+        sampler = photo_rays(photos, rays, own.face, derive(seed, "photos"))
+        wide = steps // 2 if space == "w+" else 0
+        for kind, number, done in (("w", steps - wide, 0), ("w+", wide, steps - wide))[: 1 + bool(wide)]:
             settings = InversionSettings(number, space=kind, camera=refine)  # type: ignore[arg-type]
-            found = invert_codes(
-                self.net, sampler, dw, start, settings, seed=derive(seed, "inversion", kind),
-                callback=None if callback is None else _told(callback, offset),
-            )  # fmt: skip
+            found = invert_codes(self.net, sampler, dw, start, settings, seed=derive(seed, kind),
+                                 callback=None if callback is None else _told(callback, done))  # fmt: skip
             start = found.w_id
-        if found is None or not bool(found.w_id.isfinite().all()):
-            raise DataError("the inversion found no code; give another picture or fewer steps")
-        scale, shift = found.scale, found.shift
-        delta = {}
+        state = AvatarState(
+            w_id=found.w_id.cpu(), camera=photos.cameras[0].cpu(), scale=found.scale[0].cpu(),
+            shift=found.shift[0].cpu(), row=photos.rows[0].cpu(), generator=self.sha, size=self.size,
+            names=self.names,
+        )  # fmt: skip
         if pti_steps:
-            seen = corrected(cameras, scale.expand(count, -1), shift.expand(count, -1), "all")
-            sampler = _photo_rays(shown, opacity, seen, rays, self.net.config.face, derive(seed, "tuning"))
+            count = len(photos.rows)
+            s, t = (x.expand(count, -1) for x in (found.scale, found.shift))
+            seen = photos._replace(cameras=corrected(photos.cameras, s, t, "all"))
+            sampler = photo_rays(seen, rays, own.face, derive(seed, "tuning"))
             delta = tuned_delta(
                 self.net, sampler, found.w_id, dw, TuningSettings(pti_steps), seed=derive(seed, "pti")
             )
-        held = (found.w_id, cameras[0], scale[0], shift[0], rows[0])
-        return AvatarState(*(x.detach().cpu() for x in held), self.sha, self.size, self.names,
-                           {k: v.cpu() for k, v in delta.items()})  # fmt: skip
+            state = replace(state, delta={k: v.cpu() for k, v in delta.items()})
+        return state
 
     def animate(
         self,
@@ -182,14 +171,16 @@ class OneShotAvatar:
         at = state.seen_from if camera is None else torch.as_tensor(camera, dtype=torch.float32)
         return self.field(state, expression).picture(at, size or self.size)
 
-    def turntable(self, state: AvatarState, orbit: Orbit | None = None, size: int | None = None) -> Iterator[Frame]:
+    def turntable(
+        self, state: AvatarState, orbit: Orbit | None = None, size: int | None = None
+    ) -> Iterator[Frame]:
         """One turn of the camera around the still person; the field is made once. O(view) a frame."""
         field = self.field(state)
         for camera in torch.from_numpy((orbit or Orbit()).cameras()):
             yield field.picture(camera, size or self.size)
 
     def mesh(self, state: AvatarState, resolution: int = 96, expression: Any = None) -> Mesh:
-        """The surface with colours (`AvatarField.mesh`); write it with ``save_mesh(path, *mesh[:2], colors=mesh.colors)``."""
+        """The surface with colours (`AvatarField.mesh`); `mien.render.mesh_io.save_mesh` writes it."""
         return self.field(state, expression).mesh(resolution)
 
     def sliders(self, state: AvatarState, alpha: Any) -> AvatarState:
@@ -213,15 +204,17 @@ class OneShotAvatar:
     def field(self, state: AvatarState, expression: Any = None) -> AvatarField:
         """The field of a person with an expression (C,), by default the portrait's."""
         self._check(state)
-        rows = self._rows(state.row if expression is None else expression, 1)
-        window = rows[:, :, None].expand(-1, -1, 2 * self.net.controller.radius + 1)
-        held = _held([self._pose(state.seen_from)], window)
+        rows = expression_rows(state.row if expression is None else expression, 1, self.actions)
         own = with_delta(self.net.generator, state.to(self.device).delta)
-        return self._field(own, state, torch.cat([window, held], 1), None)
+        return self._field(own, state, self._still(rows.to(self.device), state.seen_from[None]), None)
 
-    def _field(
-        self, generator: Any, state: AvatarState, window: Tensor, pose: Tensor | None
-    ) -> AvatarField:
+    def _still(self, rows: Tensor, cameras: Tensor) -> Tensor:
+        """Windows (F, C + R, L) of expressions (F, C) that are held, before cameras (F, 25)."""
+        pose = torch.stack([self._pose(c) for c in cameras])
+        whole = torch.cat([rows, pose], 1)
+        return whole[:, :, None].expand(-1, -1, 2 * self.net.controller.radius + 1)
+
+    def _field(self, generator: Any, state: AvatarState, window: Tensor, pose: Tensor | None) -> AvatarField:
         """Planes of a window (1, C + R, L), by the person's own generator."""
         with torch.no_grad():
             dw = self.net.controller(window, pose)[0]
@@ -251,8 +244,8 @@ class OneShotAvatar:
             return even.named(self.names)
         if even.expression.shape[1] != self.actions:
             raise ShapeError(
-                f"the track has {even.expression.shape[1]} actions, this avatar knows {self.actions}; track the"
-                " clip with the same face model"
+                f"the track has {even.expression.shape[1]} actions, this avatar knows {self.actions};"
+                " track the clip with the same face model"
             )
         return even
 
@@ -262,59 +255,6 @@ class OneShotAvatar:
         rows = np.concatenate([pose.angles[0], pose.translation[0]])[: self.net.config.pose_rows]
         return torch.from_numpy(rows.astype(np.float32)).to(self.device)
 
-    def _rows(self, coeffs: Any, count: int) -> Tensor:
-        """(F, C) expression of F pictures."""
-        if coeffs is None:
-            return torch.zeros(count, self.actions, device=self.device)
-        rows = torch.atleast_2d(torch.as_tensor(coeffs, dtype=torch.float32, device=self.device))
-        if rows.shape != (count, self.actions):
-            raise ShapeError(f"expected coefficients ({count}, {self.actions}), got {tuple(rows.shape)}")
-        if not bool(rows.isfinite().all()):
-            raise DataError("the coefficients of the picture hold values that are no numbers; track it again")
-        return rows
-
-    def _cameras(self, camera: Any, count: int) -> Tensor:
-        """(F, 25) cameras of F pictures."""
-        given = Orbit().cameras(1) if camera is None else camera
-        own = torch.atleast_2d(torch.as_tensor(given, dtype=torch.float32, device=self.device))
-        if own.shape not in ((1, 25), (count, 25)) or not bool(own.isfinite().all()):
-            raise ShapeError(f"expected cameras ({count}, 25) of numbers, got {tuple(own.shape)}")
-        return own.expand(count, 25)
-
-    def _opacity(self, mask: Any, pictures: Tensor) -> Tensor:
-        """(F, 1, S, S) what of the pictures is the person."""
-        if mask is None:
-            return (pictures.amin(1, keepdim=True) < 0.98).float()
-        given = list(mask) if isinstance(mask, (list, tuple)) else [mask]
-        if len(given) != len(pictures):
-            raise ShapeError(f"{len(pictures)} pictures but {len(given)} masks")
-        as_float = [torch.as_tensor(m, dtype=torch.float32) for m in given]
-        if any(m.ndim != 2 or m.min() < 0 or m.max() > 1 for m in as_float):
-            raise ShapeError("a mask is (H, W) of numbers in 0 .. 1")
-        return portraits([m.expand(3, -1, -1) for m in as_float], self.size)[:, :1].to(self.device)
-
-
-def _held(pose: Sequence[Tensor], windows: Tensor) -> Tensor:
-    """Pose rows (F, R, L) that do not change over a window."""
-    return torch.stack(list(pose))[:, :, None].expand(-1, -1, windows.shape[2])
-
 
 def _told(callback: Callback, offset: int) -> Callable[[int, Tensor], bool]:
     return lambda step, losses: bool(callback(offset + step, float(losses[0])))
-
-
-def _photo_rays(
-    pictures: Tensor, opacity: Tensor, cameras: Tensor, count: int, face: float, seed: int
-) -> Callable[[int], TargetRays]:
-    """Step -> random pixels of F photographs (F, 3, S, S) in [0, 1], one view each; the depth is not known."""
-    if count < 1:
-        raise ConfigError(f"rays={count} must be at least 1")
-    images = torch.cat([pictures, opacity], 1)[:, None]
-    depth = images.new_full((len(images), 1, *images.shape[-2:]), float("nan"))
-    points = images.new_zeros(len(images), 68, 3)
-
-    def sample(step: int) -> TargetRays:
-        random = torch.Generator().manual_seed(derive(seed, "rays", step))
-        return pick_rays(images, depth, cameras[:, None], points, count, face=face, local=0.0, generator=random)
-
-    return sample

@@ -61,7 +61,7 @@ def retarget_rows(source: Array, driving: Array, retarget: Retarget, *, actions:
     if retarget == "absolute":
         return driving
     moved = source + (driving - driving[:1])
-    return np.clip(moved, 0, 1) if actions else moved
+    return np.asarray(np.clip(moved, 0, 1) if actions else moved)
 
 
 def drive(

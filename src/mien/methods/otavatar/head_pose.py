@@ -1,4 +1,4 @@
-"""A head that moves before a still camera, as a camera that moves around a head at rest; and paths of cameras."""
+"""A head that moves before a still camera, as a camera that moves around a head at rest; orbits."""
 
 from __future__ import annotations
 

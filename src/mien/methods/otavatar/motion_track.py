@@ -6,7 +6,6 @@ The pose is that of a head before a still camera: R = Y(yaw) X(pitch) Z(roll) tu
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.errors import ConfigError, DataError, LimitError, ShapeError
-from mien.core.io import new_file
-from mien.core.limits import max_array_bytes
+from mien.core.errors import ConfigError, DataError, MienError, ShapeError
 from mien.data.hdtf import Hdtf, split_coefficients
 from mien.data.smoothing import one_euro
-from mien.methods.otavatar.head_pose import FOCAL, Pose, head_cameras, head_pose, turned_head
+from mien.methods.otavatar.head_pose import Pose, head_cameras, head_pose, turned_head
+from mien.methods.otavatar.track_files import read_mat, read_npz, write_npz
 from mien.methods.otavatar.tracking import euler_rotations, tracker_to_camera
+from mien.synth.face import ORBIT_FOCAL as FOCAL
 
 Floats = NDArray[np.float32]
 _GAP = 1.5  # of the median step: a longer one holds dropped frames
@@ -97,7 +96,8 @@ class MotionTrack:
         rows = np.asarray(expression, np.float32)
         count = len(rows)
         own = pose or Pose(np.zeros((count, 3)), np.zeros((count, 3)), np.full(count, FOCAL))
-        return cls(rows, *(np.asarray(a, np.float32) for a in own), float(fps), tuple(names), times)
+        angles, translation, focal = (np.asarray(a, np.float32) for a in own)
+        return cls(rows, angles, translation, focal, float(fps), tuple(names), times)
 
     @classmethod
     def from_talk(
@@ -111,10 +111,9 @@ class MotionTrack:
         from mien.synth.body import people
         from mien.synth.motion import expression_rows, perform, talk
 
-        makers = {"talk": talk, "perform": perform}
-        if kind not in makers:
+        if kind not in ("talk", "perform"):
             raise ConfigError(f"no motion {kind!r}; talk or perform")
-        made, names = makers[kind](seed, frames, fps), people().actions
+        made, names = (talk if kind == "talk" else perform)(seed, frames, fps), people().actions
         angles = np.array([(f.pitch, f.yaw, f.roll) for f in made])
         still = Pose(angles, np.zeros((frames, 3)), np.full(frames, FOCAL))
         return cls.of(expression_rows(made, names), still, fps, names)
@@ -129,16 +128,7 @@ class MotionTrack:
         Raises:
             DataError: missing, damaged, or without these numbers.
         """
-        from scipy.io import loadmat
-
-        path = _bounded(Path(path))
-        try:
-            rows = loadmat(str(path), variable_names=["coeff"]).get("coeff")
-        except Exception as error:  # scipy's parser raises nearly anything on damaged bytes
-            raise DataError(f"{path}: not a .mat file that can be read ({error})") from None
-        if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] < 257 or rows.dtype.kind != "f":
-            raise DataError(f"{path}: holds no 'coeff' of 257 numbers a frame; track the clip again")
-        found = split_coefficients(rows.astype(np.float32))
+        found = split_coefficients(read_mat(Path(path), "coeff", 257))
         turned = turned_head(euler_rotations(found.angles).transpose(0, 2, 1))
         return cls.of(found.expression, turned, fps)
 
@@ -161,24 +151,17 @@ class MotionTrack:
             DataError: missing, damaged, or no track.
             LimitError: larger than `max_array_bytes`.
         """
-        path = _bounded(Path(path))
+        path = Path(path)
+        file = read_npz(path)
         try:
-            with zipfile.ZipFile(path) as archive:
-                size = sum(entry.file_size for entry in archive.infolist())
-            if size > max_array_bytes():
-                raise LimitError(
-                    f"{path}: {size} bytes, more than {max_array_bytes()} allowed (MIEN_MAX_ARRAY_BYTES)"
-                )
-            with np.load(path, allow_pickle=False) as file:
-                pose = Pose(*(file[k] for k in Pose._fields))
-                times = file["times"].astype(np.float64) if "times" in file else None
-                names = [str(n) for n in file["names"]]
-                return cls.of(file["expression"], pose, float(file["fps"]), names, times)
-        except (zipfile.BadZipFile, OSError, ValueError, TypeError, KeyError, EOFError) as error:
-            raise DataError(f"{path}: not a motion track ({error}); write it with MotionTrack.to_npz") from None
-        except (DataError, ShapeError, ConfigError) as error:
-            if isinstance(error, LimitError):
-                raise
+            pose = Pose(*(file[k] for k in Pose._fields))
+            names = [str(n) for n in file["names"]]
+            return cls.of(file["expression"], pose, float(file["fps"]), names, file.get("times"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path}: not a motion track ({error}); write it with MotionTrack.to_npz"
+            ) from None
+        except MienError as error:
             raise DataError(f"{path}: {error}") from None
 
     def to_npz(self, path: str | Path) -> Path:
@@ -187,9 +170,7 @@ class MotionTrack:
         arrays |= {"fps": np.float64(self.fps), "names": np.array(self.names, np.str_)}
         if self.times is not None:
             arrays["times"] = self.times
-        with new_file(path) as part, part.open("wb") as stream:
-            np.savez(stream, **arrays)
-        return Path(path)
+        return write_npz(Path(path), arrays)
 
     def window(self, t: int, radius: int = 13, pose_rows: int = 0) -> Floats:
         """(C + pose_rows, 2 radius + 1): rows of the frames around frame t, its ends repeated. O(C radius).
@@ -291,17 +272,3 @@ def _gaps(times: NDArray[np.float64]) -> tuple[str, ...]:
         return ()
     lost = int(np.round(long / usual).sum()) - len(long)
     return (f"{lost} dropped frames in {len(long)} gaps (longest {long.max():.2f} s) interpolated",)
-
-
-def _bounded(path: Path) -> Path:
-    """The path of a file of an allowed size.
-
-    Raises:
-        DataError: it is missing.
-        LimitError: it is larger than `max_array_bytes`.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
-    if (size := path.stat().st_size) > max_array_bytes():
-        raise LimitError(f"{path}: {size} bytes, more than {max_array_bytes()} allowed (MIEN_MAX_ARRAY_BYTES)")
-    return path

@@ -1,7 +1,7 @@
 """A user's portrait as the net was trained to see people: a square crop of head and shoulders on white.
 
-In the training pictures the middle of the head is the middle of the square, and a head of 2.35 dm from chin to crown
-fills two thirds of its side.
+In the training pictures the middle of the head is the middle of the square, and a head of 2.35 dm from chin
+to crown fills two thirds of its side.
 """
 
 from __future__ import annotations
@@ -9,21 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
-from mien.core.errors import ConfigError, ShapeError
-from mien.core.images import ImageInput, read_image
-from mien.data.augment import prepare
+from mien.core.errors import ShapeError
 
 Square = tuple[float, float, float]
 """Left, top and side, pixels; it may reach beyond the picture."""
 
 FACE_SIDE, FACE_RISE = 2.4, 0.18
-"""Side of the square, and how far its middle lies above the middle of the face from brows to chin, in heights of
-that face; means over rendered people."""
+"""Side of the square, and how far its middle lies above the middle of the face from brows to chin, in heights
+of that face; means over rendered people."""
 _HEAD, _SHOULDERS = (0.5, 0.45, 0.36, 0.44), (0.5, 1.1, 0.56, 0.38)
 _PROFILE = 0.6
 
@@ -78,7 +74,7 @@ def cut_square(picture: NDArray[np.uint8], square: Square, size: int, fill: int 
 
 
 def silhouette(size: int, edge: float = 0.04) -> NDArray[np.float32]:
-    """(size, size) in 0 .. 1: an ellipse around the head and one for the shoulders, with a soft edge. O(size^2).
+    """(size, size) in 0 .. 1: an ellipse around the head and one for the shoulders, soft. O(size^2).
 
     For who has no matte: most of the background goes, hair that stands out far goes with it.
 
@@ -96,28 +92,11 @@ def silhouette(size: int, edge: float = 0.04) -> NDArray[np.float32]:
     return np.maximum(inside(*_HEAD), inside(*_SHOULDERS)).astype(np.float32)
 
 
-def on_white(pictures: Tensor, mask: Tensor) -> Tensor:
-    """Pictures m + 1 - m. Pictures (F, 3, S, S) in [0, 1], mask (F, 1, S, S)."""
-    return pictures * mask + 1 - mask
-
-
-def portraits(images: ImageInput | Sequence[ImageInput], size: int) -> Tensor:
-    """One picture or several of one person as (F, 3, size, size) in [0, 1]; their middle square. O(pixels).
-
-    Raises:
-        ConfigError: no pictures.
-        DataError, LimitError, ShapeError: a picture cannot be read.
-    """
-    given = list(images) if isinstance(images, (list, tuple)) else [images]
-    if not given:
-        raise ConfigError("no picture; give at least one of the person")
-    return torch.cat([prepare([read_image(x)], size, 3) for x in given])
-
-
 def is_profile(points: NDArray[np.float64]) -> bool:
     """Whether a face looks so far to the side that one half is hidden (beyond 50 degrees or so).
 
-    The tip of the nose is then further from the middle of the eyes, along their axis, than 0.6 of their distance.
+    The tip of the nose is then further from the middle of the eyes, along their axis, than 0.6 of their
+    distance.
 
     Args:
         points: (5, 2) right eye, left eye, nose, corners of the mouth, pixels.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +72,8 @@ class AvatarState:
 
     def to(self, device: torch.device | str) -> AvatarState:
         """The state on another device."""
-        held = (getattr(self, k).to(device) for k in _SHAPES)
-        delta = {k: v.to(device) for k, v in self.delta.items()}
-        return AvatarState(*held, self.generator, self.size, self.names, delta, self.note)
+        held: dict[str, Any] = {k: getattr(self, k).to(device) for k in _SHAPES}
+        return replace(self, **held, delta={k: v.to(device) for k, v in self.delta.items()})
 
 
 def load_state(path: str | Path, net: AvatarNet | None = None) -> AvatarState:
@@ -124,10 +123,15 @@ def _state(facts: Any, tensors: Mapping[str, Tensor]) -> AvatarState:
             raise ValueError(f"{name} is {value.dtype}, not float32")
         if not bool(value.isfinite().all()):
             raise WeightsError(f"{name} holds values that are no numbers; invert the portrait again")
-    held = (tensors[name] for name in _SHAPES)
-    delta = {k.removeprefix(_DELTA): v for k, v in tensors.items() if k.startswith(_DELTA)}
-    names = tuple(str(n) for n in facts["names"])
-    return AvatarState(*held, str(facts["generator"]), int(facts["size"]), names, delta, str(facts["note"]))
+    held: dict[str, Any] = {name: tensors[name] for name in _SHAPES}
+    return AvatarState(
+        **held,
+        generator=str(facts["generator"]),
+        size=int(facts["size"]),
+        names=tuple(str(n) for n in facts["names"]),
+        delta={k.removeprefix(_DELTA): v for k, v in tensors.items() if k.startswith(_DELTA)},
+        note=str(facts["note"]),
+    )
 
 
 def check_state(state: AvatarState, net: AvatarNet, sha: str | None = None) -> None:
@@ -162,7 +166,7 @@ def check_state(state: AvatarState, net: AvatarNet, sha: str | None = None) -> N
 
 
 def net_hash(net: AvatarNet) -> str:
-    """SHA-256 over names, shapes and values of all that draws: generator, controller, mean and deviation of w.
+    """SHA-256 over all that draws: generator, controller, mean and deviation of w.
 
     The encoder is left out: it only finds where an inversion starts. O(weights).
     """

@@ -1,7 +1,7 @@
 """Pivotal tuning: the generator itself is bent a little so that a fixed code draws one person better.
 
-Source: Roich et al., Pivotal tuning for latent-based editing of real images (arXiv 2106.05744), in the form that
-OTAvatar (arXiv 2303.14662) uses: Adam, few steps, SmoothL1 only.
+Source: Roich et al., Pivotal tuning for latent-based editing of real images (arXiv 2106.05744), in the form
+that OTAvatar (arXiv 2303.14662) uses: Adam, few steps, SmoothL1 only.
 """
 
 from __future__ import annotations
