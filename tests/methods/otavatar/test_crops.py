@@ -34,7 +34,7 @@ def test_without_a_box_the_middle_square_is_taken():
     wide = np.pad(person(64), ((0, 0), (20, 20), (0, 0)))
     crops = seen(wide, mask="none")
     assert crops.status == "ok"
-    assert np.array_equal(crops.pictures[0], seen(person(64), mask="none").pictures[0])
+    assert np.array_equal(crops.pictures[0][:, 1:-1], seen(person(64), mask="none").pictures[0][:, 1:-1])
     assert crops.masks is None
     assert np.array_equal(crops.source, crops.pictures[0])
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -31,11 +33,14 @@ def test_gains_of_equalised_rates_are_in_the_weights():
 
 def test_the_baked_picture_is_that_of_the_oracle():
     torch.manual_seed(0)
-    own = field(sigma_bias=-1.0)
+    own = field(sigma_bias=-6.0)
+    own.planes = 8 * own.planes  # something to see in empty space
     with torch.no_grad():
-        oracle = render_planes(own.planes, own.generator.decoder, CAMERA[None], 16, own.settings)
+        same = replace(own.settings, coarse=96, fine=0)
+        oracle = render_planes(own.planes, own.generator.decoder, CAMERA[None], 16, same)
+    assert 0.1 < float(oracle.opacity.mean()) < 0.9
     error = (own.render(CAMERA, 16).rgb - oracle.rgb).abs()
-    assert float(error.mean()) < 0.01
+    assert float(error.mean()) < 0.02
     assert np.array_equal(own.picture(CAMERA, 16), as_bytes(own.render(CAMERA, 16).rgb[0]))
 
 

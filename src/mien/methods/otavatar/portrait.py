@@ -63,7 +63,7 @@ def cut_square(picture: NDArray[np.uint8], square: Square, size: int, fill: int 
     if not (x1 > x0 and y1 > y0):
         raise ShapeError(f"the square {square} does not meet the picture of {width} x {height} pixels")
     scale = size / side
-    begin = [round((a - b) * scale) for a, b in ((x0, left), (y0, top))]
+    begin = [min(round((a - b) * scale), size - 1) for a, b in ((x0, left), (y0, top))]
     end = [max(b + 1, round((a - c) * scale)) for b, a, c in zip(begin, (x1, y1), (left, top), strict=True)]
     shape = (end[0] - begin[0], end[1] - begin[1])
     seen = Image.fromarray(picture).resize(shape, Image.Resampling.BILINEAR, (x0, y0, x1, y1))
