@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+from mien.cli.main import main
+from mien.core import catalogue
 from mien.core.config import OptimConfig, Recipe, ScheduleConfig
 from mien.core.errors import ConfigError, DataError, ShapeError, WeightsError
 from mien.data.config import TalkingData
 from mien.data.video import read_video
+from mien.engine import zoo
 from mien.engine.checkpoint import save_weights
 from mien.engine.folder import ModelFolder
 from mien.methods.otavatar.avatar import OneShotAvatar
@@ -168,3 +172,35 @@ def test_speed_leaves_the_first_frames_out():
 def test_the_net_is_the_folders(predictor):
     mine = tiny_net().state_dict()
     assert all(torch.equal(v.cpu(), mine[k]) for k, v in predictor.net.state_dict().items())
+
+
+@pytest.fixture
+def said(predictor, monkeypatch, capsys):
+    """What ``mien predict otavatar`` prints, with the tiny model as its weights."""
+    entry = catalogue.Entry("otavatar", "avatars", "", "", "mien.methods.otavatar")
+    monkeypatch.setattr(catalogue, "methods", lambda: {"otavatar": entry})
+    monkeypatch.setattr(zoo, "load_folder_of", lambda method, name: predictor.folder)
+
+    def say(*argv, code=0):
+        assert main(["predict", "otavatar", *argv]) == code
+        out = capsys.readouterr()
+        return out.err if code else out.out
+
+    return say
+
+
+def test_the_verb(said, track, tmp_path):
+    Image.fromarray(person(64)).save(tmp_path / "me.png")
+    out = tmp_path / "out"
+    flags = ["--steps", "1", "--size", "16", "--output", str(out)]
+    answer = json.loads(said(str(tmp_path / "me.png"), "--driving", track, "--json", *flags))
+    (item,) = answer["result"]["items"]
+    assert item["status"] == "ok"
+    assert [Path(f).name for f in item["files"]] == list(ALL)
+    assert {p.name for p in out.iterdir()} == {*ALL, "predict.json"}
+    loaded = said("--state", str(out / "avatar.safetensors"), "--driving", "none", *flags)
+    assert "status ok" in loaded
+    assert said("--driving", "none", code=2).startswith("mien predict: no input")
+    text = said(str(tmp_path / "me.png"), "--box", "1", "2", "3", code=2)
+    assert "--box 1 2 3: give left, top, right and bottom of the face" in text
+    assert text.count("\n") == 1

@@ -71,7 +71,7 @@ class OneShotAvatar:
         space: Literal["w", "w+"] = "w",
         pti_steps: int = 0,
         refine: Literal["off", "centre", "all"] = "off",
-        rays: int = 512,
+        rays: int = 256,
         seed: int = 0,
         callback: Callback | None = None,
     ) -> AvatarState:
