@@ -20,10 +20,12 @@ def run(argv: Sequence[str]) -> int:
     output, rest = console.take(rest, "--output")
     entry = entry_of(method)
     config = entry.load("config")
-    words = _leading(rest)
+    words, flags = _leading(rest), rest[len(_leading(rest)) :]
+    if output and "output" in config.PredictOptions.__dataclass_fields__:  # it writes files of its own
+        flags = [*flags, "--output", output]
     options = console.parse(
         config.PredictOptions,
-        rest[len(words) :],
+        flags,
         f"predict {method}",
         description=f"mien predict {method} INPUT ... [--weights NAME or DIR] [--output DIR] [--json] and:",
     )
@@ -32,8 +34,8 @@ def run(argv: Sequence[str]) -> int:
     pictures = getattr(options, "pictures", None)
     named: Mapping[str, str] = pictures() if pictures else {}
     if not files and not named:
-        flags = f" or pictures by flags: mien predict {method} --help" if pictures else ""
-        raise ConfigError(f"no input: mien predict {method} FILE ... (flags come after the files){flags}")
+        more = f" or pictures by flags: mien predict {method} --help" if pictures else ""
+        raise ConfigError(f"no input: mien predict {method} FILE ... (flags come after the files){more}")
     if files and named:
         flag = next(iter(named))
         raise ConfigError(f"{words[0]} and --{flag}: give files before the flags, or all pictures by flags")

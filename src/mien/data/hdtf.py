@@ -62,6 +62,11 @@ class Coefficients(NamedTuple):
     crop: Floats
 
 
+def split_coefficients(rows: Floats) -> Coefficients:
+    """The parts of (T, 260) numbers of the coarse tracker; of (T, 257) without the crop. O(T)."""
+    return Coefficients(*np.split(rows, [80, 144, 224, 227, 254, 257], axis=1))
+
+
 class Condition(NamedTuple):
     """What the fine tracker says of T frames; makes the camera (`mien.render.tracker_to_camera`).
 
@@ -143,7 +148,7 @@ class Hdtf:
             DataError: missing, or not 260 numbers a frame.
         """
         rows = self._rows(clip, "coeff_3dmm")
-        return Coefficients(*np.split(rows, [80, 144, 224, 227, 254, 257], axis=1))
+        return split_coefficients(rows)
 
     def condition(self, clip: HdtfClip) -> Condition:
         """The fine track. O(T).

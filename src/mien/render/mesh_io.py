@@ -69,7 +69,8 @@ def _srgb(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.maximum(x, 1e-9) ** (1 / 2.4) - 0.055)
 
 
-def _linear(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def linear_rgb(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Linear light of sRGB values in [0, 1], of any shape."""
     return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
 
 
@@ -133,7 +134,7 @@ def load_mesh(path: str | Path) -> Mesh:
         vertices, faces = made.vertices, made.faces
         value = None if colors is None else (np.asarray(colors)[:, :3] / np.float32(255)).astype(np.float32)
         if value is not None and kind != "glb":
-            value = _linear(value)
+            value = linear_rgb(value)
         mesh = checked_mesh(vertices, faces, value)
     except Exception as error:  # trimesh raises whatever its parsers meet
         raise DataError(f"{path}: not a {kind.upper()} mesh that can be read ({error})") from error

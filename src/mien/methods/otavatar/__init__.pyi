@@ -1,3 +1,4 @@
+from .avatar import OneShotAvatar as OneShotAvatar
 from .controller import CodeBook as CodeBook
 from .controller import MotionController as MotionController
 from .controller import clip_codes as clip_codes
@@ -10,6 +11,7 @@ from .generator import SMALL as SMALL
 from .generator import FieldDecoder as FieldDecoder
 from .generator import SuperResolution as SuperResolution
 from .generator import TriPlaneGenerator as TriPlaneGenerator
+from .head_pose import Orbit as Orbit
 from .losses import density_variation_loss as density_variation_loss
 from .losses import identity_loss as identity_loss
 from .losses import local_loss as local_loss
@@ -18,3 +20,6 @@ from .losses import norm_hinge as norm_hinge
 from .losses import perceptual_loss as perceptual_loss
 from .losses import pixel_loss as pixel_loss
 from .losses import regulariser_points as regulariser_points
+from .motion_track import MotionTrack as MotionTrack
+from .state import AvatarState as AvatarState
+from .state import load_state as load_state

@@ -168,3 +168,68 @@ def _demo_prior() -> Recipe:
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {"prior": _prior, "demo-prior": _demo_prior}
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Flags of ``mien predict otavatar PORTRAIT ...``; each portrait is a person of its own."""
+
+    also: tuple[str, ...] = ()
+    """More pictures of the one person whose PORTRAIT is given; they share one identity code."""
+    state: str | None = None
+    """avatar.safetensors of an earlier run, instead of a portrait."""
+    driving: str = "talk"
+    """Track (.npz of tools/track.py, .mat of Deep3DFaceRecon), or a made motion: talk, perform; none."""
+    camera: Literal["driving", "source", "orbit"] = "driving"
+    """The driver's head pose, the portrait's, or an orbit."""
+    retarget: Literal["absolute", "relative"] = "absolute"
+    """relative: the portrait's expression and pose, plus what changes in the driving motion."""
+    parts: Literal["all", "mouth", "eyes"] = "all"
+    """Part of the face that is driven."""
+    frames: int | None = None
+    """Frames of a made motion (default 100), or of a track at most (default all)."""
+    smooth: bool = False
+    """Smooth the driving motion (One-Euro)."""
+    seed: int = 0
+    """Of a made motion and of the inversion."""
+    mesh: bool = False
+    """Also write mesh.glb."""
+    steps: int = 100
+    """Steps of the inversion."""
+    space: Literal["w", "w+"] = "w"
+    """One code for all layers, or one each: closer to the portrait, less sure from other sides."""
+    pti_steps: int = 0
+    """Steps that bend the generator towards the portrait, at most 50."""
+    refine: Literal["off", "centre", "all"] = "off"
+    """What of the portrait's intrinsics is corrected: focal length and centre, or all nine."""
+    box: tuple[int, ...] = ()
+    """Left, top, right, bottom of the face, from the brows to the chin, pixels; else a detector's; else the
+    middle square of the portrait is taken as head and shoulders."""
+    detector: Literal["none", "mediapipe"] = "none"
+    """Who looks for the face."""
+    mask: str = "ellipse"
+    """What of the portrait is the person: ellipse, none (it is on white), or a picture, white = person."""
+    size: int = 128
+    """Side of the videos, pixels."""
+    output: str = "out/otavatar"
+    """Folder for what is written."""
+
+    def __post_init__(self) -> None:
+        check_range("predict", "frames", self.frames, 1, 1_000_000)
+        check_range("predict", "steps", self.steps, 0, 100_000)
+        check_range("predict", "pti_steps", self.pti_steps, 0, 50)
+        check_range("predict", "size", self.size, 16, 1024)
+        check_face_box(self.box)
+
+    def pictures(self) -> dict[str, str]:
+        """What takes the place of portraits: an avatar that was made before."""
+        return {} if self.state is None else {"state": self.state}
+
+
+def check_face_box(box: tuple[int, ...]) -> None:
+    """Raises ConfigError unless a box is empty or left, top, right and bottom in order."""
+    shown = " ".join(map(str, box))
+    if len(box) not in (0, 4):
+        raise ConfigError(f"--box {shown}: give left, top, right and bottom of the face, in pixels")
+    if box and (box[2] <= box[0] or box[3] <= box[1]):
+        raise ConfigError(f"--box {shown}: right must be beyond left, bottom beyond top")

@@ -1,0 +1,109 @@
+"""A user's portrait as the net was trained to see people: a square crop of head and shoulders on white.
+
+In the training pictures the middle of the head is the middle of the square, and a head of 2.35 dm from chin
+to crown fills two thirds of its side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.core.errors import ShapeError
+
+Square = tuple[float, float, float]
+"""Left, top and side, pixels; it may reach beyond the picture."""
+
+FACE_SIDE, FACE_RISE = 2.4, 0.18
+"""Side of the square, and how far its middle lies above the middle of the face from brows to chin, in heights
+of that face; means over rendered people."""
+_HEAD, _SHOULDERS = (0.5, 0.45, 0.36, 0.44), (0.5, 1.1, 0.56, 0.38)
+_PROFILE = 0.6
+
+
+def face_square(box: Sequence[float]) -> Square:
+    """The square around a face. O(1).
+
+    Args:
+        box: left, top, right, bottom of the face from the brows to the chin, pixels.
+
+    >>> face_square((40, 100, 140, 200))
+    (-30.0, 12.0, 240.0)
+    """
+    left, top, right, bottom = (float(v) for v in box)
+    height = bottom - top
+    side = FACE_SIDE * height
+    return (left + right - side) / 2, (top + bottom - side) / 2 - FACE_RISE * height, side
+
+
+def middle_square(height: int, width: int) -> Square:
+    """The largest square in the middle of a picture."""
+    side = min(height, width)
+    return (width - side) / 2, (height - side) / 2, float(side)
+
+
+def cut_square(picture: NDArray[np.uint8], square: Square, size: int, fill: int = 255) -> NDArray[np.uint8]:
+    """The square of a picture at ``size`` pixels a side, ``fill`` where it reaches beyond. O(pixels).
+
+    Args:
+        picture: (H, W, 3) or (H, W).
+        square: see `Square`.
+        size: pixels a side.
+        fill: grey level.
+
+    Raises:
+        ShapeError: the square does not meet the picture.
+    """
+    left, top, side = square
+    height, width = picture.shape[:2]
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    if not (x1 > x0 and y1 > y0):
+        raise ShapeError(f"the square {square} does not meet the picture of {width} x {height} pixels")
+    scale = size / side
+    begin = [min(round((a - b) * scale), size - 1) for a, b in ((x0, left), (y0, top))]
+    end = [max(b + 1, round((a - c) * scale)) for b, a, c in zip(begin, (x1, y1), (left, top), strict=True)]
+    shape = (end[0] - begin[0], end[1] - begin[1])
+    seen = Image.fromarray(picture).resize(shape, Image.Resampling.BILINEAR, (x0, y0, x1, y1))
+    out = np.full((size, size, *picture.shape[2:]), fill, np.uint8)
+    own = out[begin[1] : end[1], begin[0] : end[0]]
+    own[:] = np.asarray(seen)[: own.shape[0], : own.shape[1]]
+    return out
+
+
+def silhouette(size: int, edge: float = 0.04) -> NDArray[np.float32]:
+    """(size, size) in 0 .. 1: an ellipse around the head and one for the shoulders, soft. O(size^2).
+
+    For who has no matte: most of the background goes, hair that stands out far goes with it.
+
+    Args:
+        size: pixels a side.
+        edge: width of the edge, sides.
+    """
+    at = (np.arange(size) + 0.5) / size
+    u, v = at[None], at[:, None]
+
+    def inside(x: float, y: float, a: float, b: float) -> NDArray[np.float64]:
+        radius = np.hypot((u - x) / a, (v - y) / b)
+        return np.clip((1 - radius) * min(a, b) / edge + 0.5, 0, 1)
+
+    return np.maximum(inside(*_HEAD), inside(*_SHOULDERS)).astype(np.float32)
+
+
+def is_profile(points: NDArray[np.float64]) -> bool:
+    """Whether a face looks so far to the side that one half is hidden (beyond 50 degrees or so).
+
+    The tip of the nose is then further from the middle of the eyes, along their axis, than 0.6 of their
+    distance.
+
+    Args:
+        points: (5, 2) right eye, left eye, nose, corners of the mouth, pixels.
+    """
+    axis = points[1] - points[0]
+    length = float(np.linalg.norm(axis))
+    if not length > 0:
+        return True
+    off = float((points[2] - (points[0] + points[1]) / 2) @ axis) / length
+    return abs(off) > _PROFILE * length

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mien.core.errors import ShapeError
+from mien.methods.otavatar.portrait import cut_square, face_square, is_profile, middle_square, silhouette
+from mien.methods.otavatar.rays import project
+from mien.render.alignment import TEMPLATE
+from mien.synth.body import people
+from mien.synth.face import detail_for
+from mien.synth.orbit import in_cube, orbit_cameras, photograph_orbit, studio
+from mien.synth.portraits import make_face
+
+
+def test_the_square_of_a_training_picture_is_that_picture():
+    """Box of the 68 landmarks (brows to chin) of rendered people: the square around it is the picture."""
+    names, squares = people().actions, []
+    for who in range(3):
+        camera = orbit_cameras(0.0)[0]
+        picture = photograph_orbit(
+            make_face(who, detail_for(32)), studio(who), camera, np.zeros(len(names), np.float32), names, 32
+        )
+        points = torch.tensor(in_cube(picture, picture.landmarks))[None]
+        seen = project(points, torch.tensor(camera)[None, None])[0, 0].numpy()
+        squares.append(face_square([*seen.min(0), *seen.max(0)]))
+    assert np.mean(squares, 0) == pytest.approx((0, 0, 1), abs=0.06)
+
+
+def test_squares():
+    assert middle_square(40, 100) == (30.0, 0.0, 40.0)
+    left, top, side = face_square((40, 100, 140, 200))
+    assert (left + side / 2, side) == (90.0, 240.0)
+    assert top + side / 2 == 150 - 18  # the middle of the head lies above that of the face
+
+
+def test_a_square_inside_is_a_crop_and_beyond_is_white():
+    picture = np.random.default_rng(0).integers(0, 255, (40, 60, 3)).astype(np.uint8)
+    assert np.array_equal(cut_square(picture, (10, 5, 20), 20), picture[5:25, 10:30])
+    wide = cut_square(picture, (-20, -10, 40), 40)
+    assert np.array_equal(wide[10:, 20:], picture[:30, :20])
+    assert (wide[:10] == 255).all()
+    assert (wide[:, :20] == 255).all()
+    assert (cut_square(picture[..., 0], (-20, -10, 40), 40, 0)[:, :20] == 0).all()
+    with pytest.raises(ShapeError, match="does not meet the picture of 60 x 40"):
+        cut_square(picture, (100, 0, 10), 8)
+
+
+@pytest.mark.parametrize("square", [(-300, -300, 1000), (39.6, 59.7, 0.2), (-1e5, -1e5, 1.0001e5)])
+def test_squares_far_larger_or_smaller_than_the_picture(square):
+    picture = np.full((100, 80, 3), 7, np.uint8)
+    cut = cut_square(picture, square, 24)
+    assert cut.shape == (24, 24, 3)
+    assert cut.min() == 7  # at least a pixel of it
+
+
+def test_the_silhouette_is_soft_and_holds_head_and_shoulders():
+    mask = silhouette(64)
+    assert mask.dtype == np.float32
+    assert mask[29, 32] == mask[62, 32] == mask[62, 10] == 1  # face, collar, shoulder
+    assert mask[1, 1] == mask[40, 1] == 0
+    assert ((mask > 0) & (mask < 1)).any()
+    assert np.allclose(mask, mask[:, ::-1], atol=1e-6)
+
+
+def test_profiles():
+    assert not is_profile(TEMPLATE)
+    turned = TEMPLATE.copy()
+    turned[2, 0] += 0.7 * (TEMPLATE[1, 0] - TEMPLATE[0, 0])
+    assert is_profile(turned)
+    turn = np.array([[0.8, -0.6], [0.6, 0.8]])
+    assert is_profile(turned @ turn.T)
+    assert not is_profile(TEMPLATE @ turn.T)
+    assert is_profile(np.zeros((5, 2)))
