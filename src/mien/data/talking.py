@@ -145,7 +145,9 @@ def talking_heads(
 
 def kept_at(settings: TalkingSet) -> Path:
     """Where the pictures of a set lie once they are drawn."""
-    record = json.dumps({"version": (VERSION, _LOOK), "kind": settings.kind, **asdict(settings)}, sort_keys=True)
+    record = json.dumps(
+        {"version": (VERSION, _LOOK), "kind": settings.kind, **asdict(settings)}, sort_keys=True
+    )
     return io.home() / "data" / hashlib.sha256(record.encode()).hexdigest()[:16]
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mien.data.config import TalkingData
-from mien.data.talking import TalkingSplits, kept_at, talking_heads
+from mien.data.identity_numbers import person_numbers, star_numbers
+from mien.data.talking import TalkingHeads, TalkingSplits, kept_at, talking_heads
 from mien.synth.made_sets import TalkingSet
 
 
@@ -33,3 +37,9 @@ def read_talking(data: TalkingData) -> TalkingSplits:
 
 def _settings(data: TalkingData) -> TalkingSet:
     return TalkingSet(sum(_counts(data)), data.moments, data.views, data.size, data.set_seed)
+
+
+def identity_numbers(data: TalkingData, heads: TalkingHeads) -> NDArray[np.float32] | None:
+    """(P, K) numbers that the people are made of; None where they are not known."""
+    made = {"rendered": person_numbers, "debug": person_numbers, "stars": star_numbers}
+    return made[data.kind](heads.people) if data.kind in made else None

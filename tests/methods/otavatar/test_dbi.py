@@ -61,7 +61,11 @@ def test_only_the_controller_learns(inner: str) -> None:
 
 def test_turns_of_the_inner_loop() -> None:
     assert [_turn("successively", k, 12, 3, naive=False) for k in (8, 9)] == ["codes", "controller"]
-    assert [_turn("alternatively", k, 12, 3, naive=False) for k in (8, 9, 10)] == ["codes", "controller", "codes"]
+    assert [_turn("alternatively", k, 12, 3, naive=False) for k in (8, 9, 10)] == [
+        "codes",
+        "controller",
+        "codes",
+    ]
     assert {_turn("together", k, 12, 3, naive=False) for k in range(12)} == {"both"}
     assert {_turn("successively", k, 12, 3, naive=True) for k in range(12)} == {"codes"}
 

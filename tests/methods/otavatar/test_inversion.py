@@ -68,7 +68,12 @@ def test_callback_stops_early() -> None:
     net = solid_net()
     rays = seen_by(net, net.moved(torch.ones(1, 1, 16), None))
     found = invert_codes(
-        net, rays, None, torch.zeros(1, 1, 16), InversionSettings(steps=50), callback=lambda step, loss: step == 3
+        net,
+        rays,
+        None,
+        torch.zeros(1, 1, 16),
+        InversionSettings(steps=50),
+        callback=lambda step, loss: step == 3,
     )
     assert len(found.losses) == 4
 

@@ -34,7 +34,9 @@ def ball_heads(people: int = 6, size: int = 32) -> TalkingHeads:
     moments, views, radius = 4, 2, 0.3
     tracks = rng.random((people, 12, 3)).astype(np.float32)
     at = np.tile(np.array([0, 3, 7, 11], np.int32), (people, 1))
-    cameras = orbit_cameras(rng.uniform(-0.5, 0.5, people * moments * views)).reshape(people, moments, views, 25)
+    cameras = orbit_cameras(rng.uniform(-0.5, 0.5, people * moments * views)).reshape(
+        people, moments, views, 25
+    )
     colours = rng.uniform(0.2, 0.8, (people, 3))
     images = np.zeros((people, moments, views, size, size, 4), np.uint8)
     depth = np.full((people, moments, views, size, size), np.inf, np.float16)
@@ -53,6 +55,8 @@ def ball_heads(people: int = 6, size: int = 32) -> TalkingHeads:
         images[p, m, v, ..., 3] = 255 * hit
         depth[p, m, v] = np.where(hit, t, np.inf)
     angle = np.linspace(0, 2 * np.pi, 68, endpoint=False)
-    ring = np.stack([0.1 * np.cos(angle), 0.1 * np.sin(angle) - 0.05, np.full(68, 0.27)], 1).astype(np.float32)
+    ring = np.stack([0.1 * np.cos(angle), 0.1 * np.sin(angle) - 0.05, np.full(68, 0.27)], 1).astype(
+        np.float32
+    )
     points = np.broadcast_to(ring, (people, moments, 68, 3)).copy()
     return TalkingHeads(images, depth, cameras, points, tracks, at, ("a", "b", "c"), tuple(range(people)))

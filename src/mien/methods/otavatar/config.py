@@ -58,8 +58,13 @@ class OtavatarConfig(MethodConfig):
     """Side of the raw picture that super-resolution starts from."""
     sr_channels: tuple[int, ...] = ()
     """Super-resolution blocks, each of which doubles the side; none = the field is drawn at any size."""
-    latent: Literal["encoder", "free"] = "encoder"
-    """prior: z is read off one view by a net; or free: one z for each moment, learnt (auto-decoder)."""
+    latent: Literal["mixed", "encoder", "free"] = "mixed"
+    """prior: z of a moment is a random orthogonal mix of the numbers it was drawn from, and an encoder learns to
+    read w off a view; or it is read off a view from the start; or it is learnt for each moment (auto-decoder)."""
+    mapping_rate: float = 0.01
+    """Rate of the mapping, as a share of the generator's."""
+    read: float = 0.1
+    """prior: weight of the encoder's error in w, where that is learnt apart."""
     conditioned: bool = False
     """The mapping is also told the camera (25 numbers), as EG3D's."""
     axes: PlaneAxes = "corrected"
@@ -125,7 +130,9 @@ class OtavatarConfig(MethodConfig):
         check_range("method", "inner_lr", self.inner_lr, 1e-9, 1e3)
         check_range("method", "frames", self.frames, 1, 2)
         if self.face + self.parts > 1:
-            raise ConfigError(f"method.face={self.face} and parts={self.parts} are shares: at most 1 together")
+            raise ConfigError(
+                f"method.face={self.face} and parts={self.parts} are shares: at most 1 together"
+            )
         if not 0 <= self.near < self.far:
             raise ConfigError(f"method.near={self.near} must be at least 0 and below far={self.far}")
         own: dict[str, tuple[str, ...]] = dict.fromkeys(
@@ -145,29 +152,20 @@ class OtavatarConfig(MethodConfig):
         return PlaneSettings(**{**given, **changes})  # type: ignore[arg-type]
 
 
-def _prior() -> Recipe:
-    """The generator and its encoder on rendered people."""
+def _demo_prior() -> Recipe:
+    """The generator and its encoder on rendered people of 128 pixels: what the demo's generator is trained by."""
     return Recipe(
-        name="otavatar-small-prior",
-        method=OtavatarConfig(stage="prior"),
-        data=TalkingData(),
-        optim=OptimConfig(kind="adam", lr=5e-3),
-        schedule=ScheduleConfig(steps=1500, batch=8, warmup_epochs=0.07, grad_clip=1.0, ema=0.995),
+        name="otavatar-demo-prior",
+        method=OtavatarConfig(stage="prior", z_dim=160, w_dim=160),
+        data=TalkingData(size=128),
+        optim=OptimConfig(kind="adam", lr=1e-2),
+        schedule=ScheduleConfig(
+            steps=12_000, batch=8, warmup_epochs=0.07, grad_clip=1.0, ema=0.995, checkpoint_every=500
+        ),
     )
 
 
-def _demo_prior() -> Recipe:
-    """Ten times as long, on pictures of 128 pixels: what the demo's generator was trained by."""
-    changes: dict[str, object] = {
-        "name": "otavatar-demo-prior",
-        "data.size": 128,
-        "schedule.steps": 14_000,
-        "schedule.checkpoint_every": 500,
-    }
-    return evolve_all(_prior(), changes)
-
-
-RECIPES: dict[str, Callable[[], Recipe]] = {"prior": _prior, "demo-prior": _demo_prior}
+RECIPES: dict[str, Callable[[], Recipe]] = {"demo-prior": _demo_prior}
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,7 @@ class TriPlaneGenerator(nn.Module):
         channel_max: see there.
         start: side of the constant.
         mapping_layers: of the mapping network.
+        mapping_rate: its learning rate, as a share of the other layers'.
         decoder_width: hidden width of the decoder.
         features: of the decoder; the first three are the colour.
         sigma_bias: as `FieldDecoder`.
@@ -164,6 +165,7 @@ class TriPlaneGenerator(nn.Module):
         channel_max: int = 512,
         start: int = 4,
         mapping_layers: int = 2,
+        mapping_rate: float = 0.01,
         decoder_width: int = 64,
         features: int = 32,
         sigma_bias: float = 0.0,
@@ -182,7 +184,9 @@ class TriPlaneGenerator(nn.Module):
             channel_max=channel_max,
             start=start,
         )
-        self.mapping = MappingNetwork(z_dim, c_dim, w_dim, self.num_ws, depth=mapping_layers)
+        self.mapping = MappingNetwork(
+            z_dim, c_dim, w_dim, self.num_ws, depth=mapping_layers, lr_multiplier=mapping_rate
+        )
         self.decoder = FieldDecoder(plane_channels, decoder_width, features, sigma_bias)
         self.super_resolution = (
             SuperResolution(features, w_dim, sr_side, tuple(sr_channels)) if sr_channels else None
@@ -199,4 +203,6 @@ class TriPlaneGenerator(nn.Module):
         Raises:
             ShapeError: another number or width of codes.
         """
-        return cast("Tensor", self.synthesis(ws)).view(ws.shape[0], 3, self.plane_channels, self.size, self.size)
+        return cast("Tensor", self.synthesis(ws)).view(
+            ws.shape[0], 3, self.plane_channels, self.size, self.size
+        )

@@ -36,8 +36,8 @@ class AvatarNet(nn.Module):
         super().__init__()
         self.config = config
         self.generator = build_generator(config)
-        side = 1 << min(6, size.bit_length() - 1)
-        self.encoder = PictureEncoder(side, config.z_dim) if config.latent == "encoder" else None
+        side, widths = reading(size)
+        self.encoder = PictureEncoder(side, config.z_dim, widths) if config.latent != "free" else None
         self.controller = build_controller(config, coefficients, self.generator.num_ws)
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
         self.register_buffer("w_std", torch.ones(config.w_dim))
@@ -67,12 +67,18 @@ class AvatarNet(nn.Module):
         return self.generator.planes(ws)
 
 
+def reading(size: int) -> tuple[int, tuple[int, ...]]:
+    """Side that the encoder reads pictures at, at most 128 pixels and a multiple of 16, and its widths."""
+    side = 128 if size >= 128 else max(16, size // 16 * 16)
+    return side, (24, 32, 48, 64, 96) if side == 128 else (32, 48, 64, 96)
+
+
 def build_generator(config: OtavatarConfig, **changes: Any) -> TriPlaneGenerator:
     """The generator of a config."""
     sizes = {
         k: getattr(config, k)
         for k in ("z_dim", "w_dim", "plane_size", "plane_channels", "channel_base", "channel_max",
-                  "decoder_width", "features", "sigma_bias", "sr_side", "sr_channels")
+                  "decoder_width", "features", "sigma_bias", "sr_side", "sr_channels", "mapping_rate")
     }  # fmt: skip
     return TriPlaneGenerator(**{**sizes, "c_dim": 25 if config.conditioned else 0, **changes})
 

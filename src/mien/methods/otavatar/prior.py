@@ -6,14 +6,16 @@ compared with the other views of that moment, so w holds identity and expression
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from mien.core.errors import ConfigError
 from mien.data.talking_loader import TalkingBatch
 from mien.engine.task import Clock, Rng, StepOut, Task
 from mien.methods.otavatar.config import OtavatarConfig
+from mien.methods.otavatar.controller import orthonormal_columns
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.rays import look, pick_rays, ray_loss, shape_loss
 
@@ -23,24 +25,53 @@ _BETA = 0.99
 class PriorTask(Task[TalkingBatch]):
     """L = colour + lambda_o opacity + lambda_d distance on random rays of all views of a moment.
 
+    Where w comes from (``latent``): ``mixed``: z is a fixed random orthogonal mix of the numbers that the moment
+    was drawn from, so that no axis of W is identity or expression; they are thrown away afterwards, and the
+    encoder learns meanwhile to read w off a view. ``encoder``: it is read off a view from the start. ``free``: z of
+    each moment is learnt.
+
     Args:
         net: what is trained; its controller is left as it is.
         config: weights and numbers.
-        samples: moments of the training set, for free latents.
+        numbers: (P, I) of the training people, for ``mixed``.
+        lr: of the generator.
+        people: P.
         moments: of one person.
     """
 
-    def __init__(self, net: AvatarNet, config: OtavatarConfig, samples: int, moments: int) -> None:
+    numbers: Tensor
+    mix: Tensor | None
+
+    def __init__(
+        self,
+        net: AvatarNet,
+        config: OtavatarConfig,
+        lr: float,
+        people: int,
+        moments: int,
+        numbers: Tensor | None = None,
+    ) -> None:
         super().__init__()
-        self.net, self.config, self.moments = net, config, moments
+        self.net, self.config, self.lr, self.moments = net, config, lr, moments
         net.controller.requires_grad_(False)
-        self.free = None if net.encoder is not None else nn.Embedding(samples, config.z_dim)
+        self.free = nn.Embedding(people * moments, config.z_dim) if config.latent == "free" else None
+        self.register_buffer("mix", None)
+        if config.latent == "mixed":
+            if numbers is None:
+                raise ConfigError(
+                    "method.latent='mixed' needs the numbers that people are made of; use 'encoder'"
+                )
+            count = numbers.shape[1] + net.controller.coefficients
+            if count > config.z_dim:
+                raise ConfigError(f"method.z_dim={config.z_dim} is below the {count} numbers of a moment")
+            self.register_buffer("numbers", numbers, persistent=False)
+            self.mix = orthonormal_columns(torch.randn(config.z_dim, count))
 
     def loss(self, batch: TalkingBatch, clock: Clock, rng: Rng) -> StepOut:
         """The loss of moments (B, 1, V)."""
         own, net = self.config, self.net
         generator = rng.generator("rays", batch.images.device)
-        w = self._codes(batch, rng)
+        w, read = self._codes(batch, rng)
         self._remember(w)
         planes = net.planes(w.expand(-1, net.generator.num_ws, -1))
         target = pick_rays(
@@ -52,19 +83,37 @@ class PriorTask(Task[TalkingBatch]):
         opacity, depth = shape_loss(out, target)
         logs = {"colour": colour, "opacity": opacity, "depth": depth}
         total = colour + own.opacity * opacity + own.depth * depth
+        if read is not None:
+            logs["read"] = ((read - w.detach()) / net.w_std.clamp(min=1e-3)).square().mean()
+            total = total + own.read * logs["read"]
         return StepOut(total, {k: v.detach() for k, v in logs.items()})
 
-    def _codes(self, batch: TalkingBatch, rng: Rng) -> Tensor:
-        """(B, 1, W) of the moments: from the front view, or in a third of them from any view."""
+    def _codes(self, batch: TalkingBatch, rng: Rng) -> tuple[Tensor, Tensor | None]:
+        """(B, 1, W) of the moments, and what the encoder reads if that is learnt apart."""
+        net, moment = self.net, batch.moment[:, 0]
         if self.free is not None:
-            return self.net.codes(self.free(batch.person * self.moments + batch.moment[:, 0]))
-        views = batch.images.shape[2]
-        generator = rng.generator("view")
-        any_view = torch.randint(views, (len(batch),), generator=generator)
-        other = torch.rand(len(batch), generator=generator) < 1 / 3
+            return net.codes(self.free(batch.person * self.moments + moment)), None
+        read = net.encode(2 * self._view(batch, rng) - 1)
+        if self.mix is None:
+            return read, None
+        now = batch.windows[:, 0, :, batch.windows.shape[-1] // 2]
+        return net.codes(torch.cat([self.numbers[batch.person], 4 * now], 1) @ self.mix.T), read
+
+    def _view(self, batch: TalkingBatch, rng: Rng) -> Tensor:
+        """(B, 3, S, S) the front view, or in a third of the moments any view."""
+        generator, count = rng.generator("view"), len(batch)
+        any_view = torch.randint(batch.images.shape[2], (count,), generator=generator)
+        other = torch.rand(count, generator=generator) < 1 / 3
         pick = torch.where(other, any_view, 0).to(batch.images.device)
-        seen = batch.images[torch.arange(len(batch), device=pick.device), 0, pick, :3]
-        return self.net.encode(2 * seen - 1)
+        return batch.images[torch.arange(count, device=pick.device), 0, pick, :3]
+
+    def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """The encoder apart: its layers are not equalised, so it learns at a tenth of the generator's rate."""
+        own = [] if self.net.encoder is None else list(self.net.encoder.parameters())
+        apart = {id(p) for p in own}
+        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in apart]
+        groups: list[dict[str, Any]] = [{"params": rest, "weight_decay": weight_decay}]
+        return groups + ([{"params": own, "weight_decay": weight_decay, "lr": 0.1 * self.lr}] if own else [])
 
     @torch.no_grad()
     def _remember(self, w: Tensor) -> None:

@@ -124,9 +124,7 @@ def pick_rays(
 
     uv = (torch.stack([pick % size, pick // size], -1) + 0.5) / size
     rgb = images[:, :, :3].flatten(3).transpose(2, 3).gather(2, pick[..., None].expand(-1, -1, -1, 3))
-    return TargetRays(
-        cameras, uv, 2 * rgb.flatten(1, 2) - 1, chosen(solid), chosen(depth.flatten(2))
-    )
+    return TargetRays(cameras, uv, 2 * rgb.flatten(1, 2) - 1, chosen(solid), chosen(depth.flatten(2)))
 
 
 def look(

@@ -44,7 +44,9 @@ def expressive(heads: TalkingHeads) -> NDArray[np.int64]:
     return np.asarray(np.argsort(-np.abs(rows).sum(2), axis=1, kind="stable"))
 
 
-def moments_of(heads: TalkingHeads, moments: NDArray[np.int64], views: list[int], radius: int) -> TalkingBatch:
+def moments_of(
+    heads: TalkingHeads, moments: NDArray[np.int64], views: list[int], radius: int
+) -> TalkingBatch:
     """(P, 1, V) one moment of every person.
 
     Args:

@@ -14,7 +14,7 @@ from mien.core.seeds import derive
 from mien.data.config import TalkingData
 from mien.data.talking import TalkingHeads
 from mien.data.talking_loader import TalkingLoader
-from mien.data.talking_sets import is_drawn, read_talking
+from mien.data.talking_sets import identity_numbers, is_drawn, read_talking
 from mien.engine.checkpoint import load_weights
 from mien.engine.folder import open_folder
 from mien.engine.task import Experiment
@@ -51,7 +51,16 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     in_pairs = method.stage == "controller"
     source = TalkingLoader(heads, schedule.batch, recipe.seed, method.radius, in_pairs, data.workers)
     if not in_pairs:
-        return Experiment(PriorTask(net, method, people * moments, moments), source, splits.fingerprint)
+        numbers = identity_numbers(data, heads) if method.latent == "mixed" else None
+        task = PriorTask(
+            net,
+            method,
+            recipe.optim.lr,
+            people,
+            moments,
+            None if numbers is None else torch.from_numpy(numbers),
+        )
+        return Experiment(task, source, splits.fingerprint)
     load_prior(net, uses)
     bank = bank_start(net, heads, each=method.mode == "naive") if method.bank else None
     return Experiment(MotionTask(net, method, recipe.optim, bank, moments), source, splits.fingerprint)
@@ -64,7 +73,9 @@ def load_prior(net: AvatarNet, uses: Mapping[str, Path]) -> None:
         ConfigError: no prior is given, or it is of other sizes.
     """
     if "prior" not in uses:
-        raise ConfigError("a controller needs a trained generator; train the chain, or give --from prior=FOLDER")
+        raise ConfigError(
+            "a controller needs a trained generator; train the chain, or give --from prior=FOLDER"
+        )
     folder = open_folder(uses["prior"])
     prior, data = configs(folder.recipe)
     same = ("z_dim", "w_dim", "plane_size", "plane_channels", "channel_base", "channel_max", "decoder_width",
