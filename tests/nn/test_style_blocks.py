@@ -136,3 +136,11 @@ def test_wrong_input_is_named():
         StyleSynthesis(6, 16, 3, channel_base=8)
     with pytest.raises(ConfigError, match="depth=0"):
         MappingNetwork(4, 3, 6, 4, depth=0)
+
+
+def test_mapping_without_layers_is_the_normalised_latent() -> None:
+    z = torch.tensor([[3.0, -3.0, 3.0, 3.0]])
+    net = MappingNetwork(4, 0, 4, num_ws=3, depth=0)
+    assert torch.allclose(net(z), torch.tensor([1.0, -1.0, 1.0, 1.0]).expand(1, 3, 4))
+    with pytest.raises(ConfigError, match="without layers"):
+        MappingNetwork(4, 0, 8, num_ws=3, depth=0)

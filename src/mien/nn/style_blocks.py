@@ -220,7 +220,7 @@ class MappingNetwork(nn.Module):
         c_dim: width of c; 0 = no condition.
         w_dim: width of w.
         num_ws: slots.
-        depth: layers of the MLP.
+        depth: layers of the MLP; 0: w is z / rms(z) itself.
         lr_multiplier: of the MLP (not of E).
         beta: of the running mean ``w_avg``.
 
@@ -245,11 +245,13 @@ class MappingNetwork(nn.Module):
         beta: float = 0.998,
     ) -> None:
         super().__init__()
-        if min(z_dim, w_dim, num_ws, depth) < 1 or c_dim < 0:
+        if min(z_dim, w_dim, num_ws) < 1 or min(c_dim, depth) < 0:
             raise ConfigError(
-                f"z_dim={z_dim}, w_dim={w_dim}, num_ws={num_ws}, depth={depth} must be at least 1, "
-                f"c_dim={c_dim} at least 0"
+                f"z_dim={z_dim}, w_dim={w_dim}, num_ws={num_ws} must be at least 1, c_dim={c_dim}, "
+                f"depth={depth} at least 0"
             )
+        if not depth and (c_dim or z_dim != w_dim):
+            raise ConfigError(f"without layers z_dim={z_dim} must be w_dim={w_dim}, and c_dim={c_dim} 0")
         self.z_dim, self.c_dim, self.num_ws, self.beta = z_dim, c_dim, num_ws, beta
         self.embed = EqualizedLinear(c_dim, w_dim) if c_dim else None
         widths = [z_dim + (w_dim if c_dim else 0)] + [w_dim] * depth

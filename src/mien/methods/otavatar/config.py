@@ -61,6 +61,8 @@ class OtavatarConfig(MethodConfig):
     latent: Literal["mixed", "encoder", "free"] = "mixed"
     """prior: z of a moment is a random orthogonal mix of the numbers it was drawn from, and an encoder learns to
     read w off a view; or it is read off a view from the start; or it is learnt for each moment (auto-decoder)."""
+    mapping_layers: int = 2
+    """Of the mapping z -> w; 0: w is z / rms(z)."""
     mapping_rate: float = 0.01
     """Rate of the mapping, as a share of the generator's."""
     read: float = 0.1
@@ -156,7 +158,7 @@ def _demo_prior() -> Recipe:
     """The generator and its encoder on rendered people of 128 pixels: what the demo's generator is trained by."""
     return Recipe(
         name="otavatar-demo-prior",
-        method=OtavatarConfig(stage="prior", z_dim=160, w_dim=160),
+        method=OtavatarConfig(stage="prior", z_dim=160, w_dim=160, mapping_layers=0),
         data=TalkingData(size=128),
         optim=OptimConfig(kind="adam", lr=1e-2),
         schedule=ScheduleConfig(

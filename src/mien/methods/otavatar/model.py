@@ -78,7 +78,8 @@ def build_generator(config: OtavatarConfig, **changes: Any) -> TriPlaneGenerator
     sizes = {
         k: getattr(config, k)
         for k in ("z_dim", "w_dim", "plane_size", "plane_channels", "channel_base", "channel_max",
-                  "decoder_width", "features", "sigma_bias", "sr_side", "sr_channels", "mapping_rate")
+                  "decoder_width", "features", "sigma_bias", "sr_side", "sr_channels", "mapping_layers",
+                  "mapping_rate")
     }  # fmt: skip
     return TriPlaneGenerator(**{**sizes, "c_dim": 25 if config.conditioned else 0, **changes})
 
