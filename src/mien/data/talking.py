@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,8 @@ class TalkingHeads:
     def part(self, first: int, count: int) -> TalkingHeads:
         """Some of the people."""
         own = slice(first, first + count)
-        held = (self.images, self.depth, self.cameras, self.points, self.tracks, self.moments)
-        return type(self)(*(a[own] for a in held), self.names, self.people[own])
+        arrays = ("images", "depth", "cameras", "points", "tracks", "moments", "people")
+        return replace(self, **{name: getattr(self, name)[own] for name in arrays})
 
     def strength(self, who: int) -> NDArray[np.float32]:
         """(M,) sum |expression| of a person's moments. O(M C)."""
@@ -135,7 +135,10 @@ def talking_heads(
     whole = TalkingHeads(
         held["images"],
         held["depth"],
-        *(np.array(held[k]) for k in ("cameras", "points", "track", "moments")),
+        np.array(held["cameras"]),
+        np.array(held["points"]),
+        np.array(held["track"]),
+        np.array(held["moments"]),
         tuple(str(n) for n in held["names"]),
         tuple(settings.who(n) for n in range(settings.identities)),
     )

@@ -12,12 +12,14 @@ class _Softplus(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return x.abs().neg_().exp_().add_(1).log_().add_(x.relu())
+        y: Tensor = x.abs().neg_().exp_().add_(1).log_().add_(x.relu())
+        return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        return grads[0] * x.sigmoid()
+        back: Tensor = grads[0] * x.sigmoid()
+        return back
 
 
 def softplus(x: Tensor) -> Tensor:

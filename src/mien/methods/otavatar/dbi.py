@@ -1,4 +1,4 @@
-"""Decoupling by inverting: the controller learns motion while identity codes are inverted with it in the loop.
+"""Decoupling by inverting: the controller learns motion while identity codes are inverted with it.
 
     w_id = argmin over w of mean_f |render(G(w + dw(m_f))) - x_f|,   then   dw learns on the same frames
 
@@ -114,7 +114,7 @@ class MotionTask(ManualTask[TalkingBatch]):
                 limit_rows(offset, 1.0)
                 codes.step()
             if turn in ("controller", "both"):
-                self._apply(context, ("main",))
+                self._descend(context, ("main",))
         w_id = (start + offset * spread).detach()
         for _ in range(last if self.naive else 1):
             loss, logs = self._losses(w_id, w_id, batch, generator, only="controller")
@@ -195,9 +195,9 @@ class MotionTask(ManualTask[TalkingBatch]):
         for name in names:
             context.optimizers[name].zero_grad()
         context.backward(loss)
-        self._apply(context, names)
+        self._descend(context, names)
 
-    def _apply(self, context: UpdateContext, names: tuple[str, ...]) -> None:
+    def _descend(self, context: UpdateContext, names: tuple[str, ...]) -> None:
         nn.utils.clip_grad_norm_(self.net.controller.parameters(), 1.0)
         for name in names:
             context.optimizers[name].step()

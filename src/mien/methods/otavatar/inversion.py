@@ -9,7 +9,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ class InversionSettings:
         steps: of Adam.
         lr: of the code, in units of the codes' standard deviation; falls to a tenth along a cosine.
         space: one code for all style slots, or one each.
-        pull: weight of mean ((w - w_avg) / std)^2, which keeps the code among those of known people.
+        pull: weight of mean ((w - w_avg) / std)^2: keeps the code among those of known people.
         camera: what else is corrected: nothing, focal length and centre, or all nine intrinsics (as released).
         camera_lr: of the correction.
         clip: largest gradient norm of a person's code.
@@ -141,7 +141,7 @@ def invert_codes(
         first = first.expand(-1, net.generator.num_ws, -1)
     offset = torch.zeros_like(first, requires_grad=True)
     scale, shift = (torch.zeros(len(first), 9, device=device, requires_grad=True) for _ in range(2))
-    groups = [{"params": [offset], "lr": own.lr}]
+    groups: list[dict[str, Any]] = [{"params": [offset], "lr": own.lr}]
     if own.camera != "off":
         groups.append({"params": [scale, shift], "lr": own.camera_lr})
     optimizer = torch.optim.Adam(groups)

@@ -37,7 +37,7 @@ class TargetRays(NamedTuple):
 
     def rays(self) -> Rays:
         """Origins and directions, (B, M, 3) each; differentiable in the cameras."""
-        b, v = self.uv.shape[:2]
+        b = len(self.uv)
         rays = rays_through(self.cameras.flatten(0, 1), self.uv.flatten(0, 1))
         return Rays(*(x.reshape(b, -1, 3) for x in rays))
 
@@ -51,7 +51,8 @@ def project(points: Tensor, cameras: Tensor) -> Tensor:
     k = cameras[..., 16:].unflatten(-1, (3, 3))
     local = torch.einsum("bvni,bvij->bvnj", points[:, None] - pose[..., None, :3, 3], pose[..., :3, :3])
     xy = local[..., :2] / local[..., 2:]
-    return xy * k[..., None, (0, 1), (0, 1)] + k[..., None, :2, 2]
+    seen: Tensor = xy * k[..., None, (0, 1), (0, 1)] + k[..., None, :2, 2]
+    return seen
 
 
 def box_mask(points: Tensor, size: int, margin: float = 0.03) -> Tensor:
