@@ -44,6 +44,8 @@ class OtavatarConfig(MethodConfig):
     """Side of a plane [P]."""
     plane_channels: int = 16
     """Channels of a plane [C]."""
+    start: int = 4
+    """Side of the learnt constant that the planes grow from."""
     channel_base: int = 2048
     """A block of side r has min(channel_base / r, channel_max) channels."""
     channel_max: int = 96

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mien.core.config import Recipe
 from mien.core.errors import ConfigError
@@ -49,6 +50,10 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     torch.manual_seed(derive(recipe.seed, "init"))
     net = AvatarNet(method, data.size, len(heads.names))
     in_pairs = method.stage == "controller"
+
+    def facts(net: nn.Module, device: torch.device) -> dict[str, Any]:
+        return {"actions": list(heads.names)}
+
     source = TalkingLoader(heads, schedule.batch, recipe.seed, method.radius, in_pairs, data.workers)
     if not in_pairs:
         numbers = identity_numbers(data, heads) if method.latent == "mixed" else None
@@ -60,10 +65,11 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
             moments,
             None if numbers is None else torch.from_numpy(numbers),
         )
-        return Experiment(task, source, splits.fingerprint)
+        return Experiment(task, source, splits.fingerprint, facts=facts)
     load_prior(net, uses)
     bank = bank_start(net, heads, each=method.mode == "naive") if method.bank else None
-    return Experiment(MotionTask(net, method, recipe.optim, bank, moments), source, splits.fingerprint)
+    task = MotionTask(net, method, recipe.optim, bank, moments)
+    return Experiment(task, source, splits.fingerprint, facts=facts)
 
 
 def load_prior(net: AvatarNet, uses: Mapping[str, Path]) -> None:
