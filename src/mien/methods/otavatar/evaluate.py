@@ -1,7 +1,7 @@
 """The protocol: people never trained on, inverted from one frame, in other moments, from other sides.
 
-Every number of a made set has its truth: other moments of the same person, other views of the same moment, and the
-source person with the driver's motion are all drawn.
+Everything has its truth in a made set: other moments of the same person, other views of the same moment, and
+the source person with the driver's motion can all be drawn.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ SIZE = 64
 STEPS = 100
 """Of an inversion."""
 FAR, NEAR = 0.35, 0.2
-"""Difference of yaw from the source's view from which a view counts as far, and up to which as near, radians."""
+"""Turn from the source's view from which a view counts as far, and up to which as near, radians."""
 WARPS = {"copy": copy_source, "homography": best_homography, "thin_plate": thin_plate_warp}
 
 
@@ -119,7 +119,12 @@ def motion_mode(folder: ModelFolder) -> Motion:
 
 
 def sources(
-    net: AvatarNet, heads: TalkingHeads, motion: Motion, settings: InversionSettings, rank: int = 0, seed: int = 0
+    net: AvatarNet,
+    heads: TalkingHeads,
+    motion: Motion,
+    settings: InversionSettings,
+    rank: int = 0,
+    seed: int = 0,
 ) -> Source:
     """Every person inverted from the front view of the moment with the strongest expression (``rank`` 0)."""
     batch = moments_of(heads, expressive(heads)[:, rank], [0], net.config.radius)
@@ -145,7 +150,7 @@ def reenactment(
     settings: InversionSettings,
     known: Judges,
 ) -> Measured:
-    """Self-reenactment, leakage, and motion of another person, against the truth. O(P (inversion + M draw))."""
+    """Self-reenactment, leakage, motion of another person, against the truth. O(P (inversion + M draw))."""
     source = sources(net, heads, motion, settings)
     order, views = expressive(heads), [0, min(2, heads.images.shape[2] - 1)]
     drawn, true = [], []
@@ -201,8 +206,11 @@ def crossed(
     return {k: found[k] for k in ("psnr", "face_l1", "mouth_l1", "akd", "mouth_opening_error", "csim")}
 
 
-def view_batch(heads: TalkingHeads, radius: int) -> tuple[TalkingBatch, NDArray[np.bool_], NDArray[np.bool_]]:
-    """All views of the source moments, and which of them (P, V - 1) are far from and near to the first one."""
+Which = NDArray[np.bool_]
+
+
+def view_batch(heads: TalkingHeads, radius: int) -> tuple[TalkingBatch, Which, Which]:
+    """All views of the source moments, and which (P, V - 1) are far from and near to the first one."""
     batch = moments_of(heads, expressive(heads)[:, 0], list(range(heads.images.shape[2])), radius)
     place = batch.cameras[:, 0, :, :16].unflatten(-1, (4, 4))[..., :3, 3]
     yaw = torch.atan2(place[..., 0], place[..., 2])
@@ -212,10 +220,8 @@ def view_batch(heads: TalkingHeads, radius: int) -> tuple[TalkingBatch, NDArray[
 
 def view_measures(pictures: Tensor, truth: Views, far: Any, near: Any) -> dict[str, Values]:
     """PSNR of far and near views (P, V - 1), of people who have both kinds; others count by their mean."""
-    people, views = pictures.shape[:2]
-    each = np.stack(
-        [picture_measures(pictures[:, v : v + 1], *(x[:, v : v + 1] for x in truth))["psnr"] for v in range(views)], 1
-    )
+    single = [[x[:, v : v + 1] for x in (pictures, *truth)] for v in range(pictures.shape[1])]
+    each = np.stack([picture_measures(*x)["psnr"] for x in single], 1)
     out = {"view_psnr": each.mean(1)}
     for name, kind in (("far", far), ("near", near)):
         counted = np.where(kind.sum(1) > 0, (each * kind).sum(1) / np.maximum(kind.sum(1), 1), np.nan)
