@@ -12,7 +12,6 @@ from mien.core.config import (
     Recipe,
     ScheduleConfig,
     check_range,
-    evolve_all,
     refuse_inapplicable,
 )
 from mien.core.errors import ConfigError
@@ -59,8 +58,9 @@ class OtavatarConfig(MethodConfig):
     sr_channels: tuple[int, ...] = ()
     """Super-resolution blocks, each of which doubles the side; none = the field is drawn at any size."""
     latent: Literal["mixed", "encoder", "free"] = "mixed"
-    """prior: z of a moment is a random orthogonal mix of the numbers it was drawn from, and an encoder learns to
-    read w off a view; or it is read off a view from the start; or it is learnt for each moment (auto-decoder)."""
+    """prior: z of a moment is a random orthogonal mix of the numbers it was drawn from, and an encoder learns
+    to read w off a view; or it is read off a view from the start; or it is learnt for each moment
+    (auto-decoder)."""
     mapping_layers: int = 2
     """Of the mapping z -> w; 0: w is z / rms(z)."""
     mapping_rate: float = 0.01
@@ -155,7 +155,7 @@ class OtavatarConfig(MethodConfig):
 
 
 def _demo_prior() -> Recipe:
-    """The generator and its encoder on rendered people of 128 pixels: what the demo's generator is trained by."""
+    """The demo's generator and its encoder, on rendered people of 128 pixels."""
     return Recipe(
         name="otavatar-demo-prior",
         method=OtavatarConfig(stage="prior", z_dim=160, w_dim=160, mapping_layers=0),

@@ -92,7 +92,7 @@ def load_prior(net: AvatarNet, uses: Mapping[str, Path]) -> None:
 
 @torch.no_grad()
 def bank_start(net: AvatarNet, heads: TalkingHeads, *, each: bool) -> Tensor:
-    """What the encoder reads off the front view of every moment: (P M, W), or its mean over moments (P, W)."""
+    """What the encoder reads off the front view of all moments: (P M, W), or the mean over moments (P, W)."""
     found = []
     for person in range(len(heads.images)):
         seen = torch.from_numpy(heads.images[person, :, 0, ..., :3]).movedim(-1, 1).float() / 127.5 - 1
