@@ -68,8 +68,8 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
         return Experiment(task, source, splits.fingerprint, facts=facts)
     load_prior(net, uses)
     bank = bank_start(net, heads, each=method.mode == "naive") if method.bank else None
-    task = MotionTask(net, method, recipe.optim, bank, moments)
-    return Experiment(task, source, splits.fingerprint, facts=facts)
+    motion = MotionTask(net, method, recipe.optim, bank, moments)
+    return Experiment(motion, source, splits.fingerprint, facts=facts)
 
 
 def load_prior(net: AvatarNet, uses: Mapping[str, Path]) -> None:
