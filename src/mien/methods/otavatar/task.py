@@ -52,7 +52,14 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     in_pairs = method.stage == "controller"
 
     def facts(net: nn.Module, device: torch.device) -> dict[str, Any]:
-        return {"actions": list(heads.names)}
+        return {
+            "actions": list(heads.names),
+            "data": {
+                "fingerprint": splits.fingerprint,
+                "note": note(data, people),
+                "real": data.kind == "hdtf",
+            },
+        }
 
     source = TalkingLoader(heads, schedule.batch, recipe.seed, method.radius, in_pairs, data.workers)
     if not in_pairs:
@@ -70,6 +77,14 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     bank = bank_start(net, heads, each=method.mode == "naive") if method.bank else None
     motion = MotionTask(net, method, recipe.optim, bank, moments)
     return Experiment(motion, source, splits.fingerprint, facts=facts)
+
+
+def note(data: TalkingData, people: int) -> str:
+    """What a model has seen, in words."""
+    if data.kind == "hdtf":
+        return f"{people:,} clips of real people (HDTF layout)"
+    heads = "star-shaped heads" if data.kind == "stars" else "rendered people"
+    return f"{people:,} {heads}, {data.moments} moments of each from {data.views} sides, {data.size} px"
 
 
 def load_prior(net: AvatarNet, uses: Mapping[str, Path]) -> None:
