@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -196,7 +196,9 @@ class FaceData(DataConfig):
         return require_root(self.kind, self.root, may_be_file=self.kind == "record")
 
 
-TalkingKind = Literal["rendered", "debug", "hdtf"]
+DEBUG_PICTURES = 400
+"""Talking heads that are drawn anew for every run."""
+TalkingKind = Literal["rendered", "stars", "debug", "hdtf"]
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,8 @@ class TalkingData(DataConfig):
     """Talking heads: moments of people's clips, seen from one or several sides."""
 
     kind: TalkingKind = "rendered"
-    """rendered: made people, drawn when first asked for; debug: a few of them; hdtf reads ``root``."""
+    """rendered: made people, drawn when first asked for; stars: heads that are formulas, likewise; debug: a
+    few made people, in memory; hdtf reads ``root``."""
     size: int = 64
     """Side of the square picture, in pixels."""
     people: int = 1000
@@ -221,6 +224,10 @@ class TalkingData(DataConfig):
     """Which people."""
     root: str | None = field(default=None, metadata=NO_HASH)
     """hdtf: the user's copy."""
+    resolution: int | None = None
+    """hdtf: which of the packed sizes, pixels a side (default: the only one)."""
+    backdrop: tuple[int, int, int] | None = None
+    """hdtf: colour that the matting left behind the person (default: everything counts as the person)."""
     workers: int = field(default=0, metadata=NO_HASH)
     """Processes that read; 0 = in the training process."""
 
@@ -231,7 +238,25 @@ class TalkingData(DataConfig):
         check_range("data", "moments", self.moments, 2, 1000)
         check_range("data", "views", self.views, 1, 100)
         check_range("data", "workers", self.workers, 0, 256)
-        refuse_inapplicable(self, self.kind, {"root": ("hdtf",)})
+        refuse_inapplicable(self, self.kind, dict.fromkeys(("root", "resolution", "backdrop"), ("hdtf",)))
+        if self.kind == "hdtf":
+            self._refuse_set("people", "test_people", "views")
+        pictures = (self.people + self.val_people + self.test_people) * self.moments * self.views
+        if self.kind == "debug" and pictures > DEBUG_PICTURES:
+            raise ConfigError(
+                f"data.kind='debug' draws {DEBUG_PICTURES} pictures at most, not {pictures}; lower"
+                " data.people, moments or views, or use kind='rendered'"
+            )
+
+    def _refuse_set(self, *names: str) -> None:
+        """Raises if a field of a made set is not at its default."""
+        for f in fields(self):
+            if f.name in names and getattr(self, f.name) != f.default:
+                raise ConfigError(f"data.{f.name} does not apply to kind={self.kind!r}, which has its own")
+
+    def folder(self) -> Path:
+        """See `require_root`."""
+        return require_root(self.kind, self.root)
 
 
 PadKind = Literal[

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.seeds import derive
 from mien.synth.body import people
 from mien.synth.identity import sample_identity
 from mien.synth.looks import sample_looks
 from mien.synth.orbit import studio
 from mien.synth.portraits import head_mesh
-from mien.synth.star_faces import IDENTITIES
+from mien.synth.star_heads import star_identity
 
 
 def person_numbers(seeds: Sequence[int], shapes: int = 24) -> NDArray[np.float32]:
@@ -47,8 +46,7 @@ def person_numbers(seeds: Sequence[int], shapes: int = 24) -> NDArray[np.float32
 
 def star_numbers(seeds: Sequence[int]) -> NDArray[np.float32]:
     """(P, 12) identity numbers of star heads, each of mean 0 and deviation 1 over them. O(P)."""
-    rows = [np.random.default_rng(derive(who, "looks")).uniform(-1, 1, len(IDENTITIES)) for who in seeds]
-    return standardised(np.array(rows))
+    return standardised(np.array([star_identity(who) for who in seeds]))
 
 
 def standardised(rows: NDArray[Any]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Rendered talking heads for avatars: moments of people's clips, seen from several sides.
+"""Made talking heads for avatars: moments of people's clips, seen from several sides.
 
 The pictures are drawn once into ``$MIEN_HOME/data/<fingerprint>`` (resumable), then mapped from disk.
 """
@@ -10,7 +10,7 @@ import io as streams
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class TalkingHeads:
 
 @dataclass(frozen=True)
 class TalkingSplits:
-    """Three sets of people who do not overlap; rendered.
+    """Three sets of people who do not overlap.
 
     Attributes:
         train: to learn from.
@@ -95,35 +95,24 @@ class TalkingSplits:
 
 
 def talking_heads(
-    train: int = 1000,
-    val: int = 24,
-    test: int = 48,
-    moments: int = 6,
-    views: int = 4,
-    size: int = 64,
-    seed: int = 0,
+    settings: TalkingSet,
+    parts: tuple[int, int, int],
     workers: int = 0,
     done: Callable[[int, int], None] = lambda n, of: None,
 ) -> TalkingSplits:
     """Talking heads, drawn when they are first asked for (0.015 s of a core a picture at 64 px).
 
     Args:
-        train: training people.
-        val: validation people.
-        test: test people.
-        moments: of each person's clip.
-        views: cameras of a moment.
-        size: pixels a side.
-        seed: of everybody.
+        settings: all people.
+        parts: people to train, validate and test with; together ``settings.identities``.
         workers: processes that draw; 0: all cores.
         done: called with (finished, all) people while drawing.
 
     Raises:
         DataError: the cache holds something else.
     """
-    settings = TalkingSet(train + val + test, moments, views, size, seed)
     folder = kept_at(settings)
-    if not (folder / "names.npy").is_file():
+    if not is_kept(settings):
         raw = folder.with_suffix(".raw")
         make(settings, raw, workers or os.cpu_count() or 1, True, done)
         _assemble(settings, raw, folder)
@@ -132,18 +121,13 @@ def talking_heads(
     if len(held["images"]) != settings.identities:
         raise DataError(f"{folder}: {len(held['images'])} people, not {settings.identities}; delete it, it is"
                         " drawn again")  # fmt: skip
-    whole = TalkingHeads(
-        held["images"],
-        held["depth"],
-        np.array(held["cameras"]),
-        np.array(held["points"]),
-        np.array(held["track"]),
-        np.array(held["moments"]),
-        tuple(str(n) for n in held["names"]),
-        tuple(settings.who(n) for n in range(settings.identities)),
-    )
-    parts = (whole.part(0, train), whole.part(train, val), whole.part(train + val, test))
-    return TalkingSplits(*parts, folder.name)
+    return _splits(settings, parts, held)
+
+
+def heads_in_memory(settings: TalkingSet, parts: tuple[int, int, int]) -> TalkingSplits:
+    """The same heads as `talking_heads`, drawn anew and kept in memory: for a few. O(pictures size^2)."""
+    drawn = (sample.files for n in range(settings.identities) for sample in settings.samples(n))
+    return _splits(settings, parts, _collected(settings, drawn, lambda _, shape, kind: np.empty(shape, kind)))
 
 
 def kept_at(settings: TalkingSet) -> Path:
@@ -154,23 +138,58 @@ def kept_at(settings: TalkingSet) -> Path:
     return io.home() / "data" / hashlib.sha256(record.encode()).hexdigest()[:16]
 
 
+def is_kept(settings: TalkingSet) -> bool:
+    """Whether they lie there, whole."""
+    return (kept_at(settings) / "names.npy").is_file()
+
+
+def _splits(settings: TalkingSet, parts: tuple[int, int, int], held: Mapping[str, Any]) -> TalkingSplits:
+    """The arrays of all people as three sets."""
+    whole = TalkingHeads(
+        held["images"],
+        held["depth"],
+        np.array(held["cameras"]),
+        np.array(held["points"]),
+        np.array(held["track"]),
+        np.array(held["moments"]),
+        tuple(str(n) for n in held["names"]),
+        tuple(settings.who(n) for n in range(settings.identities)),
+    )
+    train, val, test = parts
+    found = (whole.part(0, train), whole.part(train, val), whole.part(train + val, test))
+    return TalkingSplits(*found, kept_at(settings).name)
+
+
 def _assemble(settings: TalkingSet, raw: Path, folder: Path) -> None:
     """All people of a set as one file an array; ``names`` comes last and says that the others are whole.
 
     Memory O(one person).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written: dict[str, Any] = {}
-    for n, (_, files) in enumerate(read_samples(raw)):
-        with np.load(streams.BytesIO(files["npz"]), allow_pickle=False) as file:
-            for name in _ARRAYS[:-1]:
-                if n == 0:
-                    shape = (settings.identities, *file[name].shape)
-                    kind = file[name].dtype
-                    written[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", kind, shape)
-                written[name][n] = file[name]
-            names = file["names"]
+
+    def on_disk(name: str, shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
+        return np.lib.format.open_memmap(folder / f"{name}.npy", "w+", kind, shape)
+
+    written = _collected(settings, (files for _, files in read_samples(raw)), on_disk)
+    names = written.pop("names")
     for array in written.values():
         array.flush()
     with io.new_file(folder / "names.npy") as part, part.open("wb") as stream:
         np.save(stream, names)
+
+
+def _collected(
+    settings: TalkingSet,
+    samples: Iterable[Mapping[str, bytes]],
+    hold: Callable[[str, tuple[int, ...], np.dtype[Any]], NDArray[Any]],
+) -> dict[str, Any]:
+    """The arrays of all people, read one by one; ``hold``: name, shape and kind -> an array to fill."""
+    out: dict[str, Any] = {}
+    for n, files in enumerate(samples):
+        with np.load(streams.BytesIO(files["npz"]), allow_pickle=False) as file:
+            for name in _ARRAYS[:-1]:
+                if n == 0:
+                    out[name] = hold(name, (settings.identities, *file[name].shape), file[name].dtype)
+                out[name][n] = file[name]
+            out["names"] = file["names"]
+    return out

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.seeds import derive
@@ -470,30 +471,46 @@ class TalkingSet(_Unmeasured):
     def samples(self, number: int) -> Iterator[Sample]:
         """One sample: all pictures of one person, with the whole track of expressions."""
         from mien.synth.body import people
-        from mien.synth.orbit import in_cube, orbit_views, photograph_orbit, ray_lengths, studio
+        from mien.synth.orbit import orbit_pictures, orbit_views
 
         who, names = self.who(number), people().actions
-        person, shot = make_face(who, detail_for(self.size)), studio(who)
         track = expression_rows(perform(who, self.frames), names)
         rng = np.random.default_rng(derive(who, "views"))
         shape = (self.per_identity, self.views)
         moments = np.sort(rng.choice(self.frames, self.per_identity, replace=False)).astype(np.int32)
         cameras = orbit_views(rng, shape)
-        images = np.empty((*shape, self.size, self.size, 4), np.uint8)
-        depth = np.empty((*shape, self.size, self.size), np.float16)
-        points = np.empty((self.per_identity, 68, 3), np.float32)
-        for m, v in np.ndindex(shape):
-            picture = photograph_orbit(person, shot, cameras[m, v], track[moments[m]], names, self.size)
-            images[m, v, ..., :3] = picture.rgb
-            images[m, v, ..., 3] = np.round(picture.alpha * 255)
-            depth[m, v] = ray_lengths(picture)
-            if v == 0:
-                points[m] = in_cube(picture, picture.landmarks)
-        yield Sample("all", {
-            "png": png(images[0, 0, ..., :3]),
-            "npz": npz(images=images, depth=depth, cameras=cameras, points=points, track=track,
-                       moments=moments, names=np.array(names)),
-        })  # fmt: skip
+        seen = orbit_pictures(who, track[moments].repeat(self.views, 0), cameras.reshape(-1, 25), self.size)
+        images, depth, points = (x.reshape(*shape, *x.shape[1:]) for x in seen)
+        yield _clip(images, depth=depth, cameras=cameras, points=points[:, 0], track=track, moments=moments,
+                    names=np.array(names))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StarHeadSet(TalkingSet):
+    """As `TalkingSet`, of heads that are formulas (`mien.synth.star_heads`)."""
+
+    kind: ClassVar[str] = "stars"
+
+    def who(self, number: int) -> int:
+        """Seed of a person."""
+        return derive(self.seed, "star", self.first + number)
+
+    def samples(self, number: int) -> Iterator[Sample]:
+        """One sample, as `TalkingSet.samples`."""
+        from mien.synth.star_heads import star_set
+
+        found = star_set(
+            1, self.per_identity, self.views, self.size, self.seed,
+            first=self.first + number, frames=self.frames,
+        )  # fmt: skip
+        images, depth, cameras, points, track, moments = (x[0] for x in found[:6])
+        yield _clip(images, depth=depth, cameras=cameras, points=points, track=track, moments=moments,
+                    names=np.array(found.names))  # fmt: skip
+
+
+def _clip(images: NDArray[Any], **others: Any) -> Sample:
+    """All pictures of one person (M, V, S, S, 4) and what goes with them as one sample."""
+    return Sample("all", {"png": png(images[0, 0, ..., :3]), "npz": npz(images=images, **others)})
 
 
 SETS: dict[str, type[Any]] = {

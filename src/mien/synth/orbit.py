@@ -7,7 +7,7 @@ The middle of the head is that of a cube of side 1; y up, the face looks along +
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from mien.core.seeds import derive
 from mien.render.eg3d import lookat_cam2world, pack_camera
-from mien.synth.face import ORBIT_FOCAL, ORBIT_RADIUS, Detail, Person, Picture
+from mien.synth.body import people
+from mien.synth.face import ORBIT_FOCAL, ORBIT_RADIUS, Detail, Person, Picture, detail_for
 from mien.synth.light import Light, direction
 from mien.synth.looks import Shot, sample_shot
 from mien.synth.motion import read_expression
-from mien.synth.portraits import photograph
+from mien.synth.portraits import make_face, photograph
 
 Array = NDArray[Any]  # of floats
 CUBE = 3.4
@@ -28,6 +29,29 @@ SOFT = Light(
     "studio", (0.56, 0.55, 0.54), (0.46, 0.45, 0.44), (), direction(0.35, 0.55), (0.85, 0.82, 0.8), 0.3
 )
 """The light of everybody: mostly sky, a soft key from above and the subject's left."""
+
+
+class HeadPictures(NamedTuple):
+    """N pictures of one head.
+
+    Attributes:
+        images: (N, S, S, 4) uint8: RGB on white, and how much of a pixel is no background.
+        depth: (N, S, S) float16 distance along the ray; inf = background.
+        points: (N, 68, 3) landmarks.
+    """
+
+    images: NDArray[np.uint8]
+    depth: NDArray[np.float16]
+    points: NDArray[np.float32]
+
+
+def blank_pictures(count: int, size: int) -> HeadPictures:
+    """Arrays to be filled."""
+    return HeadPictures(
+        np.empty((count, size, size, 4), np.uint8),
+        np.empty((count, size, size), np.float16),
+        np.empty((count, 68, 3), np.float32),
+    )
 
 
 def orbit_cameras(yaw: ArrayLike, pitch: ArrayLike = 0.0) -> NDArray[np.float32]:
@@ -112,3 +136,23 @@ def ray_lengths(picture: Picture) -> NDArray[np.float32]:
     at = (np.arange(size) + 0.5 - size / 2) / picture.focal
     stretch = np.sqrt(1 + at[:, None] ** 2 + at[None] ** 2)
     return np.asarray(picture.depth * stretch * 10 / CUBE, np.float32)
+
+
+def orbit_pictures(who: int, expressions: Array, cameras: Array, size: int) -> HeadPictures:
+    """Pictures of a made person. O(N S^2).
+
+    Args:
+        who: seed of the person.
+        expressions: (N, C) rows of `motion.expression_rows` for the actions of `people`.
+        cameras: (N, 25).
+        size: S.
+    """
+    person, shot, names = make_face(who, detail_for(size)), studio(who), people().actions
+    out = blank_pictures(len(cameras), size)
+    for n, (camera, row) in enumerate(zip(cameras, expressions, strict=True)):
+        picture = photograph_orbit(person, shot, camera, row, names, size)
+        out.images[n, ..., :3] = picture.rgb
+        out.images[n, ..., 3] = np.round(picture.alpha * 255)
+        out.depth[n] = ray_lengths(picture)
+        out.points[n] = in_cube(picture, picture.landmarks)
+    return out

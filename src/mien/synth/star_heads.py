@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mien.core.seeds import derive
 from mien.render.eg3d import eg3d_rays
-from mien.synth.orbit import orbit_views
+from mien.synth.orbit import HeadPictures, blank_pictures, orbit_views
 from mien.synth.star_faces import (
     EXPRESSIONS,
     EYE_HEIGHT,
@@ -32,6 +32,7 @@ from mien.synth.star_faces import (
     paint,
 )
 
+_CHUNK = 16  # pictures drawn at a time
 _STEPS, _REFINE, _REACH = 28, 6, 0.5  # _REACH: nothing is farther from the origin
 _LIGHT = (-0.45, 0.6, 0.8)
 
@@ -224,6 +225,36 @@ def star_track(seed: int, frames: int, fps: float = 25.0) -> NDArray[np.float32]
     return np.clip(gain * waves + shift, low, 1).astype(np.float32)
 
 
+def star_identity(who: int) -> NDArray[np.float32]:
+    """(12,) numbers of a person, even in [-1, 1]."""
+    rng = np.random.default_rng(derive(who, "looks"))
+    return rng.uniform(-1, 1, len(IDENTITIES)).astype(np.float32)
+
+
+def star_pictures(
+    who: int, expressions: NDArray[np.float32], cameras: NDArray[np.float32], size: int
+) -> HeadPictures:
+    """Pictures of a person. O(N S^2 K).
+
+    Args:
+        who: seed of the person.
+        expressions: (N, 6).
+        cameras: (N, 25).
+        size: S.
+    """
+    out, identity = blank_pictures(len(cameras), size), torch.from_numpy(star_identity(who))
+    for at in range(0, len(cameras), _CHUNK):
+        own = slice(at, at + _CHUNK)
+        how, seen_from = (torch.from_numpy(np.ascontiguousarray(x[own])) for x in (expressions, cameras))
+        same = identity.expand(len(how), -1)
+        seen = render_stars(same, how, seen_from, size)
+        out.images[own, ..., :3] = (255 * seen.rgb).round().numpy()
+        out.images[own, ..., 3] = 255 * seen.mask.numpy()
+        out.depth[own] = seen.depth.numpy()
+        out.points[own] = landmarks(same, how).numpy()
+    return out
+
+
 def star_set(
     people: int = 200,
     moments: int = 6,
@@ -251,17 +282,11 @@ def star_set(
     tracks, chosen = np.empty((people, frames, len(EXPRESSIONS)), np.float32), np.empty(whole[:2], np.int32)
     who = tuple(derive(seed, "star", first + n) for n in range(people))
     for n, person in enumerate(who):
-        rng = np.random.default_rng(derive(person, "looks"))
-        identity = torch.from_numpy(rng.uniform(-1, 1, (1, len(IDENTITIES))).astype(np.float32))
-        identity = identity.expand(moments, -1)
+        rng = np.random.default_rng(derive(person, "views"))
         tracks[n] = star_track(person, frames)
         chosen[n] = np.sort(rng.choice(frames, moments, replace=False))
         cameras[n] = orbit_views(rng, whole[1:])
-        expression = torch.from_numpy(tracks[n, chosen[n]])
-        points[n] = landmarks(identity, expression).numpy()
-        for v in range(views):
-            seen = render_stars(identity, expression, torch.from_numpy(cameras[n, :, v]), size)
-            images[n, :, v, ..., :3] = (255 * seen.rgb).round().numpy()
-            images[n, :, v, ..., 3] = 255 * seen.mask.numpy()
-            depth[n, :, v] = seen.depth.numpy()
+        seen = star_pictures(person, tracks[n, chosen[n]].repeat(views, 0), cameras[n].reshape(-1, 25), size)
+        images[n], depth[n], shown = (x.reshape(*whole[1:], *x.shape[1:]) for x in seen)
+        points[n] = shown[:, 0]
     return StarSet(images, depth, cameras, points, tracks, chosen, EXPRESSIONS, who)

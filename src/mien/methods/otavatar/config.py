@@ -71,7 +71,7 @@ class OtavatarConfig(MethodConfig):
     read: float = 0.1
     """prior: weight of the encoder's error in w, where that is learnt apart."""
     conditioned: bool = False
-    """The mapping is also told the camera (25 numbers), as EG3D's."""
+    """The mapping is also told the camera (25 numbers), as EG3D's; with latent "free" only."""
     axes: PlaneAxes = "corrected"
     """Planes (x,y), (x,z), (z,y), or as released with EG3D."""
     aggregate: Aggregate = "mean"
@@ -80,6 +80,9 @@ class OtavatarConfig(MethodConfig):
     """First distance along a ray, sides of the cube."""
     far: float = 3.2
     """Last distance."""
+    background: Literal["white", "black"] | None = None
+    """What is left of the light along a ray (default white; the released EG3D draws its background itself, on
+    black)."""
     density_scale: float = 20.0
     """Density of raw density 2 or so, 1 / side of the cube."""
     coarse: int = 48
@@ -116,6 +119,8 @@ class OtavatarConfig(MethodConfig):
     """Of the codes (default 0.05)."""
     controller_steps: int | None = None
     """Controller steps on each inversion (default 6)."""
+    beta1: float | None = None
+    """First decay of the controller's AdamW (default 0.9)."""
     norm: float = 0.0
     """Weight of the hinge that keeps motion codes longer than 10."""
 
@@ -134,6 +139,11 @@ class OtavatarConfig(MethodConfig):
             check_range("method", name, getattr(self, name), 1, 100_000)
         check_range("method", "inner_lr", self.inner_lr, 1e-9, 1e3)
         check_range("method", "frames", self.frames, 1, 2)
+        check_range("method", "beta1", self.beta1, 0.0, 0.999)
+        if self.conditioned and self.latent != "free":
+            raise ConfigError(
+                "method.conditioned: an encoder would have to know the camera; set method.latent='free'"
+            )
         if self.face + self.parts > 1:
             raise ConfigError(
                 f"method.face={self.face} and parts={self.parts} are shares: at most 1 together"
@@ -141,7 +151,7 @@ class OtavatarConfig(MethodConfig):
         if not 0 <= self.near < self.far:
             raise ConfigError(f"method.near={self.near} must be at least 0 and below far={self.far}")
         own: dict[str, tuple[str, ...]] = dict.fromkeys(
-            ("mode", "bank", "inner_steps", "inner_lr", "controller_steps"), ("controller",)
+            ("mode", "bank", "inner_steps", "inner_lr", "controller_steps", "beta1"), ("controller",)
         )
         refuse_inapplicable(self, self.stage, own)
         dbi = "dbi" if self.stage == "controller" and self.mode != "naive" else "other"
@@ -152,7 +162,7 @@ class OtavatarConfig(MethodConfig):
         given: dict[str, object] = {
             "axes": self.axes, "aggregate": self.aggregate, "limits": (self.near, self.far),
             "coarse": self.coarse, "fine": self.fine, "density_scale": self.density_scale,
-            "white_back": True,
+            "white_back": self.background != "black",
         }  # fmt: skip
         return PlaneSettings(**{**given, **changes})  # type: ignore[arg-type]
 
@@ -187,7 +197,102 @@ def _demo() -> Recipe:
     return evolve_all(prior, changes)
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"demo": _demo, "demo-prior": _demo_prior}
+def _debug_prior() -> Recipe:
+    """Three steps of everything: the generator and its encoder."""
+    changes: dict[str, object] = {
+        "name": "otavatar-debug-prior",
+        "method.plane_size": 16,
+        "method.plane_channels": 4,
+        "method.channel_base": 256,
+        "method.channel_max": 8,
+        "method.decoder_width": 8,
+        "method.rays": 32,
+        "method.samples": 8,
+        "method.coarse": 8,
+        "method.fine": 8,
+        "method.radius": 2,
+        "method.width": 8,
+        "method.directions": 4,
+        "data.kind": "debug",
+        "data.size": 32,
+        "data.people": 6,
+        "data.val_people": 3,
+        "data.test_people": 3,
+        "data.moments": 2,
+        "data.views": 2,
+        "schedule.steps": 3,
+        "schedule.batch": 4,
+        "schedule.warmup_epochs": 0.0,
+    }
+    return evolve_all(_demo_prior(), changes)
+
+
+def _debug() -> Recipe:
+    """Three steps of everything: the controller."""
+    changes: dict[str, object] = {
+        "name": "otavatar-debug",
+        "method.stage": "controller",
+        "method.inner_steps": 3,
+        "method.controller_steps": 1,
+        "optim.kind": "adamw",
+    }
+    return evolve_all(_debug_prior(), changes)
+
+
+def _paper_prior() -> Recipe:
+    """A generator of EG3D's sizes, with a latent for each moment of HDTF; its super-resolution is not taught.
+
+    It stands in for the released one (``--from prior=FILE`` of ``mien convert eg3d``).
+    """
+    return Recipe(
+        name="otavatar-paper-prior",
+        method=OtavatarConfig(stage="prior", latent="free", depth=0.0, **_EG3D),  # type: ignore[arg-type]
+        data=TalkingData(kind="hdtf", size=256, resolution=512, moments=100, workers=4),
+        optim=OptimConfig(kind="adam", lr=2.5e-3),
+        schedule=ScheduleConfig(steps=50_000, batch=32, lr_rule="constant", ema=0.995, checkpoint_every=1000),
+    )
+
+
+_EG3D: dict[str, object] = {
+    "z_dim": 512, "w_dim": 512, "conditioned": True, "plane_size": 256, "plane_channels": 32,
+    "channel_base": 32768, "channel_max": 512, "decoder_width": 64, "features": 32, "sigma_bias": 0.0,
+    "sr_side": 128, "sr_channels": (256, 128), "axes": "eg3d", "background": "black", "near": 2.25,
+    "far": 3.3, "density_scale": 1.0, "rays": 1024, "samples": 96, "radius": 13, "width": 256,
+    "directions": 20, "pose_rows": 6,
+}  # fmt: skip
+"""The released generator, and the controller on it."""
+
+
+def _paper() -> Recipe:
+    """The released settings on HDTF: 2,000 iterations, 100 inner steps each; the generator stays as it is."""
+    changes: dict[str, object] = {
+        "name": "otavatar-paper",
+        "method.stage": "controller",
+        "method.depth": OtavatarConfig.depth,
+        "method.inner_steps": 100,
+        "method.inner_lr": 0.01,
+        "method.controller_steps": 10,
+        "method.beta1": 0.5,
+        "optim.kind": "adamw",
+        "optim.lr": 1e-3,
+        "optim.weight_decay": 1.0,
+        "schedule.steps": 2000,
+        "schedule.batch": 4,
+        "schedule.ema": 0.95,
+        "schedule.checkpoint_every": 100,
+    }
+    return evolve_all(_paper_prior(), changes)
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "demo": _demo,
+    "demo-prior": _demo_prior,
+    "debug": _debug,
+    "debug-prior": _debug_prior,
+    "paper": _paper,
+    "paper-prior": _paper_prior,
+}
+"""Recipes by name; ``paper`` and ``debug`` are chains (see ``protocol.CHAINS``)."""
 
 
 @dataclass(frozen=True)

@@ -56,10 +56,10 @@ class MotionTask(ManualTask[TalkingBatch]):
 
     def configure(self) -> dict[str, Optimizer]:
         """AdamW of the controller; of the bank a sparse Adam, which moves only the codes of a step."""
-        own = self.optim
+        own, betas = self.optim, (0.9 if self.config.beta1 is None else self.config.beta1, 0.999)
         found: dict[str, Optimizer] = {
             "main": torch.optim.AdamW(
-                self.net.controller.parameters(), lr=own.lr, weight_decay=own.weight_decay
+                self.net.controller.parameters(), own.lr, betas, weight_decay=own.weight_decay
             )
         }
         if self.bank is not None:

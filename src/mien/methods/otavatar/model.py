@@ -42,9 +42,10 @@ class AvatarNet(nn.Module):
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
         self.register_buffer("w_std", torch.ones(config.w_dim))
 
-    def codes(self, z: Tensor) -> Tensor:
-        """(B, z_dim) -> one code for all slots, (B, 1, W)."""
-        return cast("Tensor", self.generator.mapping(z, None))[:, :1]
+    def codes(self, z: Tensor, cameras: Tensor | None = None) -> Tensor:
+        """(B, z_dim), (B, 25) where the mapping is told the camera -> one code for all slots, (B, 1, W)."""
+        told = cameras if self.config.conditioned else None
+        return cast("Tensor", self.generator.mapping(z, told))[:, :1]
 
     def encode(self, images: Tensor) -> Tensor:
         """Pictures (B, 3, S, S) in [-1, 1] -> codes (B, 1, W) that hold identity and expression alike.

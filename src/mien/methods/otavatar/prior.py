@@ -31,7 +31,7 @@ class PriorTask(Task[TalkingBatch]):
     ``free``: z of each moment is learnt.
 
     Args:
-        net: what is trained; its controller is left as it is.
+        net: what is trained; its controller and super-resolution are left as they are.
         config: weights and numbers.
         numbers: (P, I) of the training people, for ``mixed``.
         lr: of the generator.
@@ -53,7 +53,9 @@ class PriorTask(Task[TalkingBatch]):
     ) -> None:
         super().__init__()
         self.net, self.config, self.lr, self.moments = net, config, lr, moments
-        net.controller.requires_grad_(False)
+        for still in (net.controller, net.generator.super_resolution):
+            if still is not None:
+                still.requires_grad_(False)
         self.free = nn.Embedding(people * moments, config.z_dim) if config.latent == "free" else None
         self.register_buffer("mix", None)
         if config.latent == "mixed":
@@ -92,7 +94,8 @@ class PriorTask(Task[TalkingBatch]):
         """(B, 1, W) of the moments, and what the encoder reads if that is learnt apart."""
         net, moment = self.net, batch.moment[:, 0]
         if self.free is not None:
-            return net.codes(self.free(batch.person * self.moments + moment)), None
+            z = self.free(batch.person * self.moments + moment)
+            return net.codes(z, batch.cameras[:, 0, 0]), None
         read = net.encode(2 * self._view(batch, rng) - 1)
         if self.mix is None:
             return read, None

@@ -9,8 +9,11 @@ PROTOCOL_VERSION = 1
 SEEDS = (0, 1, 2)
 ROWS: tuple[Row, ...] = ()
 CLAIMS: tuple[Claim, ...] = ()
-_DEMO_PRIOR, _DEMO = RECIPES["demo-prior"](), RECIPES["demo"]()
 CHAINS: dict[str, tuple[Stage, ...]] = {
-    _DEMO.name: (Stage("prior", _DEMO_PRIOR), Stage("demo", _DEMO, {"prior": "prior"})),
+    f"otavatar-{name}": (
+        Stage("prior", RECIPES[f"{name}-prior"]()),
+        Stage(name, RECIPES[name](), {"prior": "prior"}),
+    )
+    for name in ("demo", "paper", "debug")
 }
-"""Name of a recipe that builds on others -> the stages that end in it."""
+"""Recipes that build on others: name -> the stages that end in it."""

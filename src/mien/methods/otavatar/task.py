@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mien.engine.checkpoint import load_weights
 from mien.engine.folder import open_folder
 from mien.engine.task import Experiment
 from mien.methods.otavatar.config import OtavatarConfig
+from mien.methods.otavatar.convert import load_generator
 from mien.methods.otavatar.dbi import MotionTask
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.prior import PriorTask
@@ -49,30 +51,17 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     people, moments = heads.moments.shape
     torch.manual_seed(derive(recipe.seed, "init"))
     net = AvatarNet(method, data.size, len(heads.names))
+    actions = heads.names[: len(heads.names) - method.pose_rows]
+    told = {"fingerprint": splits.fingerprint, "note": note(data, people), "real": data.kind == "hdtf"}
+    facts = partial(model_facts, actions, told)
     in_pairs = method.stage == "controller"
-
-    def facts(net: nn.Module, device: torch.device) -> dict[str, Any]:
-        return {
-            "actions": list(heads.names),
-            "data": {
-                "fingerprint": splits.fingerprint,
-                "note": note(data, people),
-                "real": data.kind == "hdtf",
-            },
-        }
 
     source = TalkingLoader(heads, schedule.batch, recipe.seed, method.radius, in_pairs, data.workers)
     if not in_pairs:
         numbers = identity_numbers(data, heads) if method.latent == "mixed" else None
-        task = PriorTask(
-            net,
-            method,
-            recipe.optim.lr,
-            people,
-            moments,
-            None if numbers is None else torch.from_numpy(numbers),
-        )
-        return Experiment(task, source, splits.fingerprint, facts=facts)
+        known = None if numbers is None else torch.from_numpy(numbers)
+        prior = PriorTask(net, method, recipe.optim.lr, people, moments, known)
+        return Experiment(prior, source, splits.fingerprint, facts=facts)
     load_prior(net, uses)
     bank = bank_start(net, heads, each=method.mode == "naive") if method.bank else None
     motion = MotionTask(net, method, recipe.optim, bank, moments)
@@ -85,22 +74,34 @@ def note(data: TalkingData, people: int) -> str:
         return f"{people:,} clips of real people (HDTF layout)"
     heads = "star-shaped heads" if data.kind == "stars" else "rendered people"
     return f"{people:,} {heads}, {data.moments} moments of each from {data.views} sides, {data.size} px"
+def model_facts(actions: tuple[str, ...], data: dict[str, Any], *_: object) -> dict[str, Any]:
+    """What a model needs beside its weights: the actions that its controller knows, without the pose."""
+    return {"actions": list(actions), "data": data}
 
 
 def load_prior(net: AvatarNet, uses: Mapping[str, Path]) -> None:
-    """Generator, encoder and statistics of the trained prior; the controller stays as it starts.
+    """Generator, encoder and statistics of the prior; the controller stays as it starts.
+
+    Args:
+        net: that is filled.
+        uses: slot ``prior``: folder of a trained one, or file of a released one (`convert_eg3d`).
 
     Raises:
         ConfigError: no prior is given, or it is of other sizes.
     """
     if "prior" not in uses:
         raise ConfigError(
-            "a controller needs a trained generator; train the chain, or give --from prior=FOLDER"
+            "a controller needs a trained generator; train the chain, or give --from prior=FOLDER (or the"
+            " FILE of mien convert eg3d)"
         )
+    if uses["prior"].is_file():
+        load_released(net, uses["prior"])
+        return
     folder = open_folder(uses["prior"])
     prior, data = configs(folder.recipe)
     same = ("z_dim", "w_dim", "plane_size", "plane_channels", "channel_base", "channel_max", "decoder_width",
-            "features", "sr_side", "sr_channels", "latent", "axes", "aggregate", "density_scale")  # fmt: skip
+            "features", "sr_side", "sr_channels", "latent", "conditioned", "axes", "aggregate", "background",
+            "density_scale")  # fmt: skip
     for name in same:
         mine, theirs = getattr(net.config, name), getattr(prior, name)
         if mine != theirs:
@@ -109,6 +110,21 @@ def load_prior(net: AvatarNet, uses: Mapping[str, Path]) -> None:
     full = AvatarNet(prior, data.size, net.controller.coefficients)
     load_weights(full, folder.weights)
     net.load_state_dict({**full.state_dict(), **kept})
+
+
+def load_released(net: AvatarNet, path: Path) -> None:
+    """A released generator and the mean of its codes; their deviation counts as 1, as in that training.
+
+    Raises:
+        ConfigError: the net has other sizes, or an encoder, which no released generator has.
+    """
+    found = load_generator(path)
+    own, theirs = ({k: v.shape for k, v in g.state_dict().items()} for g in (net.generator, found))
+    odd = "the encoder" if net.encoder is not None else next((k for k in own if theirs.get(k) != own[k]), None)
+    if odd is not None or len(own) != len(theirs):
+        raise ConfigError(f"{path}: the net has another size of {odd}; start from --preset paper")
+    net.generator.load_state_dict(found.state_dict())
+    net.w_avg.copy_(found.mapping.w_avg)
 
 
 @torch.no_grad()
