@@ -46,6 +46,7 @@ TESTED = {
     "gkd": "400 rendered people that were not in training",
     "cakd": "120 rendered people that were not in training",
     "fm_vit": "100 rendered people before three devices, none of them in training",
+    "otavatar": "48 rendered people that were not in training",
     "sagm": "the inner part of the style that is held out of training (noto)",
 }
 
@@ -53,6 +54,8 @@ TESTED = {
 LIMITS = {
     "attacks": "not fit to guard anything. It knows rendered people, cameras and attacks; real cameras need"
     " training and thresholds of their own.",
+    "avatars": "not for imitating anyone without their consent, and not for passing made pictures off as"
+    " real ones: say that they are made. It knows rendered people.",
     "classes": "classes are those of the training set, and a picture of anything else gets one of them all"
     " the same.",
     "faces": "not for identifying anyone. It was trained on made people at low resolution; a threshold holds"
@@ -60,7 +63,7 @@ LIMITS = {
 }
 
 
-KINDS = {"face recognition": "faces", "face anti-spoofing": "attacks"}
+KINDS = {"face recognition": "faces", "face anti-spoofing": "attacks", "avatars": "avatars"}
 
 
 def ship(name: str, preset: str) -> None:

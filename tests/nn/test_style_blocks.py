@@ -134,8 +134,8 @@ def test_wrong_input_is_named():
         StyleSynthesis(6, 24, 3)
     with pytest.raises(ConfigError, match="channel_base=8"):
         StyleSynthesis(6, 16, 3, channel_base=8)
-    with pytest.raises(ConfigError, match="depth=0"):
-        MappingNetwork(4, 3, 6, 4, depth=0)
+    with pytest.raises(ConfigError, match="depth=-1"):
+        MappingNetwork(4, 3, 6, 4, depth=-1)
 
 
 def test_mapping_without_layers_is_the_normalised_latent() -> None:

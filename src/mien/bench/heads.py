@@ -92,7 +92,7 @@ def ray_sampler(own: Subject) -> Sampler:
     unknown = torch.full((1, 1, *own.truth.shape[2:]), torch.nan)
     return lambda step: pick_rays(
         own.truth[:, None], unknown, own.camera[:, None], nowhere, own.net.config.rays,
-        face=own.net.config.face, local=0.0, generator=torch.Generator().manual_seed(derive(_SEED, step)),
+        face=own.net.config.face, parts=0.0, generator=torch.Generator().manual_seed(derive(_SEED, step)),
     )  # fmt: skip
 
 

@@ -21,9 +21,9 @@ from mien.synth.star_faces import IDENTITIES
 def person_numbers(seeds: Sequence[int], shapes: int = 24) -> NDArray[np.float32]:
     """(P, K) numbers of rendered people, each of mean 0 over them. O(P (V + K^2)), 10 ms a person.
 
-    First the principal components of the shape of the head, the first one of deviation 2, then every number of looks
-    and clothes of deviation 1, every word (hair style, beard, collar) as a column of zeros and ones; without
-    seeds and moles.
+    First the principal components of the shape of the head, the first one of deviation 2, then every number
+    of looks and clothes of deviation 1, every word (hair style, beard, collar) as a column of zeros and ones;
+    without seeds and moles.
 
     Args:
         seeds: `TalkingHeads.people`.

@@ -94,10 +94,10 @@ class _Steps(Dataset[Any]):
 
 @dataclass(frozen=True)
 class TalkingLoader:
-    """The training stream; ``pairs``: a sample is a person with two moments, else a moment with all its views.
+    """The training stream.
 
-    Of a pair the moments are drawn without repeat, in proportion to sum |expression| + 0.001: expressive ones
-    come first.
+    ``pairs``: a sample is a person with two moments, else a moment with all its views. Of a pair the moments
+    are drawn without repeat, in proportion to sum |expression| + 0.001: expressive ones come first.
     """
 
     heads: TalkingHeads
@@ -108,7 +108,7 @@ class TalkingLoader:
     workers: int = 0
 
     def __len__(self) -> int:
-        people, moments = self.heads.moments.shape
+        people, moments = map(int, self.heads.moments.shape)
         return people if self.pairs else people * moments
 
     def chosen(self, pairs: list[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

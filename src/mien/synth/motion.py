@@ -114,8 +114,8 @@ GAZE_REACH = (0.5, 0.35)
 def perform(seed: int, frames: int, fps: float = 25.0, turn: float = 0.25) -> list[Frame]:
     """A face that goes through strong expressions while it talks, blinks and looks around. O(frames).
 
-    Key expressions of `KEYS` last 0.3 - 0.8 s at 40 - 100 % and are smoothed by 100 ms; speech (`talk` at 60 %)
-    fades where the key expression moves the jaw.
+    Key expressions of `KEYS` last 0.3 - 0.8 s at 40 - 100 % and are smoothed by 100 ms; speech (`talk` at
+    60 %) fades where the key expression moves the jaw.
 
     Args:
         seed: of the clip.

@@ -1,6 +1,6 @@
-"""Heads as seen by a camera that goes around them, in the units of a tri-plane: the head sits in a cube of side 1.
+"""Heads as seen by a camera that goes around them, in the units of a tri-plane.
 
-The cube's middle is the middle of the head; y up, the face looks along +z; the camera is EG3D's
+The middle of the head is that of a cube of side 1; y up, the face looks along +z; the camera is EG3D's
 (`mien.render.eg3d`), 2.7 away with a focal length of 3.2 picture sides.
 """
 
@@ -48,7 +48,7 @@ def orbit_views(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.
 
 
 def head_turn(camera: Array) -> tuple[float, float, float]:
-    """Yaw, pitch and roll (`face.rotation`) of a head before a still camera that looks like this camera (25,).
+    """Yaw, pitch and roll (`face.rotation`) of a head that a still camera sees as this one (25,) does.
 
     The head's rotation is R = diag(1, -1, -1) C^T with C the camera's, and R = Y(yaw) X(pitch) Z(roll).
     """
@@ -61,7 +61,7 @@ def head_turn(camera: Array) -> tuple[float, float, float]:
 
 
 def studio(who: int) -> Shot:
-    """Clothes of a person, the same in all their pictures; no glasses; a soft light, the same for everybody."""
+    """Clothes of a person, the same in all their pictures; no glasses; the same soft light for everybody."""
     shot = sample_shot(derive(who, "studio"), glasses=0.0, frontal=True)
     return replace(shot, cube=CUBE, light=SOFT)
 

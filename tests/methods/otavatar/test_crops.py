@@ -9,7 +9,7 @@ from mien.data.face_detector import NOBODY, FoundFace
 from mien.methods.otavatar import crops as module
 from mien.methods.otavatar.config import PredictOptions
 from mien.methods.otavatar.crops import look_at
-from mien.methods.otavatar.portrait import matte, silhouette
+from mien.methods.otavatar.portrait import FACE_SIDE, matte, silhouette
 from mien.render.alignment import TEMPLATE
 from tests.methods.otavatar.avatars import person
 
@@ -41,7 +41,7 @@ def test_without_a_box_the_middle_square_is_taken():
 
 def test_a_box_is_enlarged_to_head_and_shoulders():
     wide = np.pad(person(64), ((40, 40), (40, 40), (0, 0)), constant_values=255)
-    height = 64 / 2.4
+    height = 64 / FACE_SIDE
     top = 40 + 32 + 0.18 * height - height / 2
     box = tuple(round(v) for v in (72 - height / 2, top, 72 + height / 2, top + height))
     crops = seen(wide, box=box, mask="none")

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from mien.core.errors import DataError
-from mien.methods.otavatar.field import AvatarField, as_bytes, plane_decoder
+from mien.methods.otavatar.field import AvatarField, as_bytes
 from mien.methods.otavatar.generator import FieldDecoder
 from mien.nn.modulated import EqualizedLinear
 from mien.render.triplane import density, query_planes, render_planes
-from mien.synth.orbit import orbit_cameras
+from mien.synth.orbit import CUBE, orbit_cameras
 from tests.methods.otavatar.avatars import tiny_net
 
 CAMERA = torch.from_numpy(orbit_cameras(0.2, 0.1)[0])
@@ -27,7 +27,7 @@ def test_gains_of_equalised_rates_are_in_the_weights():
     decoder = FieldDecoder(4, 8, 3)
     decoder.net[0] = EqualizedLinear(4, 8, bias=0.3, lr_multiplier=0.5)
     x = torch.randn(5, 4)
-    for ours, theirs in zip(plane_decoder(decoder)(x), decoder(x), strict=True):
+    for ours, theirs in zip(decoder.plain()(x), decoder(x), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-6)
 
 
@@ -67,8 +67,8 @@ def test_the_mesh_lies_where_the_field_has_its_level():
         known = density(query_planes(own.planes, own.generator.decoder, at, own.settings)[0], 40.0)
     level = float(known.median())
     mesh = own.mesh(24, level)
-    assert np.abs(mesh.vertices).max() <= 0.21 + 1e-6  # half of 0.42 m
-    points = torch.from_numpy(mesh.vertices / np.float32(0.42))[None]
+    assert np.abs(mesh.vertices).max() <= CUBE / 20 + 1e-6  # decimetres
+    points = torch.from_numpy(mesh.vertices / np.float32(CUBE / 10))[None]
     with torch.no_grad():
         sigma, colour = query_planes(own.planes, own.generator.decoder, points, own.settings)
     assert float((density(sigma, 40.0) - level).abs().mean()) < 0.02 * level

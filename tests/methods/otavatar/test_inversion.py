@@ -8,7 +8,6 @@ import torch
 from mien.core.errors import ConfigError
 from mien.methods.otavatar.inversion import InversionSettings, code_loss, corrected, invert_codes, limit_rows
 from mien.methods.otavatar.rays import TargetRays, look
-from mien.render.ray_samples import stratified_depths
 from mien.synth.orbit import orbit_cameras
 from tests.methods.otavatar.tiny import tiny_net
 
@@ -20,11 +19,9 @@ def seen_by(net, ws: torch.Tensor, count: int = 64):
     def rays(step: int) -> TargetRays:
         uv = torch.rand(len(ws), 1, count, 2, generator=torch.Generator().manual_seed(step)) * 0.6 + 0.2
         blank = torch.zeros(len(ws), count)
-        target = TargetRays(cameras, uv, torch.zeros(len(ws), count, 3), blank, blank * torch.nan, blank + 1)
+        target = TargetRays(cameras, uv, torch.zeros(len(ws), count, 3), blank, blank * torch.nan)
         with torch.no_grad():
-            near = torch.full((len(ws), count), 2.1)
-            t = stratified_depths(near, near + 1.2, torch.full((len(ws), count, 96), 0.5))
-            out = look(net.planes(ws), net.generator.decoder, target, t, net.config.settings())
+            out = look(net.planes(ws), net.generator.decoder, target, net.config.settings(), 96)
         return target._replace(rgb=out.features[..., :3])
 
     return rays

@@ -81,7 +81,6 @@ def test_rays_show_the_pixels_they_go_through():
         seen = photos.pictures[k][:, at[k, :, 1], at[k, :, 0]].T
         assert torch.allclose(target.rgb[k], 2 * seen - 1)
     assert torch.isnan(target.depth).all()
-    assert torch.allclose(target.weight, torch.ones(2, 50))
     assert torch.equal(sample(1).uv, photo_rays(photos, 50, 0.5, 3)(1).uv)
     assert not torch.equal(sample(1).uv, sample(0).uv)
     with pytest.raises(ConfigError, match="rays=0"):

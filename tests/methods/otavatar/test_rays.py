@@ -8,12 +8,12 @@ import torch
 from mien.data.talking_loader import talking_batch
 from mien.methods.otavatar.rays import (
     MOUTH,
-    guided_distances,
-    part_weights,
+    box_mask,
+    look,
+    part_mask,
     pick_rays,
     project,
     ray_loss,
-    searched_distances,
     shape_loss,
 )
 from mien.render.eg3d import eg3d_rays
@@ -27,10 +27,10 @@ def batch():
     return talking_batch(heads, heads.windows(1), np.arange(3), np.array([[0], [1], [2]]))
 
 
-def picked(count: int = 200, face: float = 0.5):
+def picked(count: int = 200, face: float = 0.5, parts: float = 0.1):
     b = batch()
     args = (b.images[:, 0], b.depth[:, 0], b.cameras[:, 0], b.points[:, 0])
-    return b, pick_rays(*args, count, face=face, local=5.0, generator=torch.Generator().manual_seed(0))
+    return b, pick_rays(*args, count, face=face, parts=parts, generator=torch.Generator().manual_seed(0))
 
 
 def test_points_project_onto_the_pixels_whose_rays_pass_them() -> None:
@@ -62,48 +62,63 @@ def test_a_share_of_the_rays_falls_on_the_face() -> None:
     assert (focused.opacity > 0).float().mean() > (spread.opacity > 0).float().mean() + 0.2
 
 
-def test_parts_weigh_more_and_the_mean_is_one() -> None:
+def test_parts_get_their_share_in_the_boxes_of_the_landmarks() -> None:
     b = batch()
-    weight = part_weights(b.points[:, 0], b.cameras[:, 0], 32, 5.0)
-    assert torch.allclose(weight.mean((2, 3)), torch.ones(3, 2), atol=1e-5)
+    mask = part_mask(b.points[:, 0], b.cameras[:, 0], 32)
     middle = project(b.points[:, 0, MOUTH].mean(1, keepdim=True), b.cameras[:, 0])[:, :, 0]
     x, y = (middle * 32).long().unbind(-1)
     n, v = torch.meshgrid(torch.arange(3), torch.arange(2), indexing="ij")
-    assert torch.allclose(weight[n, v, y, x] / weight[:, :, 0, 0], torch.tensor(6.0))
+    assert bool(mask[n, v, y, x].all())
+    assert not bool(mask[:, :, 0].any())
+    _, target = picked(20, face=0.0, parts=1.0)
+    pixel = (target.uv * 32 - 0.5).round().long()
+    hit = mask[n[..., None], v[..., None], pixel[..., 1], pixel[..., 0]]
+    assert bool(hit.all())
 
 
-def test_guided_samples_lie_around_the_surface() -> None:
-    _, target = picked()
-    t = guided_distances(target, 2.1, 3.3, 12, generator=torch.Generator().manual_seed(1))
-    assert bool((t.diff(dim=-1) >= 0).all())
-    assert 2.1 <= float(t.min()) < float(t.max()) <= 3.3
-    hit = target.depth.isfinite()
-    near = ((t - target.depth.nan_to_num(posinf=0.0)[..., None]).abs() < 0.1).sum(-1)
-    assert float(near[hit].float().mean()) > 5.5
-    unknown = guided_distances(
-        target._replace(depth=torch.full_like(target.depth, torch.nan)), 2.1, 3.3, 12,
-        generator=torch.Generator().manual_seed(1),
-    )  # fmt: skip
-    assert abs(float(unknown.mean()) - 2.7) < 0.02
+def test_a_view_that_shows_neither_face_nor_parts_still_gives_rays() -> None:
+    b = batch()
+    images = b.images[:, 0].clone()
+    images[:, :, 3] = 0
+    away = b.points[:, 0] + 10
+    args = (images, b.depth[:, 0], b.cameras[:, 0], away, 20)
+    target = pick_rays(*args, face=0.5, parts=0.5, generator=torch.Generator().manual_seed(0))
+    assert target.uv.shape == (3, 2, 20, 2)
+    assert bool(((target.uv > 0) & (target.uv < 1)).all())
 
 
-def test_search_finds_a_wall() -> None:
-    """A field that is dense behind z = 0.1 only: the second half of the samples lies at its front."""
+def test_a_box_holds_its_points_and_the_margin() -> None:
+    mask = box_mask(torch.tensor([[0.25, 0.5], [0.5, 0.5]]), 8, margin=0.13)
+    assert mask.any(0).tolist() == [False] * 1 + [True] * 4 + [False] * 3
+    assert mask.any(1).tolist() == [False] * 3 + [True] * 2 + [False] * 3
+
+
+def test_what_is_looked_at_is_a_wall_of_the_field() -> None:
+    """A field that is dense behind z = 0.1 only: rays end there, wherever the truth is."""
     _, target = picked(20)
     planes = torch.zeros(3, 3, 1, 64, 64)
     z = (2 * torch.arange(64) + 1) / 64 - 1  # of plane (x, z): rows are z
     planes[:, 1, 0] = torch.where(z / 2 < 0.1, 30.0, -30.0)[:, None]
     settings = PlaneSettings(limits=(2.1, 3.3), density_scale=20.0)
-    t = searched_distances(planes, lambda x: (x, x), target, settings, 40, torch.Generator().manual_seed(0))
+
+    def decoder(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x - 5, x.expand(-1, -1, 3)  # outside of the planes x = 0: empty
+
+    generator = torch.Generator().manual_seed(0)
+    out = look(planes, decoder, target, settings, 64, generator)
     origins, directions = target.rays()
     wall = (0.1 - origins[..., 2]) / directions[..., 2]
-    close = ((t - wall[..., None]).abs() < 0.1).float().sum(-1)
-    assert float(close.mean()) > 14  # evenly spread they would be 7
+    at = origins + wall[..., None] * directions
+    inside = at.abs().amax(-1) < 0.4
+    assert float(inside.float().mean()) > 0.3
+    assert float((out.depth - wall).abs()[inside].mean()) < 0.03
+    again = look(planes, decoder, target, settings, 64)
+    same = look(planes, decoder, target, settings, 64)
+    assert torch.equal(again.depth, same.depth)
 
 
 def test_losses_are_zero_on_the_truth() -> None:
     _, target = picked()
-    target = target._replace(weight=torch.ones_like(target.weight))
     depth = torch.where(target.depth.isfinite(), target.depth, 3.3)
     out = RayRender(target.rgb, depth, target.opacity)
     assert float(ray_loss(out, target).mean()) <= 0.0201  # sqrt(0 + 4e-4)

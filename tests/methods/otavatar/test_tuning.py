@@ -11,14 +11,15 @@ from mien.methods.otavatar.rays import look
 from mien.methods.otavatar.tuning import TuningSettings, drawn_rays, tuned_delta, with_delta
 from tests.methods.otavatar.avatars import person, tiny_net
 
-NET = tiny_net()
+THIN = {"sigma_bias": -2.0, "density_scale": 10.0}
+NET = tiny_net(**THIN)
 SAMPLER = photo_rays(read_photos(person(), None, None, None, 32, 4), 200, 0.5, 0)
 CODE = torch.zeros(1, 1, 16)
 MOTIONS = 0.3 * torch.randn(3, 6, 16, generator=torch.Generator().manual_seed(0))
 
 
 def bent(delta):
-    net = tiny_net()
+    net = tiny_net(**THIN)
     net.generator = with_delta(NET.generator, delta)
     return net
 
@@ -29,7 +30,7 @@ def source_loss(net):
 
 
 def elsewhere(generator):
-    """Opacity that a generator draws of other motion from other sides."""
+    """What the untuned net draws from other sides, and what a generator draws there."""
     rng, plan = np.random.default_rng(5), NET.config.settings()
     asked = drawn_rays(NET.generator, NET.moved(CODE, None).expand(4, -1, -1), plan, 100, 24, rng)
     with torch.no_grad():
@@ -57,7 +58,7 @@ def test_keeping_other_sides_holds_their_silhouette_and_still_learns_the_picture
         assert source_loss(own) < source_loss(NET)
         asked, seen = elsewhere(own.generator)
         moves[keep] = float((seen.opacity - asked.opacity).abs().mean())
-    assert moves[10.0] < 0.8 * moves[0.0]
+    assert moves[10.0] < 0.5 * moves[0.0]
 
 
 def test_drawn_rays_are_what_the_generator_shows_there():

@@ -12,8 +12,10 @@ from mien.methods.otavatar.config import OtavatarConfig
 from mien.methods.otavatar.model import AvatarNet
 from mien.synth.orbit import orbit_cameras
 
-SIZES = {"z_dim": 16, "w_dim": 16, "plane_size": 16, "plane_channels": 8, "channel_base": 256, "channel_max": 16,
-         "decoder_width": 16, "rays": 48, "samples": 10, "width": 16, "directions": 4}  # fmt: skip
+SIZES = {
+    "z_dim": 16, "w_dim": 16, "plane_size": 16, "plane_channels": 8, "channel_base": 256, "channel_max": 16,
+    "decoder_width": 16, "rays": 48, "samples": 10, "width": 16, "directions": 4,
+}  # fmt: skip
 
 
 def tiny_config(**changes: object) -> OtavatarConfig:

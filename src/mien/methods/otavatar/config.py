@@ -44,6 +44,8 @@ class OtavatarConfig(MethodConfig):
     """Side of a plane [P]."""
     plane_channels: int = 16
     """Channels of a plane [C]."""
+    start: int = 4
+    """Side of the learnt constant that the planes grow from."""
     channel_base: int = 2048
     """A block of side r has min(channel_base / r, channel_max) channels."""
     channel_max: int = 96
@@ -59,8 +61,9 @@ class OtavatarConfig(MethodConfig):
     sr_channels: tuple[int, ...] = ()
     """Super-resolution blocks, each of which doubles the side; none = the field is drawn at any size."""
     latent: Literal["mixed", "encoder", "free"] = "mixed"
-    """prior: z of a moment is a random orthogonal mix of the numbers it was drawn from, and an encoder learns to
-    read w off a view; or it is read off a view from the start; or it is learnt for each moment (auto-decoder)."""
+    """prior: z of a moment is a random orthogonal mix of the numbers it was drawn from, and an encoder learns
+    to read w off a view; or it is read off a view from the start; or it is learnt for each moment
+    (auto-decoder)."""
     mapping_layers: int = 2
     """Of the mapping z -> w; 0: w is z / rms(z)."""
     mapping_rate: float = 0.01
@@ -155,7 +158,7 @@ class OtavatarConfig(MethodConfig):
 
 
 def _demo_prior() -> Recipe:
-    """The generator and its encoder on rendered people of 128 pixels: what the demo's generator is trained by."""
+    """The demo's generator and its encoder, on rendered people of 128 pixels."""
     return Recipe(
         name="otavatar-demo-prior",
         method=OtavatarConfig(stage="prior", z_dim=160, w_dim=160, mapping_layers=0),
@@ -167,7 +170,24 @@ def _demo_prior() -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"demo-prior": _demo_prior}
+def _demo() -> Recipe:
+    """The demo's controller, decoupled by inverting with kept codes."""
+    prior = _demo_prior()
+    changes: dict[str, object] = {
+        "name": "otavatar-demo",
+        "method.stage": "controller",
+        "method.bank": True,
+        "optim.kind": "adamw",
+        "optim.lr": 2e-3,
+        "optim.weight_decay": 0.01,
+        "schedule.steps": 2000,
+        "schedule.warmup_epochs": 0.25,
+        "schedule.grad_clip": None,
+    }
+    return evolve_all(prior, changes)
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"demo": _demo, "demo-prior": _demo_prior}
 
 
 @dataclass(frozen=True)

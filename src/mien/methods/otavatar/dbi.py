@@ -28,15 +28,15 @@ from mien.methods.otavatar.rays import TargetRays, pick_rays
 class MotionTask(ManualTask[TalkingBatch]):
     """One update: codes of B people from two frames each, then the controller on these frames.
 
-    ``mode`` dbi: both frames with their motion; naive: the code is of the first frame alone, without motion, and
-    the controller learns the second.
+    ``mode`` dbi: both frames with their motion; naive: the code is of the first frame alone, without motion,
+    and the controller learns the second.
 
     Args:
         net: generator and encoder are left as they are.
         config: how.
         optim: of the controller.
-        bank: first codes that are kept and learnt, (P, W) of each person, or (P M, W) of each moment if naive;
-            None = every update starts anew.
+        bank: first codes that are kept and learnt, (P, W) of each person, or (P M, W) of each moment if
+            naive; None = every update starts anew.
         moments: M of a person.
     """
 
@@ -130,7 +130,8 @@ class MotionTask(ManualTask[TalkingBatch]):
         if not self.naive:
             dw, _ = net.controller(batch.windows.flatten(0, 1))
             w = w - dw[:, : net.generator.num_ws].mean(1, keepdim=True)
-        return w.unflatten(0, (-1, frames)).mean(1)
+        mean: Tensor = w.unflatten(0, (-1, frames)).mean(1)
+        return mean
 
     def _losses(
         self,

@@ -1,4 +1,4 @@
-"""Pictures of codes, without gradients: planes and grid of density once a code, then any number of cameras."""
+"""Pictures of codes, without gradients: planes and grid of density once a code, then any cameras."""
 
 from __future__ import annotations
 

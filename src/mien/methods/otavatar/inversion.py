@@ -32,7 +32,7 @@ class InversionSettings:
         lr: of the code, in units of the codes' standard deviation; falls to a tenth along a cosine.
         space: one code for all style slots, or one each.
         pull: weight of mean ((w - w_avg) / std)^2: keeps the code among those of known people.
-        camera: what else is corrected: nothing, focal length and centre, or all nine intrinsics (as released).
+        camera: what else is corrected: nothing, focal length and centre, or all nine intrinsics (released).
         camera_lr: of the correction.
         clip: largest gradient norm of a person's code.
         samples: of a ray.

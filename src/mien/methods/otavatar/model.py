@@ -77,7 +77,7 @@ def build_generator(config: OtavatarConfig, **changes: Any) -> TriPlaneGenerator
     """The generator of a config."""
     sizes = {
         k: getattr(config, k)
-        for k in ("z_dim", "w_dim", "plane_size", "plane_channels", "channel_base", "channel_max",
+        for k in ("z_dim", "w_dim", "plane_size", "plane_channels", "start", "channel_base", "channel_max",
                   "decoder_width", "features", "sigma_bias", "sr_side", "sr_channels", "mapping_layers",
                   "mapping_rate")
     }  # fmt: skip

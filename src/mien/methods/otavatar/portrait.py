@@ -1,7 +1,7 @@
 """A user's portrait as the net was trained to see people: a square crop of head and shoulders on white.
 
 In the training pictures the middle of the head is the middle of the square, and a head of 2.35 dm from chin
-to crown fills two thirds of its side.
+to crown fills four fifths of its side.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from mien.core.errors import ShapeError
 Square = tuple[float, float, float]
 """Left, top and side, pixels; it may reach beyond the picture."""
 
-FACE_SIDE, FACE_RISE = 2.4, 0.18
+FACE_SIDE, FACE_RISE = 1.88, 0.18
 """Side of the square, and how far its middle lies above the middle of the face from brows to chin, in heights
 of that face; means over rendered people."""
-_HEAD, _SHOULDERS = (0.5, 0.45, 0.36, 0.44), (0.5, 1.1, 0.56, 0.38)
-_CORES = 0.5, 0.75  # of the two ellipses, surely the person
+_HEAD, _SHOULDERS = (0.5, 0.42, 0.34, 0.48), (0.5, 1.1, 0.56, 0.25)
+_CORES = 0.5, 0.9  # of the two ellipses, surely the person
 _PROFILE = 0.6
 
 
@@ -32,7 +32,7 @@ def face_square(box: Sequence[float]) -> Square:
         box: left, top, right, bottom of the face from the brows to the chin, pixels.
 
     >>> face_square((40, 100, 140, 200))
-    (-30.0, 12.0, 240.0)
+    (-4.0, 38.0, 188.0)
     """
     left, top, right, bottom = (float(v) for v in box)
     height = bottom - top

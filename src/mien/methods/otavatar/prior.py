@@ -1,7 +1,7 @@
 """The prior: a tri-plane generator learnt from many views of many people, with the net that reads its latent.
 
-It stands in for a generator that was trained as a GAN: w of a moment is read off one view, and what it draws is
-compared with the other views of that moment, so w holds identity and expression alike.
+It stands in for a generator that was trained as a GAN: one w draws all views of a moment, so it holds
+identity and expression alike.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _BETA = 0.99
 class PriorTask(Task[TalkingBatch]):
     """L = colour + lambda_o opacity + lambda_d distance on random rays of all views of a moment.
 
-    Where w comes from (``latent``): ``mixed``: z is a fixed random orthogonal mix of the numbers that the moment
-    was drawn from, so that no axis of W is identity or expression; they are thrown away afterwards, and the
-    encoder learns meanwhile to read w off a view. ``encoder``: it is read off a view from the start. ``free``: z of
-    each moment is learnt.
+    Where w comes from (``latent``): ``mixed``: z is a fixed random orthogonal mix of the numbers that the
+    moment was drawn from, so that no axis of W is identity or expression; they are thrown away afterwards;
+    the encoder learns meanwhile to read w off a view. ``encoder``: it is read off a view from the start.
+    ``free``: z of each moment is learnt.
 
     Args:
         net: what is trained; its controller is left as it is.
@@ -108,7 +108,7 @@ class PriorTask(Task[TalkingBatch]):
         return batch.images[torch.arange(count, device=pick.device), 0, pick, :3]
 
     def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """The encoder apart: its layers are not equalised, so it learns at a tenth of the generator's rate."""
+        """The encoder apart: its layers are not equalised, so it learns at a tenth of the rate."""
         own = [] if self.net.encoder is None else list(self.net.encoder.parameters())
         apart = {id(p) for p in own}
         rest = [p for p in self.parameters() if p.requires_grad and id(p) not in apart]

@@ -113,7 +113,7 @@ def pick_rays(
     device = generator.device if generator is not None else images.device
     solid = images[:, :, 3].flatten(2)
     near = part_mask(points, cameras, size).flatten(2) if parts else torch.zeros_like(solid, dtype=torch.bool)
-    chance = torch.full_like(solid, (1 - face - parts) / size**2)
+    chance = torch.full_like(solid, max(0.0, 1 - face - parts) / size**2)
     for share, own in ((face, solid > 0), (parts, near)):
         chance = chance + share * own / own.sum(-1, keepdim=True).clamp(min=1)
     chance = chance + torch.finfo(chance.dtype).tiny  # a view may show none of them
@@ -138,7 +138,7 @@ def look(
 ) -> RayRender:
     """What the field shows along the target's rays, half of the samples even, half where those saw something.
 
-    The true surface must not say where to look: places along a ray would then tell the field what to show there.
+    The true surface must not say where to look: places along a ray would then tell the field what to show.
     O(B M samples (C + decoder)).
 
     Args:

@@ -19,8 +19,8 @@ from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.rays import TargetRays, pick_rays
 
 Motion = Literal["moved", "late", "still"]
-"""moved: the controller is in the loop of the inversion (dbi); late: it only moves what was inverted without it
-(naive); still: there is no motion (static)."""
+"""moved: the controller is in the loop of the inversion (dbi); late: it only moves what was inverted without
+it (naive); still: there is no motion (static)."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def moments_of(
 
 
 def motion_of(net: AvatarNet, windows: Tensor) -> Tensor:
-    """dw (N, slots, W) of windows (N, C, L)."""
+    """Motion dw (N, slots, W) of windows (N, C, L)."""
     with torch.no_grad():
         dw: Tensor = net.controller(windows)[0]
     return dw
@@ -110,4 +110,5 @@ def at_size(images: Tensor, size: int) -> Tensor:
     rgb = 2 * images[:, :, :3] - 1
     if rgb.shape[-1] == size:
         return rgb
-    return F.interpolate(rgb.flatten(0, 1), (size, size), mode="area").unflatten(0, rgb.shape[:2])
+    small: Tensor = F.interpolate(rgb.flatten(0, 1), (size, size), mode="area").unflatten(0, rgb.shape[:2])
+    return small

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mien.core.config import Recipe
 from mien.core.errors import ConfigError
@@ -49,6 +50,17 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     torch.manual_seed(derive(recipe.seed, "init"))
     net = AvatarNet(method, data.size, len(heads.names))
     in_pairs = method.stage == "controller"
+
+    def facts(net: nn.Module, device: torch.device) -> dict[str, Any]:
+        return {
+            "actions": list(heads.names),
+            "data": {
+                "fingerprint": splits.fingerprint,
+                "note": note(data, people),
+                "real": data.kind == "hdtf",
+            },
+        }
+
     source = TalkingLoader(heads, schedule.batch, recipe.seed, method.radius, in_pairs, data.workers)
     if not in_pairs:
         numbers = identity_numbers(data, heads) if method.latent == "mixed" else None
@@ -60,10 +72,19 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
             moments,
             None if numbers is None else torch.from_numpy(numbers),
         )
-        return Experiment(task, source, splits.fingerprint)
+        return Experiment(task, source, splits.fingerprint, facts=facts)
     load_prior(net, uses)
     bank = bank_start(net, heads, each=method.mode == "naive") if method.bank else None
-    return Experiment(MotionTask(net, method, recipe.optim, bank, moments), source, splits.fingerprint)
+    motion = MotionTask(net, method, recipe.optim, bank, moments)
+    return Experiment(motion, source, splits.fingerprint, facts=facts)
+
+
+def note(data: TalkingData, people: int) -> str:
+    """What a model has seen, in words."""
+    if data.kind == "hdtf":
+        return f"{people:,} clips of real people (HDTF layout)"
+    heads = "star-shaped heads" if data.kind == "stars" else "rendered people"
+    return f"{people:,} {heads}, {data.moments} moments of each from {data.views} sides, {data.size} px"
 
 
 def load_prior(net: AvatarNet, uses: Mapping[str, Path]) -> None:
@@ -92,7 +113,7 @@ def load_prior(net: AvatarNet, uses: Mapping[str, Path]) -> None:
 
 @torch.no_grad()
 def bank_start(net: AvatarNet, heads: TalkingHeads, *, each: bool) -> Tensor:
-    """What the encoder reads off the front view of every moment: (P M, W), or its mean over moments (P, W)."""
+    """What the encoder reads off the front view of each moment: (P M, W), or its mean over moments (P, W)."""
     found = []
     for person in range(len(heads.images)):
         seen = torch.from_numpy(heads.images[person, :, 0, ..., :3]).movedim(-1, 1).float() / 127.5 - 1
