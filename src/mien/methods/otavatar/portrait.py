@@ -21,7 +21,7 @@ FACE_SIDE, FACE_RISE = 1.88, 0.18
 """Side of the square, and how far its middle lies above the middle of the face from brows to chin, in heights
 of that face; means over rendered people."""
 _HEAD, _SHOULDERS = (0.5, 0.42, 0.34, 0.48), (0.5, 1.1, 0.56, 0.25)
-_CORES = 0.5, 0.9  # of the two ellipses, surely the person
+_CORES, _OUTSIDE = (0.5, 0.9), 1.35  # of the two ellipses: surely the person, surely the background
 _PROFILE = 0.6
 
 
@@ -100,7 +100,7 @@ def _ellipses(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return head, shoulders
 
 
-def matte(picture: NDArray[np.uint8], contrast: float = 1000.0) -> NDArray[np.float32]:
+def matte(picture: NDArray[np.uint8], contrast: float = 2000.0) -> NDArray[np.float32]:
     """(S, S) in 0 .. 1, what of a square crop is the person, by its colours.
 
     2 p - 1/2, cut to 0 .. 1, with p the probability that a random walk from a pixel, which shuns edges, comes
@@ -118,7 +118,7 @@ def matte(picture: NDArray[np.uint8], contrast: float = 1000.0) -> NDArray[np.fl
         return silhouette(len(picture))
     seeds = np.zeros(picture.shape[:2], np.uint8)
     seeds[(head < _CORES[0]) | (shoulders < _CORES[1])] = 1
-    seeds[(head > 1) & (shoulders > 1)] = 2
+    seeds[(head > _OUTSIDE) & (shoulders > _OUTSIDE)] = 2
     chance = random_walker(picture / 255.0, seeds, contrast, "bf", return_full_prob=True, channel_axis=-1)[0]
     return np.asarray(np.clip(2 * chance - 0.5, 0, 1), np.float32)
 
