@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import io
 import re
 import sys
@@ -51,6 +52,13 @@ def test_table_escapes_and_keeps_order():
 def test_img_holds_its_bytes_and_escapes_its_text():
     html = figures.img(b"abc", 'a "b" <c>')
     assert html == '<img alt="a &quot;b&quot; &lt;c&gt;" src="data:image/png;base64,YWJj">'
+
+
+def test_video_holds_its_bytes_and_escapes_its_text():
+    text = figures.video(b"\x00\x01mp4", 'a "b" <c>')
+    assert base64.b64decode(text.partition("base64,")[2].partition('"')[0]) == b"\x00\x01mp4"
+    assert 'aria-label="a &quot;b&quot; &lt;c&gt;"' in text
+    assert "muted" in text  # browsers start no others by themselves
 
 
 def test_page_is_whole_escapes_its_title_and_asks_for_nothing():

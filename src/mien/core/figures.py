@@ -23,7 +23,7 @@ h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem}img{max-width:100%;heigh
 table{border-collapse:collapse;display:block;overflow-x:auto}td,th{border-bottom:1px solid var(--line);padding:.3rem .8rem;text-align:left}
 pre{background:var(--soft);padding:1rem;overflow-x:auto;border-radius:6px}.muted{opacity:.7}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:1rem}.card{background:var(--soft);padding:.7rem;border-radius:6px}
-.card img{width:100%;image-rendering:pixelated}.good{color:#1a7f37}.bad{color:#cf222e}
+.card img{width:100%;image-rendering:pixelated}.card video{width:100%;border-radius:6px}.good{color:#1a7f37}.bad{color:#cf222e}
 """
 
 
@@ -52,6 +52,12 @@ def png(figure: Figure, dpi: int = 110) -> bytes:
 def img(data: bytes, alt: str) -> str:
     """An <img> with the PNG inside."""
     return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
+
+
+def video(data: bytes, alt: str) -> str:
+    """A <video> with the MP4 inside; it starts by itself, without sound, and repeats."""
+    source = f"data:video/mp4;base64,{base64.b64encode(data).decode()}"
+    return f'<video controls autoplay loop muted playsinline aria-label="{html.escape(alt)}" src="{source}"></video>'
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -9,7 +9,7 @@ from mien.data.face_detector import NOBODY, FoundFace
 from mien.methods.otavatar import crops as module
 from mien.methods.otavatar.config import PredictOptions
 from mien.methods.otavatar.crops import look_at
-from mien.methods.otavatar.portrait import FACE_SIDE, silhouette
+from mien.methods.otavatar.portrait import FACE_SIDE, matte, silhouette
 from mien.render.alignment import TEMPLATE
 from tests.methods.otavatar.avatars import person
 
@@ -80,8 +80,9 @@ def test_flat_and_small_pictures():
 def test_masks(tmp_path):
     dark = np.zeros((64, 64, 3), np.uint8)
     dark[16:48, 16:48] = person(32)
-    crops = seen(dark)
+    crops = seen(dark, mask="ellipse")
     assert np.array_equal(crops.masks[0], silhouette(32))
+    assert np.array_equal(seen(dark).masks[0], matte(crops.pictures[0]))
     assert (crops.source[0, 0] == 255).all()
     mask = np.zeros((64, 64), np.uint8)
     mask[:, :32] = 255

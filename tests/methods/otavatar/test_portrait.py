@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from mien.core.errors import ShapeError
-from mien.methods.otavatar.portrait import cut_square, face_square, is_profile, middle_square, silhouette
+from mien.methods.otavatar.portrait import (
+    cut_square,
+    face_square,
+    is_profile,
+    matte,
+    middle_square,
+    silhouette,
+)
 from mien.methods.otavatar.rays import project
 from mien.render.alignment import TEMPLATE
 from mien.synth.body import people
@@ -62,6 +69,28 @@ def test_the_silhouette_is_soft_and_holds_head_and_shoulders():
     assert mask[1, 1] == mask[40, 1] == 0
     assert ((mask > 0) & (mask < 1)).any()
     assert np.allclose(mask, mask[:, ::-1], atol=1e-6)
+
+
+def test_the_matte_follows_the_colours_between_core_and_outside():
+    size = 64
+    at = (np.arange(size) + 0.5) / size
+    head = np.hypot((at[None] - 0.5) / 0.28, (at[:, None] - 0.45) / 0.36) < 1
+    body = (at[:, None] > 0.8) & (abs(at[None] - 0.5) < 0.4)
+    picture = np.full((size, size, 3), (90, 140, 200), np.uint8)
+    picture[head | body] = (200, 140, 110)
+    found = matte(picture)
+    assert found.dtype == np.float32
+    assert found.shape == (size, size)
+    upper = at < 0.75
+    assert np.abs(found - head)[upper].mean() < 0.01
+    assert np.abs(silhouette(size) - head)[upper].mean() > 0.1  # knows no colours
+
+
+def test_where_all_is_one_colour_the_matte_is_the_silhouette():
+    grey = np.full((32, 32, 3), 90, np.uint8)
+    assert np.array_equal(matte(grey), silhouette(32))
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    assert ((matte(noise) >= 0) & (matte(noise) <= 1)).all()
 
 
 def test_profiles():

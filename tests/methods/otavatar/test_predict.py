@@ -150,7 +150,9 @@ def test_dropped_frames_are_noted(predictor, tmp_path):
     [
         ({"box": (1, 2, 3)}, "--box 1 2 3: give left, top, right and bottom"),
         ({"box": (9, 9, 3, 3)}, "right must be beyond left"),
-        ({"pti_steps": 51}, "pti_steps=51 is outside"),
+        ({"pti_steps": 1001}, "pti_steps=1001 is outside"),
+        ({"pti_lr": 0.0}, "pti_lr=0.0 is outside"),
+        ({"pti_keep": -1.0}, "pti_keep=-1.0 is outside"),
         ({"frames": 0}, "frames=0 is outside"),
         ({"size": 8}, "size=8 is outside"),
     ],

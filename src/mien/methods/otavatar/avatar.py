@@ -30,6 +30,7 @@ Frame: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) RGB."""
 Callback = Callable[[int, float], bool | None]
 """Called with the step and its loss before each step of an inversion; True = stop."""
+_MOVING = 0.1  # share of the actions of a random expression that are not at rest
 
 
 class OneShotAvatar:
@@ -70,6 +71,8 @@ class OneShotAvatar:
         steps: int = 100,
         space: Literal["w", "w+"] = "w",
         pti_steps: int = 0,
+        pti_lr: float = 3e-4,
+        pti_keep: float = 1.0,
         refine: Literal["off", "centre", "all"] = "off",
         rays: int = 256,
         seed: int = 0,
@@ -89,7 +92,9 @@ class OneShotAvatar:
             mask: (H, W) in 0 .. 1 what of a picture is the person, or a list of F; default what is not white.
             steps: of Adam; in "w+" the second half of them has a code for each style slot.
             space: see there.
-            pti_steps: of `tuned_delta` after it, at most 50.
+            pti_steps: of `tuned_delta` after it; each sees twice as many rays.
+            pti_lr: see `TuningSettings`.
+            pti_keep: see there; the motions are random expressions before the pictures' cameras.
             refine: what of the intrinsics is corrected as well (`InversionSettings.camera`).
             rays: of each picture in a step.
             seed: of the rays.
@@ -123,10 +128,11 @@ class OneShotAvatar:
             count = len(photos.rows)
             s, t = (x.expand(count, -1) for x in (found.scale, found.shift))
             seen = photos._replace(cameras=corrected(photos.cameras, s, t, "all"))
-            sampler = photo_rays(seen, rays, own.face, derive(seed, "tuning"))
+            sampler = photo_rays(seen, 2 * rays, own.face, derive(seed, "tuning"))
             delta = tuned_delta(
-                self.net, sampler, found.w_id, dw, TuningSettings(pti_steps), seed=derive(seed, "pti")
-            )
+                self.net, sampler, found.w_id, dw, TuningSettings(pti_steps, pti_lr, pti_keep),
+                motions=self._motions(photos.cameras[0], derive(seed, "motions")), seed=derive(seed, "pti"),
+            )  # fmt: skip
             state = replace(state, delta={k: v.cpu() for k, v in delta.items()})
         return state
 
@@ -209,10 +215,19 @@ class OneShotAvatar:
         return self._field(own, state, self._still(rows.to(self.device), state.seen_from[None]), None)
 
     def _still(self, rows: Tensor, cameras: Tensor) -> Tensor:
-        """Windows (F, C + R, L) of expressions (F, C) that are held, before cameras (F, 25)."""
-        pose = torch.stack([self._pose(c) for c in cameras])
+        """Windows (F, C + R, L) of expressions (F, C) that are held, before cameras (F or 1, 25)."""
+        pose = torch.stack([self._pose(c) for c in cameras]).expand(len(rows), -1)
         whole = torch.cat([rows, pose], 1)
         return whole[:, :, None].expand(-1, -1, 2 * self.net.controller.radius + 1)
+
+    def _motions(self, camera: Tensor, seed: int, count: int = 32) -> Tensor:
+        """Motion (count, slots, W) of random held expressions: a few actions at once, each at 0 .. 1."""
+        rng = np.random.default_rng(seed)
+        rows = rng.random((count, self.actions)) * (rng.random((count, self.actions)) < _MOVING)
+        windows = self._still(torch.from_numpy(rows.astype(np.float32)).to(self.device), camera[None])
+        with torch.no_grad():
+            dw: Tensor = self.net.controller(windows)[0]
+        return dw
 
     def _field(self, generator: Any, state: AvatarState, window: Tensor, pose: Tensor | None) -> AvatarField:
         """Planes of a window (1, C + R, L), by the person's own generator."""

@@ -324,7 +324,11 @@ class PredictOptions:
     space: Literal["w", "w+"] = "w"
     """One code for all layers, or one each: closer to the portrait, less sure from other sides."""
     pti_steps: int = 0
-    """Steps that bend the generator towards the portrait, at most 50."""
+    """Steps that bend the generator towards the portrait (PTI), at most 1000; 50 as released."""
+    pti_lr: float = 3e-4
+    """Rate of these steps, as released; 3e-3 with some 100 steps is sharper."""
+    pti_keep: float = 1.0
+    """Weight of what keeps other sides and motion as they are meanwhile; 0 as released."""
     refine: Literal["off", "centre", "all"] = "off"
     """What of the portrait's intrinsics is corrected: focal length and centre, or all nine."""
     box: tuple[int, ...] = ()
@@ -332,8 +336,9 @@ class PredictOptions:
     middle square of the portrait is taken as head and shoulders."""
     detector: Literal["none", "mediapipe"] = "none"
     """Who looks for the face."""
-    mask: str = "ellipse"
-    """What of the portrait is the person: ellipse, none (it is on white), or a picture, white = person."""
+    mask: str = "matte"
+    """What of the portrait is the person: matte (by its colours, around the middle), ellipse, none (it is on
+    white), or a picture, white = person."""
     size: int = 128
     """Side of the videos, pixels."""
     output: str = "out/otavatar"
@@ -342,7 +347,9 @@ class PredictOptions:
     def __post_init__(self) -> None:
         check_range("predict", "frames", self.frames, 1, 1_000_000)
         check_range("predict", "steps", self.steps, 0, 100_000)
-        check_range("predict", "pti_steps", self.pti_steps, 0, 50)
+        check_range("predict", "pti_steps", self.pti_steps, 0, 1000)
+        check_range("predict", "pti_lr", self.pti_lr, 1e-9, 1.0)
+        check_range("predict", "pti_keep", self.pti_keep, 0.0, 1e6)
         check_range("predict", "size", self.size, 16, 1024)
         check_face_box(self.box)
 

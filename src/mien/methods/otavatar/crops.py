@@ -18,6 +18,7 @@ from mien.methods.otavatar.portrait import (
     cut_square,
     face_square,
     is_profile,
+    matte,
     middle_square,
     silhouette,
 )
@@ -71,7 +72,9 @@ def look_at(pictures: Sequence[Picture], options: PredictOptions, size: int) -> 
         if status != "ok":
             return Crops(status)
         out.append(cut_square(picture, square, size))
-        if options.mask == "ellipse":
+        if options.mask == "matte":
+            kept.append(matte(out[-1]))
+        elif options.mask == "ellipse":
             kept.append(silhouette(size))
         elif masks:
             kept.append(cut_square(masks[k], square, size, 0).astype(np.float32) / np.float32(255))
@@ -99,11 +102,11 @@ def find_square(picture: Picture, box: Sequence[int], detector: str) -> tuple[st
 
 def _masks(pictures: Sequence[Picture], options: PredictOptions) -> list[NDArray[np.uint8]]:
     """The grey levels of the mask file, if there is one."""
-    if options.mask in ("ellipse", "none"):
+    if options.mask in ("matte", "ellipse", "none"):
         return []
     if len(pictures) != 1:
         raise ConfigError(
-            f"--mask {options.mask}: one mask, but {len(pictures)} pictures; use ellipse or none"
+            f"--mask {options.mask}: one mask, but {len(pictures)} pictures; use matte, ellipse or none"
         )
     mask = read_image(options.mask)[..., 0]
     if mask.shape != pictures[0].shape[:2]:

@@ -123,7 +123,8 @@ class Predictor(OneShotAvatar, AbstractPredictor):
         began = time.perf_counter()
         state = self.invert(
             list(crops.pictures), mask=crops.masks, steps=options.steps, space=options.space,
-            pti_steps=options.pti_steps, refine=options.refine, seed=options.seed,
+            pti_steps=options.pti_steps, pti_lr=options.pti_lr, pti_keep=options.pti_keep,
+            refine=options.refine, seed=options.seed,
         )  # fmt: skip
         seconds = time.perf_counter() - began
         return self._shown(state, track, options, folder, crops, seconds)
