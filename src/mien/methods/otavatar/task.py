@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mien.core.config import Recipe
 from mien.core.errors import ConfigError
@@ -74,6 +74,8 @@ def note(data: TalkingData, people: int) -> str:
         return f"{people:,} clips of real people (HDTF layout)"
     heads = "star-shaped heads" if data.kind == "stars" else "rendered people"
     return f"{people:,} {heads}, {data.moments} moments of each from {data.views} sides, {data.size} px"
+
+
 def model_facts(actions: tuple[str, ...], data: dict[str, Any], *_: object) -> dict[str, Any]:
     """What a model needs beside its weights: the actions that its controller knows, without the pose."""
     return {"actions": list(actions), "data": data}
@@ -120,7 +122,8 @@ def load_released(net: AvatarNet, path: Path) -> None:
     """
     found = load_generator(path)
     own, theirs = ({k: v.shape for k, v in g.state_dict().items()} for g in (net.generator, found))
-    odd = "the encoder" if net.encoder is not None else next((k for k in own if theirs.get(k) != own[k]), None)
+    odd = next((k for k in own if theirs.get(k) != own[k]), None)
+    odd = odd if net.encoder is None else "the encoder"
     if odd is not None or len(own) != len(theirs):
         raise ConfigError(f"{path}: the net has another size of {odd}; start from --preset paper")
     net.generator.load_state_dict(found.state_dict())
