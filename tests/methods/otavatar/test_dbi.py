@@ -10,7 +10,7 @@ from mien.core.config import OptimConfig
 from mien.data.talking_loader import talking_batch
 from mien.engine.task import Clock
 from mien.methods.otavatar.dbi import MotionTask, _turn
-from tests.methods.otavatar.tiny import ball_heads, tiny_net
+from tests.methods.otavatar.tiny import ball_heads, tiny_config, tiny_net
 
 OPTIM = OptimConfig(kind="adamw", lr=0.01, weight_decay=0.01)
 
@@ -106,3 +106,16 @@ def test_learning_lowers_the_error_of_moving_balls() -> None:
         torch.manual_seed(k)
         losses.append(float(task.update(batch(), Clock(k, 40, 10), context).loss))
     assert np.mean(losses[-8:]) < np.mean(losses[:8])
+
+
+def test_of_one_frame_only_that_frame_teaches_the_code() -> None:
+    """With frames=1 the code's gradient is that of the first frame alone, the controller's that of both."""
+    task, b = task_of(frames=1), batch()
+    w = torch.zeros(3, 1, 16, requires_grad=True)
+    grads = []
+    for frames in (1, 2):
+        own = MotionTask(task.net, tiny_config(stage="controller", frames=frames), OPTIM)
+        loss, _ = own._losses(w, b, torch.Generator().manual_seed(0))
+        grads.append(torch.autograd.grad(loss, [w, task.net.controller.last.bias]))
+    assert float((grads[0][0] - grads[1][0]).abs().max()) > 0
+    assert torch.allclose(grads[0][1], grads[1][1], atol=1e-7)

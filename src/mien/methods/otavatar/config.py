@@ -167,6 +167,42 @@ class OtavatarConfig(MethodConfig):
         return PlaneSettings(**{**given, **changes})  # type: ignore[arg-type]
 
 
+def _small_prior() -> Recipe:
+    """A small generator on star-shaped heads."""
+    return Recipe(
+        name="otavatar-small-prior",
+        method=OtavatarConfig(
+            stage="prior",
+            z_dim=64,
+            w_dim=64,
+            mapping_layers=0,
+            plane_size=32,
+            start=16,
+            channel_max=64,
+        ),
+        data=TalkingData(kind="stars", people=400),
+        optim=OptimConfig(kind="adam", lr=1e-2),
+        schedule=ScheduleConfig(steps=3500, batch=8, warmup_epochs=0.15, grad_clip=1.0, ema=0.995),
+    )
+
+
+def _small() -> Recipe:
+    """The controller on it, decoupled by inverting with kept codes."""
+    changes: dict[str, object] = {
+        "name": "otavatar-small",
+        "method.stage": "controller",
+        "method.bank": True,
+        "optim.kind": "adamw",
+        "optim.lr": 2e-3,
+        "optim.weight_decay": 0.01,
+        "schedule.steps": 2000,
+        "schedule.warmup_epochs": 0.6,
+        "schedule.grad_clip": None,
+        "schedule.ema": None,
+    }
+    return evolve_all(_small_prior(), changes)
+
+
 def _demo_prior() -> Recipe:
     """The demo's generator and its encoder, on rendered people of 128 pixels."""
     return Recipe(
@@ -285,6 +321,8 @@ def _paper() -> Recipe:
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
+    "small": _small,
+    "small-prior": _small_prior,
     "demo": _demo,
     "demo-prior": _demo_prior,
     "debug": _debug,

@@ -88,7 +88,7 @@ class MotionTask(ManualTask[TalkingBatch]):
         generator = self._generator(clock)
         which = batch.person * self.moments + batch.moment[:, 0] if self.naive else batch.person
         w_id = self.bank(which)[:, None]
-        loss, logs = self._losses(w_id, w_id.detach() if self.naive else w_id, batch, generator)
+        loss, logs = self._losses(w_id, batch, generator)
         self._step(context, loss, ("main", "bank"))
         return StepOut(loss.detach(), logs)
 
@@ -106,7 +106,7 @@ class MotionTask(ManualTask[TalkingBatch]):
         for k in range(steps):
             w_id = start + offset * spread
             turn = _turn(inner, k, steps, last, naive=self.naive)
-            loss, _ = self._losses(w_id, w_id.detach(), batch, generator, only=turn)
+            loss, _ = self._losses(w_id, batch, generator, only=turn)
             codes.zero_grad()
             context.optimizers["main"].zero_grad()
             context.backward(loss)
@@ -117,7 +117,7 @@ class MotionTask(ManualTask[TalkingBatch]):
                 self._descend(context, ("main",))
         w_id = (start + offset * spread).detach()
         for _ in range(last if self.naive else 1):
-            loss, logs = self._losses(w_id, w_id, batch, generator, only="controller")
+            loss, logs = self._losses(w_id, batch, generator, only="controller")
             self._step(context, loss, ("main",))
         return StepOut(loss.detach(), logs)
 
@@ -134,36 +134,33 @@ class MotionTask(ManualTask[TalkingBatch]):
         return mean
 
     def _losses(
-        self,
-        w_id: Tensor,
-        w_moved: Tensor,
-        batch: TalkingBatch,
-        generator: torch.Generator,
-        only: str = "both",
+        self, w_id: Tensor, batch: TalkingBatch, generator: torch.Generator, only: str = "both"
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean colour error of the codes' frames and of the controller's; the same ones in dbi."""
+        """Mean colour error of the frames that ``only`` learns from: codes, controller, or both.
+
+        In dbi the first ``frames`` of the two teach the code, both teach the controller; naive: the first, drawn
+        without motion, teaches the code, and the second the controller.
+        """
         own, net = self.config, self.net
         dw, alpha = net.controller(self._windows(batch, generator).flatten(0, 1))
         frames = batch.images.shape[1]
-        logs = {"length": alpha.detach().norm(dim=-1).mean()}
-        if not self.naive:
-            target = self._rays(batch, slice(0, frames), generator)
-            colour = code_loss(net, w_id, dw, target, own.samples, generator).mean()
-            total = colour
-        else:
-            parts = []
-            if only != "controller":
-                still = self._rays(batch, slice(0, 1), generator)
-                parts.append(code_loss(net, w_id, None, still, own.samples, generator).mean())
-            if only != "codes":
-                moving = self._rays(batch, slice(1, frames), generator)
-                second = dw.unflatten(0, (-1, frames))[:, 1]
-                parts.append(code_loss(net, w_moved, second, moving, own.samples, generator).mean())
-            total = torch.stack(parts).sum()
-            colour = parts[-1]
+        moved: list[Tensor | None] = list(dw.unflatten(0, (-1, frames)).unbind(1))
+        holding = 1 if self.naive else own.frames or frames
+        if self.naive:
+            moved[0] = None
+        errors = []
+        for k, motion in enumerate(moved):
+            teaches_code, teaches_motion = k < holding, motion is not None
+            if not (teaches_code if only == "codes" else teaches_motion or only == "both"):
+                continue
+            code = w_id if teaches_code and only != "controller" else w_id.detach()
+            target = self._rays(batch, slice(k, k + 1), generator)
+            errors.append(code_loss(net, code, motion, target, own.samples, generator).mean())
+        total = torch.stack(errors).mean()
+        logs = {"length": alpha.detach().norm(dim=-1).mean(), "colour": total.detach()}
         if own.norm:
             total = total + own.norm * norm_hinge(alpha)
-        return total, {**logs, "colour": colour.detach()}
+        return total, logs
 
     def _windows(self, batch: TalkingBatch, generator: torch.Generator) -> Tensor:
         """(B, F, C, L); in a share of the samples the pose rows of all frames are held at the first one's."""

@@ -14,6 +14,6 @@ CHAINS: dict[str, tuple[Stage, ...]] = {
         Stage("prior", RECIPES[f"{name}-prior"]()),
         Stage(name, RECIPES[name](), {"prior": "prior"}),
     )
-    for name in ("demo", "paper", "debug")
+    for name in ("small", "demo", "paper", "debug")
 }
 """Recipes that build on others: name -> the stages that end in it."""
