@@ -138,8 +138,8 @@ class MotionTask(ManualTask[TalkingBatch]):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean colour error of the frames that ``only`` learns from: codes, controller, or both.
 
-        In dbi the first ``frames`` of the two teach the code, both teach the controller; naive: the first, drawn
-        without motion, teaches the code, and the second the controller.
+        In dbi the first ``frames`` of the two teach the code, both teach the controller; naive: the first,
+        drawn without motion, teaches the code, and the second the controller.
         """
         own, net = self.config, self.net
         dw, alpha = net.controller(self._windows(batch, generator).flatten(0, 1))

@@ -7,6 +7,8 @@ from mien.methods.otavatar.config import RECIPES
 
 PROTOCOL_VERSION = 1
 SEEDS = (0, 1, 2)
+MAIN = "dbi"
+SHOWN: dict[str, tuple[str, float]] = {}
 ROWS: tuple[Row, ...] = ()
 CLAIMS: tuple[Claim, ...] = ()
 CHAINS: dict[str, tuple[Stage, ...]] = {
