@@ -111,7 +111,9 @@ def load_released(net: AvatarNet, path: Path) -> None:
     """
     found = load_generator(path)
     own, theirs = ({k: v.shape for k, v in g.state_dict().items()} for g in (net.generator, found))
-    odd = "the encoder" if net.encoder is not None else next((k for k in own if theirs.get(k) != own[k]), None)
+    odd = (
+        "the encoder" if net.encoder is not None else next((k for k in own if theirs.get(k) != own[k]), None)
+    )
     if odd is not None or len(own) != len(theirs):
         raise ConfigError(f"{path}: the net has another size of {odd}; start from --preset paper")
     net.generator.load_state_dict(found.state_dict())
