@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from mien.cli.main import main
+from tests.data.avatar_fixtures import write_hdtf
 from tests.data.fixtures import (
     write_cifar10,
     write_cifar100,
@@ -167,3 +168,19 @@ def test_fm_vit_of_the_paper_preset_has_its_number_of_parameters():
     others = 2 * (12 * 2 * norm + norm + embed + dim) + 3 * head
     joins = 4 * (3 * 3 * norm + 2 * attention + ffn)
     assert sum(p.numel() for p in net.parameters()) == vit + others + joins
+
+
+@pytest.mark.slow
+def test_otavatar_on_hdtf_with_eg3d_s_sizes(tmp_path):
+    """30.7 M parameters, two inner steps in place of 100: about three minutes and 6 GB on one core."""
+    train = ["WDA_Ann_000", "WRA_Bob_001", "WRA_Cid_002", "WRA_Dan_003"]
+    root, out = write_hdtf(tmp_path / "set", train, ["WRA_EricCantor_000"]), tmp_path / "run"
+    words = ["--preset", "paper", "--max-steps", "2", "--schedule.batch", "2", "--output", str(out)]
+    words += ["--schedule.checkpoint-every", "0", "--data.root", str(root), "--data.workers", "0"]
+    words += ["--data.val-people", "2", "--data.moments", "3", "--inner-steps", "2"]
+    try:
+        assert main(["train", "otavatar", *words]) == 0
+        assert json.loads((out / "run.json").read_text())["steps"] == 2
+        assert len(json.loads((out / "facts.json").read_text())["actions"]) == 64
+    finally:
+        shutil.rmtree(out, ignore_errors=True)

@@ -51,8 +51,7 @@ def test_the_generator_has_the_released_sizes() -> None:
     Mapping: embed 25 -> 512, two layers 1024 -> 512 -> 512. A styled convolution of i to o channels has 9 i o
     weights, o biases, an affine layer 512 -> i, and in the backbone one strength of the noise; a toRGB has
     i o weights, o biases and the affine layer. Backbone: 512 channels up to 64 pixels, then 256 and 128;
-    planes 3 x 32. Decoder 32 -> 64 -> 33. Super-resolution 32 -> 256 -> 128, toRGB of 3
-    channels, without noise.
+    planes 3 x 32. Decoder 32 -> 64 -> 33. Super-resolution 32 -> 256 -> 128, toRGB of 3 channels, no noise.
     """
 
     def linear(i: int, o: int) -> int:

@@ -122,10 +122,10 @@ def load_released(net: AvatarNet, path: Path) -> None:
     """
     found = load_generator(path)
     own, theirs = ({k: v.shape for k, v in g.state_dict().items()} for g in (net.generator, found))
-    odd = next((k for k in own if theirs.get(k) != own[k]), None)
-    odd = odd if net.encoder is None else "the encoder"
-    if odd is not None or len(own) != len(theirs):
-        raise ConfigError(f"{path}: the net has another size of {odd}; start from --preset paper")
+    odd = ["the encoder"] if net.encoder is not None else []
+    odd += [k for k in {**own, **theirs} if own.get(k) != theirs.get(k)]
+    if odd:
+        raise ConfigError(f"{path}: the net has another size of {odd[0]}; start from --preset paper")
     net.generator.load_state_dict(found.state_dict())
     net.w_avg.copy_(found.mapping.w_avg)
 
