@@ -117,7 +117,7 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
     sheet = plot_rows([
         ("true", [true.still, *_some(true.frames)]), ("avatar", [made.own.still, *_some(made.own.frames)]),
         ("true", [true.still, *true.sides]), ("avatar", [made.own.still, *made.own.sides]),
-        ("portrait", [on_white, *_some(true.frames)]), ("avatar", [real.own.still, *_some(real.own.frames)]),
+        ("driver", [on_white, *_some(true.frames)]), ("avatar", [real.own.still, *_some(real.own.frames)]),
         ("avatar", [real.own.still, *real.own.sides]),
     ])  # fmt: skip
     files.append(io.write_bytes(folder / "sheet.png", sheet))
