@@ -364,7 +364,7 @@ class PredictOptions:
     pti_steps: int = 0
     """Steps that bend the generator towards the portrait (PTI), at most 1000; 50 as released."""
     pti_lr: float = 3e-4
-    """Rate of these steps, as released; 3e-3 with some 100 steps is sharper."""
+    """Rate of these steps, as released; 3e-3 with some 80 steps is sharper."""
     pti_keep: float = 1.0
     """Weight of what keeps other sides and motion as they are meanwhile; 0 as released."""
     refine: Literal["off", "centre", "all"] = "off"

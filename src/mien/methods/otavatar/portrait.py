@@ -21,7 +21,7 @@ FACE_SIDE, FACE_RISE = 1.88, 0.18
 """Side of the square, and how far its middle lies above the middle of the face from brows to chin, in heights
 of that face; means over rendered people."""
 _HEAD, _SHOULDERS = (0.5, 0.42, 0.34, 0.48), (0.5, 1.1, 0.56, 0.25)
-_CORES, _OUTSIDE = (0.5, 0.9), 1.35  # of the two ellipses: surely the person, surely the background
+_CORES, _OUTSIDE = (0.5, 0.9), 1.5  # of the two ellipses: surely the person, surely the background
 _PROFILE = 0.6
 
 
