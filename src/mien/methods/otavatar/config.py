@@ -334,6 +334,19 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 
 
 @dataclass(frozen=True)
+class InspectOptions:
+    """Flags of ``mien inspect otavatar``."""
+
+    frames: int = 500
+    """Frames of the made performance that the controller is driven with."""
+    seed: int = 0
+    """Of the performance."""
+
+    def __post_init__(self) -> None:
+        check_range("inspect", "frames", self.frames, 10, 100_000)
+
+
+@dataclass(frozen=True)
 class PredictOptions:
     """Flags of ``mien predict otavatar PORTRAIT ...``; each portrait is a person of its own."""
 

@@ -22,6 +22,7 @@ from mien.engine.predictor import AbstractPredictor, default_device
 from mien.methods.otavatar.avatar import Frame, OneShotAvatar
 from mien.methods.otavatar.config import PredictOptions
 from mien.methods.otavatar.crops import Crops, look_at
+from mien.methods.otavatar.export import export_plan
 from mien.methods.otavatar.head_pose import Orbit
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.motion_track import MotionTrack
@@ -220,3 +221,6 @@ def frame_rate(seconds: Sequence[float]) -> float | None:
     """
     kept = seconds[_WARM:] or seconds
     return 1 / statistics.median(kept) if kept else None
+
+
+__all__ = ["Predictor", "export_plan"]
