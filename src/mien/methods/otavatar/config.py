@@ -223,6 +223,7 @@ def _demo() -> Recipe:
         "name": "otavatar-demo",
         "method.stage": "controller",
         "method.bank": True,
+        "method.inner_lr": 0.015,
         "optim.kind": "adamw",
         "optim.lr": 2e-3,
         "optim.weight_decay": 0.01,
