@@ -53,7 +53,7 @@ from mien.methods.otavatar.warps import best_homography, copy_source, thin_plate
 
 SIZE = 64
 """Side of the pictures that are compared, pixels."""
-STEPS = 100
+STEPS = 60
 """Of an inversion."""
 FAR, NEAR = 0.35, 0.2
 """Turn from the source's view from which a view counts as far, and up to which as near, radians."""
