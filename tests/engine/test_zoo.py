@@ -159,3 +159,8 @@ def test_result_carries_its_rule_and_the_experts_view(predictor, garment):
         predictor.predict("/nowhere.png")
     with pytest.raises(ConfigError):
         predictor.predict(garment, options=PredictOptions(test_prior=(1.0, float("nan"))))
+
+
+def test_a_method_s_name_is_its_demo_weights_or_else_its_small_ones() -> None:
+    assert zoo.resolve("otavatar") == zoo.resolve("otavatar/demo")
+    assert zoo.resolve("ncl") == zoo.resolve("ncl/small")

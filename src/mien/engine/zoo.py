@@ -21,7 +21,8 @@ def resolve(name: str) -> Path:
     """The folder of some weights.
 
     Args:
-        name: a local folder; ``method`` (its ``small`` weights); ``method/tag``; or a hub id ``owner/repo``.
+        name: a local folder; ``method`` (its ``demo`` weights where there are any, else ``small``);
+            ``method/tag``; or a hub id ``owner/repo``.
 
     Raises:
         WeightsError: nothing of that name, with the nearest one.
@@ -30,7 +31,9 @@ def resolve(name: str) -> Path:
     if local.exists():
         return local
     known = shipped()
-    full = f"{name}/small" if name in methods() else name
+    full = name
+    if name in methods():
+        full = f"{name}/demo" if f"{name}/demo" in known else f"{name}/small"
     if full in known:
         _verify(known[full])
         return known[full]
