@@ -62,6 +62,8 @@ def test_pictures_of_a_set_come_with_their_landmarks(heads):
     assert 0.3 < float(found.points[:, 30].mean()) < 0.7
     big = replace(heads, images=heads.images.repeat(2, 3).repeat(2, 4))
     assert torch.equal(judge_pictures(big).images, found.images)
+    small = judge_pictures(replace(heads, images=heads.images[..., ::2, ::2, :]))
+    assert torch.equal(small.images[:, :, ::2, ::2], found.images[:, :, ::2, ::2])
     with pytest.raises(ShapeError, match="multiples of 64"):
         judge_pictures(replace(heads, images=heads.images[..., :48, :48, :]))
 

@@ -180,7 +180,7 @@ def judge_pictures(heads: TalkingHeads) -> JudgePictures:
     """
     people, moments, views, size = heads.images.shape[:4]
     if size % SIDE and SIDE % size:
-        raise ShapeError(f"pictures of {size} pixels; the judges take multiples and divisors of {SIDE}")
+        raise ShapeError(f"pictures of {size} pixels; the judges take multiples of {SIDE}, or its divisors")
     k, times = max(1, size // SIDE), max(1, SIDE // size)
     count = people * moments * views
     out = np.empty((count, SIDE, SIDE, 3), np.uint8)
