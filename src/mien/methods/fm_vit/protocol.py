@@ -55,6 +55,8 @@ ROWS: tuple[Row, ...] = (
     _row("mavit", "MA-ViT", _net("mavit", depth=2), "all"),
     _row("own", "own blocks for each modality", {"method.share_stb": False}, "all"),
     _row("full", "schedule: all modalities in every step", {"method.subsets": "full"}, "all"),
+    _row("each", "schedule: all, and each alone, in every step", {"method.subsets": "each"}, "all"),
+    _row("dropout", "schedule: each modality left out at random", {"method.subsets": "dropout"}, "all"),
     _row("fm_unseen", "FM-ViT, replay and resin never trained on", UNKNOWN, "all", (TEST, UNSEEN)),
     _row("rgb_unseen", "ViT of rgb, replay and resin never trained on", {**_single("rgb"), **UNKNOWN}, "all",
          (TEST, UNSEEN)),
