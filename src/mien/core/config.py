@@ -46,6 +46,15 @@ def check_range(owner: str, name: str, value: float | None, low: float, high: fl
         raise ConfigError(f"{owner}.{name}={value} is outside [{low}, {high}]")
 
 
+def check_box_option(box: tuple[int, ...]) -> None:
+    """Raises unless a ``--box`` is empty or holds left, top, right and bottom in order."""
+    shown = " ".join(map(str, box))
+    if len(box) not in (0, 4):
+        raise ConfigError(f"--box {shown}: give left, top, right and bottom of the face, in pixels")
+    if box and (box[2] <= box[0] or box[3] <= box[1]):
+        raise ConfigError(f"--box {shown}: right must be beyond left, bottom beyond top")
+
+
 @dataclass(frozen=True)
 class MethodConfig:
     """What one method's own ``config.py`` defines; has no fields of its own."""

@@ -11,6 +11,7 @@ from mien.core.config import (
     OptimConfig,
     Recipe,
     ScheduleConfig,
+    check_box_option,
     check_range,
     evolve_all,
     refuse_inapplicable,
@@ -173,11 +174,7 @@ class PredictOptions:
     def __post_init__(self) -> None:
         check_range("predict", "threshold", self.threshold, 0.0, 1.0)
         check_range("predict", "frames", self.frames, 1, 10_000)
-        shown = " ".join(map(str, self.box))
-        if len(self.box) not in (0, 4):
-            raise ConfigError(f"--box {shown}: give left, top, right and bottom of the face, in pixels")
-        if self.box and (self.box[2] <= self.box[0] or self.box[3] <= self.box[1]):
-            raise ConfigError(f"--box {shown}: right must be beyond left, bottom beyond top")
+        check_box_option(self.box)
 
     def pictures(self) -> dict[str, str]:
         """The pictures given by flags: modality -> file."""

@@ -11,6 +11,7 @@ from mien.core.config import (
     OptimConfig,
     Recipe,
     ScheduleConfig,
+    check_box_option,
     check_range,
     evolve_all,
     refuse_inapplicable,
@@ -403,17 +404,8 @@ class PredictOptions:
         check_range("predict", "pti_lr", self.pti_lr, 1e-9, 1.0)
         check_range("predict", "pti_keep", self.pti_keep, 0.0, 1e6)
         check_range("predict", "size", self.size, 16, 1024)
-        check_face_box(self.box)
+        check_box_option(self.box)
 
     def pictures(self) -> dict[str, str]:
         """What takes the place of portraits: an avatar that was made before."""
         return {} if self.state is None else {"state": self.state}
-
-
-def check_face_box(box: tuple[int, ...]) -> None:
-    """Raises ConfigError unless a box is empty or left, top, right and bottom in order."""
-    shown = " ".join(map(str, box))
-    if len(box) not in (0, 4):
-        raise ConfigError(f"--box {shown}: give left, top, right and bottom of the face, in pixels")
-    if box and (box[2] <= box[0] or box[3] <= box[1]):
-        raise ConfigError(f"--box {shown}: right must be beyond left, bottom beyond top")
