@@ -10,9 +10,9 @@ from mien.data import talking
 from mien.data.config import TalkingData
 from mien.data.talking import kept_at
 from mien.data.talking_sets import identity_numbers, is_drawn, read_talking, redraw
-from mien.synth.made_sets import StarHeadSet, TalkingSet
 from mien.synth.star_faces import EXPRESSIONS
 from mien.synth.star_heads import star_identity, star_set
+from mien.synth.talking_set import StarHeadSet, TalkingSet
 from tests.data.avatar_fixtures import TRAIN, write_hdtf
 
 FEW = {"people": 2, "val_people": 2, "test_people": 2, "moments": 2, "views": 2, "size": 16, "workers": 1}

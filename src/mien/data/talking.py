@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from mien.core import io
 from mien.core.errors import DataError
-from mien.synth.made_sets import TalkingSet
 from mien.synth.maker import VERSION, make, read_samples
+from mien.synth.talking_set import TalkingSet
 
 _LOOK = 2  # raised when `mien.synth.orbit` draws otherwise
 _ARRAYS = ("images", "depth", "cameras", "points", "track", "moments", "names")

@@ -10,9 +10,9 @@ from mien.data.config import TalkingData
 from mien.data.identity_numbers import person_numbers, star_numbers
 from mien.data.talking import TalkingHeads, TalkingSplits, heads_in_memory, is_kept, talking_heads
 from mien.data.talking_hdtf import hdtf_heads
-from mien.synth.made_sets import StarHeadSet, TalkingSet
 from mien.synth.orbit import orbit_pictures
 from mien.synth.star_heads import star_pictures
+from mien.synth.talking_set import StarHeadSet, TalkingSet
 
 
 def is_drawn(data: TalkingData) -> bool:

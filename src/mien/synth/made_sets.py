@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.seeds import derive
@@ -21,25 +20,18 @@ from mien.synth.dressed import sample_surface, signed_distance
 from mien.synth.face import Picture, detail_for
 from mien.synth.full_body import BodyPicture, make_body, photograph_body, sample_view
 from mien.synth.looks import Shot, sample_shot
-from mien.synth.maker import MadeSet, Sample, check_ranges, js, npz, png
-from mien.synth.motion import expression_rows, perform, talk
+from mien.synth.maker import MadeSet, Sample, Unmeasured, check_ranges, js, npz, png
+from mien.synth.motion import talk
 from mien.synth.portraits import make_face, photograph, sample_actions
 from mien.synth.poses import KINDS, sample_pose
 from mien.synth.sensors import Sensor, depth_picture
+from mien.synth.talking_set import TalkingSet
 
 _COUNTS = {"identities": (1, 1_000_000), "per_identity": (1, 10_000)}
 
 
-class _Unmeasured:
-    """A set whose card has no figures of its own."""
-
-    def report(self, samples: Iterator[tuple[str, dict[str, bytes]]]) -> list[str]:
-        """Nothing is measured."""
-        return []
-
-
 @dataclass(frozen=True)
-class FaceSet(_Unmeasured):
+class FaceSet(Unmeasured):
     """Faces with depth, normals, albedo, parts, canonical positions, landmarks and labels."""
 
     kind: ClassVar[str] = "faces"
@@ -90,7 +82,7 @@ class FaceSet(_Unmeasured):
 
 
 @dataclass(frozen=True)
-class AlignedSet(_Unmeasured):
+class AlignedSet(Unmeasured):
     """Small faces at the standard template, one file a person: for recognition on thousands of people."""
 
     kind: ClassVar[str] = "aligned"
@@ -275,7 +267,7 @@ class PadSet:
 
 
 @dataclass(frozen=True)
-class BodySet(_Unmeasured):
+class BodySet(Unmeasured):
     """Dressed people: front and back truth, canonical and posed meshes, signed distances."""
 
     kind: ClassVar[str] = "bodies"
@@ -372,7 +364,7 @@ def body_truth(picture: BodyPicture) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class VideoSet(_Unmeasured):
+class VideoSet(Unmeasured):
     """Clips of talking heads with face actions, pose and landmarks of every frame."""
 
     kind: ClassVar[str] = "video"
@@ -432,85 +424,6 @@ class VideoSet(_Unmeasured):
             files["json"] = js({"identity": number, "clip": k, "fps": self.fps, "focal_px": picture.focal,
                                 "camera_m": picture.camera.tolist(), "light": base.light.kind})  # fmt: skip
             yield Sample(f"{k:04d}", files)
-
-
-@dataclass(frozen=True)
-class TalkingSet(_Unmeasured):
-    """Moments of talking heads, each seen by several cameras around it: for tri-planes and avatars."""
-
-    kind: ClassVar[str] = "talking"
-    shown: ClassVar[tuple[str, ...]] = ("png",)
-    identities: int = 100
-    """People."""
-    per_identity: int = 6
-    """Moments of each person's clip."""
-    views: int = 4
-    """Cameras of a moment; the first one is nearly in front."""
-    size: int = 64
-    """Pixels a side, 16 to 512."""
-    seed: int = 0
-    """Same seed, same pictures, whatever the number of workers."""
-    first: int = 0
-    """Number of the first person."""
-    frames: int = 120
-    """Frames of the clip, 25 a second."""
-
-    def __post_init__(self) -> None:
-        """Checks ranges.
-
-        Raises:
-            ConfigError: a value outside its range.
-        """
-        check_ranges(self, identities=(1, 1_000_000), per_identity=(1, self.frames), views=(1, 100),
-                     size=(16, 512), first=(0, 1e9), frames=(1, 10_000))  # fmt: skip
-
-    def who(self, number: int) -> int:
-        """Seed of a person."""
-        return derive(self.seed, "identity", self.first + number)
-
-    def samples(self, number: int) -> Iterator[Sample]:
-        """One sample: all pictures of one person, with the whole track of expressions."""
-        from mien.synth.body import people
-        from mien.synth.orbit import orbit_pictures, orbit_views
-
-        who, names = self.who(number), people().actions
-        track = expression_rows(perform(who, self.frames), names)
-        rng = np.random.default_rng(derive(who, "views"))
-        shape = (self.per_identity, self.views)
-        moments = np.sort(rng.choice(self.frames, self.per_identity, replace=False)).astype(np.int32)
-        cameras = orbit_views(rng, shape)
-        seen = orbit_pictures(who, track[moments].repeat(self.views, 0), cameras.reshape(-1, 25), self.size)
-        images, depth, points = (x.reshape(*shape, *x.shape[1:]) for x in seen)
-        yield _clip(images, depth=depth, cameras=cameras, points=points[:, 0], track=track, moments=moments,
-                    names=np.array(names))  # fmt: skip
-
-
-@dataclass(frozen=True)
-class StarHeadSet(TalkingSet):
-    """As `TalkingSet`, of heads that are formulas (`mien.synth.star_heads`)."""
-
-    kind: ClassVar[str] = "stars"
-
-    def who(self, number: int) -> int:
-        """Seed of a person."""
-        return derive(self.seed, "star", self.first + number)
-
-    def samples(self, number: int) -> Iterator[Sample]:
-        """One sample, as `TalkingSet.samples`."""
-        from mien.synth.star_heads import star_set
-
-        found = star_set(
-            1, self.per_identity, self.views, self.size, self.seed,
-            first=self.first + number, frames=self.frames,
-        )  # fmt: skip
-        images, depth, cameras, points, track, moments = (x[0] for x in found[:6])
-        yield _clip(images, depth=depth, cameras=cameras, points=points, track=track, moments=moments,
-                    names=np.array(found.names))  # fmt: skip
-
-
-def _clip(images: NDArray[Any], **others: Any) -> Sample:
-    """All pictures of one person (M, V, S, S, 4) and what goes with them as one sample."""
-    return Sample("all", {"png": png(images[0, 0, ..., :3]), "npz": npz(images=images, **others)})
 
 
 SETS: dict[str, type[Any]] = {

@@ -74,6 +74,14 @@ class MadeSet(Protocol):
         ...
 
 
+class Unmeasured:
+    """A set whose card has no figures of its own."""
+
+    def report(self, samples: Iterator[tuple[str, dict[str, bytes]]]) -> list[str]:
+        """Nothing is measured."""
+        return []
+
+
 def check_ranges(settings: Any, **ranges: tuple[float, float]) -> None:
     """Compares fields with ranges.
 

@@ -19,7 +19,7 @@ from mien.methods.otavatar.head_pose import Orbit
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.motion_track import MotionTrack
 from mien.synth.body import people
-from mien.synth.made_sets import TalkingSet
+from mien.synth.talking_set import TalkingSet
 from tests.methods.otavatar.avatars import SIZES, person
 
 PNG = b"\x89PNG"
