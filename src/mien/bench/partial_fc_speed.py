@@ -88,9 +88,20 @@ def run(rank: int, world: int, folder: Path, size: Size) -> dict[str, Any]:
         folder: where they meet.
         size: of the layer.
     """
-    if world > 1:
-        meet, patience = f"file://{folder}/meet", timedelta(minutes=10)
-        dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=world, timeout=patience)
+    if world == 1:
+        return _measured(rank, world, folder, size)
+    meet, patience = f"file://{folder}/meet", timedelta(minutes=10)
+    dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=world, timeout=patience)
+    try:
+        out = _measured(rank, world, folder, size)
+        dist.barrier()  # nobody hangs up while another still listens
+    finally:
+        dist.destroy_process_group()  # else gloo's threads end the process, and the reason is lost
+    return out
+
+
+def _measured(rank: int, world: int, folder: Path, size: Size) -> dict[str, Any]:
+    """Seconds and memory of this rank's part of the layer."""
     with PeakMemory() as memory:
         layer = Layer(size, rank, world)
         with torch.no_grad():
@@ -115,7 +126,6 @@ def run(rank: int, world: int, folder: Path, size: Size) -> dict[str, Any]:
         out["peaks"]["full"] = held + memory.peak
         seconds = interleave({"sampled": layer.sampled, "full": layer.full}, size.repeats, warmup=0)
         out["seconds"] = {name: list(s) for name, s in seconds.items()}
-        dist.destroy_process_group()
     return out
 
 
