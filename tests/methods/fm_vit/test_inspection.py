@@ -147,11 +147,12 @@ def test_a_starving_branch_is_warned_of(model, monkeypatch):
 
 
 def test_a_net_with_one_exit_and_a_net_of_one_modality(tmp_path):
-    early = trained(tmp_path / "early", **{"method.net": "early"})
+    early = trained(tmp_path / "early", **{"method.net": "early", "method.subsets": None})
     found = inspect(early, InspectOptions(split="dev"))
     assert "one exit" in found.facts["branches"]
     assert set(found.tables["by branch"][0]) == {"branch", "AUC alone", "accuracy alone"}
-    single = trained(tmp_path / "single", **{"method.net": "single", "method.modalities": ("ir",)})
+    alone = {"method.net": "single", "method.modalities": ("ir",), "method.subsets": None}
+    single = trained(tmp_path / "single", **alone)
     (row,) = inspect(single, InspectOptions(split="dev")).tables["by branch"]
     assert row["AUC alone"] == row["AUC in joint run"]
     assert (row["agrees"], row["flips"], row["weight"]) == (1, 0, 1)

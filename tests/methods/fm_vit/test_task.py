@@ -70,7 +70,7 @@ def test_peers_change_the_loss_of_the_pupil_only_in_its_steps(source: str) -> No
 
 
 def test_fused_peers_need_steps_with_both() -> None:
-    task = task_of(method__peer=1.0, method__peer_from="fused")
+    task = task_of(method__peer=1.0, method__peer_from="fused", method__subsets="alternate")
     batch = next(build(recipe(), {}).source.stream(0, 0, 1))[0]
     with pytest.raises(ConfigError, match="subsets='each'"):
         task.loss(batch, clock(1), Rng(0))
@@ -99,7 +99,7 @@ def test_every_net_trains(net: str, tmp_path: Path) -> None:
     from mien.core.catalogue import method
     from mien.engine.stages import train_recipe
 
-    plain = {f"method__{k}": None for k in ("stages", "rho")}
+    plain = {f"method__{k}": None for k in ("stages", "rho", "subsets")}
     scores = train_recipe(method("fm_vit"), recipe(**plain, method__net=net, schedule__steps=2), tmp_path)
     assert set(scores) == {"auc_rgb+depth+ir", "auc_rgb", "auc_depth", "auc_ir"}
 

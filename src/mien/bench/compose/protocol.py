@@ -14,10 +14,10 @@ TEST = Evaluation("test", split="test", select="last")
 # SAGM around NCL++'s own optimiser, with its published rho and alpha; nothing is tuned.
 _SAGM = {"optim.kind": "sagm", "optim.base": "sgd", "optim.rho": 0.05, "optim.alpha": 1e-3}
 
-# SAGM around FM-ViT's own optimiser, with the same rho and alpha; its test devices are unseen domains.
-_FM_SAGM = evolve_all(
-    FM_VIT["small"](), {"name": "fm_vit-small-sagm", **_SAGM, "optim.base": FM_VIT["small"]().optim.kind}
-)
+# SAGM around FM-ViT's own optimiser, with the same rho and alpha; its test devices are unseen domains. Both
+# see all modalities and each alone in turn: half the work of the small recipe, which sees them in every step.
+_FM = evolve_all(FM_VIT["small"](), {"name": "fm_vit-small-alternate", "method.subsets": None})
+_FM_SAGM = evolve_all(_FM, {"name": "fm_vit-small-sagm", **_SAGM, "optim.base": _FM.optim.kind})
 
 _TEACHER = Stage("cakd_teacher", CAKD["teacher"]())
 _SMALL = CAKD["small"]()
@@ -40,8 +40,8 @@ ROWS: tuple[Row, ...] = (
         (Stage("nclpp_sagm", evolve_all(NCL["small"](), {"name": "ncl-small-sagm", **_SAGM})),),
         (TEST,),
     ),
-    Row("fm", "FM-ViT", (Stage("fm", FM_VIT["small"]()),), (TEST,)),
-    Row("fm_sagm", "FM-ViT trained with SAGM", (Stage("fm_sagm", _FM_SAGM),), (TEST,)),
+    Row("fm", "FM-ViT, modalities in turn", (Stage("fm", _FM),), (TEST,)),
+    Row("fm_sagm", "FM-ViT, modalities in turn, trained with SAGM", (Stage("fm_sagm", _FM_SAGM),), (TEST,)),
     _student("cakd", "URFM + APT", {}),
     _student("gkd", "GKD from the transformer", {**_GKD, **_NO_FEATURES}),
     _student("cakd_gkd", "URFM + APT + GKD", _GKD),

@@ -200,7 +200,7 @@ def _small() -> Recipe:
     """FM-ViT on rendered colour, depth and infrared, each step with all modalities and each alone."""
     return Recipe(
         name="fm_vit-small",
-        method=FmVitConfig(),
+        method=FmVitConfig(subsets="each"),
         data=PadData(),
         optim=OptimConfig(kind="adamw", lr=2e-3, weight_decay=0.05),
         schedule=ScheduleConfig(epochs=20, batch=32, warmup_epochs=2, grad_clip=1.0),

@@ -73,35 +73,36 @@ class Views(NamedTuple):
 
 
 def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
-    """One row of the protocol.
+    """One row of the protocol, on the split ``test`` or ``val``.
 
-    The splits ``test`` and ``val`` are reenactment; ``views`` is novel views of the source moment, with
-    ``warp`` one of the 2-D baselines instead of the avatar; ``control`` sweeps one expression after another.
+    Options: ``warp``: a 2-D baseline instead of the avatar; ``steps`` and ``space`` of the inversion.
 
     Raises:
         DataError: a split that there is not.
+        ConfigError: no such warp.
     """
     _, data = configs(folder.recipe)
     splits = read_talking(data)
-    people = splits.val if evaluation.options.get("people") == "val" else splits.test
+    people = {"test": splits.test, "val": splits.val}.get(evaluation.split)
+    if people is None:
+        raise DataError(f"no evaluation {evaluation.split!r}; there are test and val")
+    few = JudgeSettings(5) if data.kind == "debug" else None
+    known = judges(splits.train, splits.fingerprint, settings=few)
     options = dict(evaluation.options)
-    motion = motion_mode(folder)
-    settings = InversionSettings(
-        steps=int(options.get("steps", STEPS)), space="w+" if options.get("space") == "w+" else "w"
-    )
-    if evaluation.split == "views":
-        if "warp" in options:
-            return warped_views(people, str(options["warp"]))
-        return avatar_views(restore(folder), people, motion, settings)
-    net = restore(folder)
-    known = judges(
-        splits.train, splits.fingerprint, settings=JudgeSettings(5) if data.kind == "debug" else None
-    )
-    if evaluation.split == "control":
-        return control(net, people, motion, settings, known)
-    if evaluation.split != "test":
-        raise DataError(f"no evaluation {evaluation.split!r}; there are test, views and control")
-    return reenactment(net, data, people, motion, settings, known)
+    if "warp" in options:
+        found = warped(people, str(options["warp"]), known)
+    else:
+        settings = InversionSettings(
+            steps=int(options.get("steps", STEPS)), space="w+" if options.get("space") == "w+" else "w"
+        )
+        net, motion = restore(folder), motion_mode(folder)
+        source = sources(net, people, motion, settings)
+        found = reenacted(net, people, source, motion, settings, known)
+        found |= {f"cross_{k}": v for k, v in crossed(net, data, people, source, motion, known).items()}
+        found |= viewed(net, people, source) | controlled(net, people, source, motion, known)
+    signed = {f"less_{k}": -v for k, v in found.items() if k.endswith(("_l1", "_error", "akd", "leak"))}
+    units = {**found, **signed}
+    return Measured({k: float(np.mean(v)) for k, v in units.items()}, units)
 
 
 def restore(folder: ModelFolder) -> AvatarNet:
@@ -144,35 +145,32 @@ def joined(parts: list[Views]) -> Views:
     return Views(*(torch.cat(x, 1) for x in zip(*parts, strict=True)))
 
 
-def reenactment(
+def other_moments(heads: TalkingHeads, radius: int) -> list[TalkingBatch]:
+    """The moments that are no source, the strongest expression first, each from the front and one side."""
+    order, views = expressive(heads), [0, min(2, heads.images.shape[2] - 1)]
+    return [moments_of(heads, order[:, rank], views, radius) for rank in range(1, order.shape[1])]
+
+
+def reenacted(
     net: AvatarNet,
-    data: TalkingData,
     heads: TalkingHeads,
+    source: Source,
     motion: Motion,
     settings: InversionSettings,
     known: Judges,
-) -> Measured:
-    """Self-reenactment, leakage, motion of another person, against the truth. O(P (inversion + M draw))."""
-    source = sources(net, heads, motion, settings)
-    order, views = expressive(heads), [0, min(2, heads.images.shape[2] - 1)]
-    drawn, true = [], []
-    for rank in range(1, order.shape[1]):
-        batch = moments_of(heads, order[:, rank], views, net.config.radius)
-        codes = codes_for(net, source, batch.windows[:, 0], motion)
-        drawn.append(draw(net, codes, batch.cameras[:, 0], SIZE).rgb)
-        true.append(true_views(batch))
-    truth, pictures = joined(true), torch.cat(drawn, 1)
-    found = compared(pictures, truth, known)
+) -> dict[str, Values]:
+    """Other moments of the source person against the truth, and leakage. O(P (inversion + M draw))."""
+    batches = other_moments(heads, net.config.radius)
+    codes = [codes_for(net, source, b.windows[:, 0], motion) for b in batches]
+    drawn = [draw(net, w, b.cameras[:, 0], SIZE).rgb for w, b in zip(codes, batches, strict=True)]
+    found = compared(torch.cat(drawn, 1), joined([true_views(b) for b in batches]), known)
     own = draw(net, net.moved(source.found.w_id, source.dw), source.batch.cameras[:, 0], SIZE).rgb
     at_source = picture_measures(own, *true_views(source.batch))
     found |= {f"source_{k}": v for k, v in at_source.items()}
     again = sources(net, heads, motion, settings, rank=1, seed=1)
     spread = net.w_std.clamp(min=1e-6)
     found["leak"] = leak_ratios(torch.stack([s.found.w_id / spread for s in (source, again)], 1))
-    found |= {f"cross_{k}": v for k, v in crossed(net, data, heads, source, motion, known).items()}
-    signed = {f"less_{k}": -v for k, v in found.items() if k.endswith(("_l1", "_error", "akd", "leak"))}
-    units = {**found, **signed}
-    return Measured({k: float(np.mean(v)) for k, v in units.items()}, units)
+    return found
 
 
 def compared(pictures: Tensor, truth: Views, known: Judges) -> dict[str, Values]:
@@ -211,7 +209,7 @@ def crossed(
 Which = NDArray[np.bool_]
 
 
-def view_batch(heads: TalkingHeads, radius: int) -> tuple[TalkingBatch, Which, Which]:
+def views_of(heads: TalkingHeads, radius: int) -> tuple[TalkingBatch, Which, Which]:
     """All views of the source moments, and which (P, V - 1) are far from and near to the first one."""
     batch = moments_of(heads, expressive(heads)[:, 0], list(range(heads.images.shape[2])), radius)
     place = batch.cameras[:, 0, :, :16].unflatten(-1, (4, 4))[..., :3, 3]
@@ -226,43 +224,45 @@ def view_measures(pictures: Tensor, truth: Views, far: Any, near: Any) -> dict[s
     each = np.stack([picture_measures(*x)["psnr"] for x in single], 1)
     out = {"view_psnr": each.mean(1)}
     for name, kind in (("far", far), ("near", near)):
-        counted = np.where(kind.sum(1) > 0, (each * kind).sum(1) / np.maximum(kind.sum(1), 1), np.nan)
-        out[f"{name}_psnr"] = np.where(np.isnan(counted), np.nanmean(counted), counted)
+        total, count = np.where(kind, each, 0.0).sum(1), kind.sum(1)
+        counted = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        some = counted[count > 0]
+        out[f"{name}_psnr"] = np.where(count > 0, counted, some.mean() if len(some) else np.nan)
     return out
 
 
-def avatar_views(
-    net: AvatarNet, heads: TalkingHeads, motion: Motion, settings: InversionSettings
-) -> Measured:
-    """Novel views of the source moment, and the shape behind them. O(P (inversion + V draw))."""
-    source = sources(net, heads, motion, settings)
-    batch, far, near = view_batch(heads, net.config.radius)
+def viewed(net: AvatarNet, heads: TalkingHeads, source: Source) -> dict[str, Values]:
+    """Novel views of the source moment, and the shape behind them. O(P V draw)."""
+    batch, far, near = views_of(heads, net.config.radius)
     codes = net.moved(source.found.w_id, source.dw)
     drawn = draw(net, codes, batch.cameras[:, 0, 1:], SIZE)
     truth = true_views(batch)
     found = view_measures(drawn.rgb, Views(*(x[:, 1:] for x in truth)), far, near)
     full = draw(net, codes, batch.cameras[:, 0, 1:], heads.size)
     found["depth_error"] = shape_errors(full.depth, batch.depth[:, 0, 1:], full.opacity)
-    return Measured({k: float(np.mean(v)) for k, v in found.items()}, found)
+    return found
 
 
-def warped_views(heads: TalkingHeads, kind: str) -> Measured:
-    """Novel views by a 2-D warp of the source that knows the true landmarks of both. O(P V S^2).
+def warped(heads: TalkingHeads, kind: str, known: Judges) -> dict[str, Values]:
+    """Other moments and other views by a 2-D warp that knows the true landmarks of both. O(P (M + V) S^2).
 
     Raises:
         ConfigError: no such warp.
     """
     if kind not in WARPS:
         raise ConfigError(f"no warp {kind!r}; there are {', '.join(WARPS)}")
-    batch, far, near = view_batch(heads, 1)
-    truth = true_views(batch)
-    rows = []
-    for pictures, seen in zip(*truth, strict=True):
-        front = (pictures[0].permute(1, 2, 0).numpy() + 1) / 2
-        rows.append(np.stack([WARPS[kind](front, seen[0].numpy(), s.numpy()) for s in seen[1:]]))
-    made = torch.from_numpy(np.stack(rows)).float().movedim(-1, 2) * 2 - 1
-    found = view_measures(made, Views(*(x[:, 1:] for x in truth)), far, near)
-    return Measured({k: float(np.mean(v)) for k, v in found.items()}, found)
+    batch, far, near = views_of(heads, 1)
+    front, others = true_views(batch), joined([true_views(b) for b in other_moments(heads, 1)])
+
+    def bent(truth: Views) -> Tensor:
+        rows = []
+        for picture, own, seen in zip(front.pictures[:, 0], front.seen[:, 0], truth.seen, strict=True):
+            shown = (picture.permute(1, 2, 0).numpy() + 1) / 2
+            rows.append(np.stack([WARPS[kind](shown, own.numpy(), s.numpy()) for s in seen]))
+        return torch.from_numpy(np.stack(rows)).float().movedim(-1, 2) * 2 - 1
+
+    sides = Views(*(x[:, 1:] for x in front))
+    return compared(bent(others), others, known) | view_measures(bent(sides), sides, far, near)
 
 
 SWEEP = 7
@@ -274,11 +274,10 @@ CONTROLS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """What is asked for: the measure that should follow, and the actions (of either source) that ask for it."""
 
 
-def control(
-    net: AvatarNet, heads: TalkingHeads, motion: Motion, settings: InversionSettings, known: Judges
-) -> Measured:
+def controlled(
+    net: AvatarNet, heads: TalkingHeads, source: Source, motion: Motion, known: Judges
+) -> dict[str, Values]:
     """Spearman's rho of asked and measured expression from the front, on a face at rest. O(P SWEEP draw)."""
-    source = sources(net, heads, motion, settings)
     asked = np.linspace(0, 1, SWEEP)
     length, found = 2 * net.config.radius + 1, dict[str, Values]()
     cameras = source.batch.cameras[:, 0]
@@ -295,4 +294,4 @@ def control(
                 rows.append(expression_of(known.landmarks(shown))[:, column].numpy())
         found |= {f"{name}_{k}": v for k, v in control_measures(asked, np.stack(rows, 1)).items()}
     found["control"] = np.mean([found[f"{name}_spearman"] for name in CONTROLS], 0)
-    return Measured({k: float(np.mean(v)) for k, v in found.items()}, found)
+    return found

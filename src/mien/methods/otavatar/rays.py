@@ -14,8 +14,14 @@ from mien.render.eg3d import rays_through
 from mien.render.plane_settings import PlaneSettings
 from mien.render.triplane import Decoder, RayRender, render_rays
 
-MOUTH, RIGHT_EYE, LEFT_EYE = slice(48, 68), slice(36, 42), slice(42, 48)
-"""The parts in the 68 points of iBUG."""
+MOUTH = slice(48, 68)
+"""The mouth in the 68 points of iBUG."""
+PARTS: tuple[slice | list[int], ...] = (
+    MOUTH,
+    [*range(17, 22), *range(36, 42)],
+    [*range(22, 27), *range(42, 48)],
+)
+"""What expressions move: the mouth, and either eye with its brow."""
 
 
 class TargetRays(NamedTuple):
@@ -70,7 +76,7 @@ def box_mask(points: Tensor, size: int, margin: float = 0.03) -> Tensor:
 
 
 def part_mask(points: Tensor, cameras: Tensor, size: int) -> Tensor:
-    """(B, V, S, S) bool: in the boxes around mouth and eyes. O(B V S^2).
+    """(B, V, S, S) bool: in the boxes around mouth, and eyes with brows. O(B V S^2).
 
     Args:
         points: (B, 68, 3) landmarks.
@@ -78,7 +84,7 @@ def part_mask(points: Tensor, cameras: Tensor, size: int) -> Tensor:
         size: S.
     """
     seen = project(points, cameras)
-    return torch.stack([box_mask(seen[:, :, part], size) for part in (MOUTH, RIGHT_EYE, LEFT_EYE)]).any(0)
+    return torch.stack([box_mask(seen[:, :, part], size) for part in PARTS]).any(0)
 
 
 def pick_rays(
