@@ -36,7 +36,8 @@ def refuse_inapplicable(config: object, kind: str, table: Mapping[str, tuple[str
     for name, kinds in table.items():
         if getattr(config, name) is not None and kind not in kinds:
             raise ConfigError(
-                f"{type(config).__name__}.{name} does not apply to kind={kind!r}, only to {list(kinds)}; set it to None"
+                f"{type(config).__name__}.{name} does not apply to kind={kind!r}, only to {list(kinds)};"
+                " set it to None"
             )
 
 

@@ -13,10 +13,12 @@ import mien
 from mien.cli.main import main
 from mien.core.config import evolve_all
 from mien.core.errors import ConfigError
+from mien.data.talking_hdtf import hdtf_heads
 from mien.methods.otavatar.config import RECIPES
 from mien.methods.otavatar.model import AvatarNet
-from mien.methods.otavatar.task import at_hand, build, load_prior
-from tests.methods.otavatar.tiny import tiny_config
+from mien.methods.otavatar.task import at_hand, bank_start, build, load_prior
+from tests.data.avatar_fixtures import write_hdtf
+from tests.methods.otavatar.tiny import tiny_config, tiny_net
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,15 @@ def test_a_bank_starts_with_what_the_encoder_reads(run) -> None:
         task = build(evolve_all(RECIPES["debug"](), changes), prior).task
         assert task.bank.weight.shape == (codes, 160)
         assert float(task.bank.weight.detach().std()) > 0
+
+
+def test_a_bank_of_filmed_people_starts_at_the_mean_code(tmp_path) -> None:
+    """Pictures of clips are read when asked for; without an encoder there is nothing to read off them."""
+    heads = hdtf_heads(write_hdtf(tmp_path / "set"), size=8, moments=2, val_people=1).test
+    net = tiny_net(latent="free")
+    net.w_avg.normal_()
+    for each, count in ((False, 3), (True, 6)):
+        assert torch.equal(bank_start(net, heads, each=each), net.w_avg.expand(count, -1))
 
 
 def test_a_released_generator_takes_the_place_of_a_prior(tmp_path) -> None:

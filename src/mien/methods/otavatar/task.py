@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -133,9 +134,10 @@ def load_released(net: AvatarNet, path: Path) -> None:
 @torch.no_grad()
 def bank_start(net: AvatarNet, heads: TalkingHeads, *, each: bool) -> Tensor:
     """What the encoder reads off the front view of each moment: (P M, W), or its mean over moments (P, W)."""
-    found = []
+    found, moments = [], np.arange(heads.moments.shape[1])
     for person in range(len(heads.images)):
-        seen = torch.from_numpy(heads.images[person, :, 0, ..., :3]).movedim(-1, 1).float() / 127.5 - 1
+        front = heads.images[np.full_like(moments, person), moments, np.zeros_like(moments)]
+        seen = torch.from_numpy(front[..., :3]).movedim(-1, 1).float() / 127.5 - 1
         w = net.encode(seen)[:, 0]
         found.append(w if each else w.mean(0, keepdim=True))
     return torch.cat(found)
