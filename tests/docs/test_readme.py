@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,27 @@ def blocks(page, *languages):
     return [body for language, body in _FENCE.findall(page.read_text()) if language in languages]
 
 
+@pytest.fixture(scope="session")
+def avatar(tmp_path_factory):
+    """A folder with a portrait, an avatar made of it, and a driver's motion."""
+    import mien
+    from mien.methods.otavatar import MotionTrack
+
+    folder = tmp_path_factory.mktemp("avatar")
+    portrait = np.full((256, 320, 3), 255, np.uint8)
+    portrait[60:230, 160:290] = (180, 120, 90)
+    Image.fromarray(portrait).save(folder / "me.jpg")
+    mien.load("otavatar/demo").invert(portrait, steps=0).save(folder / "avatar.safetensors")
+    MotionTrack.from_talk(0, 5).to_npz(folder / "track.npz")
+    return folder
+
+
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
+def workplace(tmp_path, monkeypatch, avatar):
+    for name in ("me.jpg", "track.npz"):
+        shutil.copy(avatar / name, tmp_path / name)
+    (tmp_path / "out/otavatar").mkdir(parents=True)
+    shutil.copy(avatar / "avatar.safetensors", tmp_path / "out/otavatar")
     Image.fromarray(np.full((90, 60, 3), 240, np.uint8)).save(tmp_path / "shoe.jpg")
     rng = np.random.default_rng(0)
     (tmp_path / "PEOPLE" / "ada").mkdir(parents=True)

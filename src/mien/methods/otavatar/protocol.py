@@ -60,7 +60,6 @@ ROWS: tuple[Row, ...] = (
     _row("alternatively", "same, code and controller by turns", {**LITERAL, "method.inner": "alternatively"}),
     _row("together", "same, code and controller at once", {**LITERAL, "method.inner": "together"}),
     _row("linear", "DBI, code book not orthonormal", {"method.code_book": "linear"}),
-    _row("k1", "DBI, 1 direction", {"method.directions": 1}),
     _row("k4", "DBI, 4 directions", {"method.directions": 4}),
     _row("w_plus", "DBI, inverted in W+", {}, evaluation=Evaluation("test", options={"space": "w+"})),
     _row("eg3d_planes", "DBI, planes as released", {}, prior={"method.axes": "eg3d"}),
