@@ -293,5 +293,4 @@ def controlled(
             with torch.no_grad():
                 rows.append(expression_of(known.landmarks(shown))[:, column].numpy())
         found |= {f"{name}_{k}": v for k, v in control_measures(asked, np.stack(rows, 1)).items()}
-    found["control"] = np.mean([found[f"{name}_spearman"] for name in CONTROLS], 0)
     return found
