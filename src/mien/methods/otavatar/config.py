@@ -98,6 +98,8 @@ class OtavatarConfig(MethodConfig):
     """Share of the rays that fall on what is no background."""
     parts: float = 0.35
     """Share of the rays that fall near mouth and eyes."""
+    squared: float | None = None
+    """prior: weight of the squared colour error beside the absolute one (default 0)."""
     depth: float = 0.3
     """prior: weight of the distance along the ray."""
     opacity: float = 0.5
@@ -128,7 +130,7 @@ class OtavatarConfig(MethodConfig):
     def __post_init__(self) -> None:
         for name in ("z_dim", "w_dim", "plane_size", "plane_channels", "decoder_width", "rays", "width"):
             check_range("method", name, getattr(self, name), 1, 100_000)
-        for name in ("depth", "opacity", "norm"):
+        for name in ("squared", "depth", "opacity", "norm"):
             check_range("method", name, getattr(self, name), 0.0, 1e6)
         for name in ("face", "parts", "pose_dropout"):
             check_range("method", name, getattr(self, name), 0.0, 1.0)
@@ -154,7 +156,7 @@ class OtavatarConfig(MethodConfig):
         own: dict[str, tuple[str, ...]] = dict.fromkeys(
             ("mode", "bank", "inner_steps", "inner_lr", "controller_steps", "beta1"), ("controller",)
         )
-        refuse_inapplicable(self, self.stage, own)
+        refuse_inapplicable(self, self.stage, {**own, "squared": ("prior",)})
         dbi = "dbi" if self.stage == "controller" and self.mode != "naive" else "other"
         refuse_inapplicable(self, dbi, {"inner": ("dbi",), "frames": ("dbi",)})
 

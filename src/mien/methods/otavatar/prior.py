@@ -81,7 +81,7 @@ class PriorTask(Task[TalkingBatch]):
             face=own.face, parts=own.parts, generator=generator,
         )  # fmt: skip
         out = look(planes, net.generator.decoder, target, own.settings(), own.samples, generator)
-        colour = ray_loss(out, target).mean()
+        colour = ray_loss(out, target, own.squared or 0.0).mean()
         opacity, depth = shape_loss(out, target)
         logs = {"colour": colour, "opacity": opacity, "depth": depth}
         total = colour + own.opacity * opacity + own.depth * depth

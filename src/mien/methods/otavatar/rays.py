@@ -160,9 +160,18 @@ def look(
     return render_rays(planes, decoder, *target.rays(), few, deterministic=fixed, generator=generator)
 
 
-def ray_loss(out: RayRender, target: TargetRays) -> Tensor:
-    """(B,) mean over rays of |rgb - target|, as sqrt(d^2 + 0.02^2)."""
-    return ((out.features[..., :3] - target.rgb).square() + 4e-4).sqrt().mean((1, 2))
+def ray_loss(out: RayRender, target: TargetRays, squared: float = 0.0) -> Tensor:
+    """(B,) mean over rays of |d| + q d^2, d = rgb - target, |d| as sqrt(d^2 + 0.02^2).
+
+    |d| alone asks for the median: of what is small and moves about, as an eye, nothing may be left.
+
+    Args:
+        out: what is drawn.
+        target: what is seen.
+        squared: q.
+    """
+    d2 = (out.features[..., :3] - target.rgb).square()
+    return ((d2 + 4e-4).sqrt() + squared * d2).mean((1, 2))
 
 
 def shape_loss(out: RayRender, target: TargetRays) -> tuple[Tensor, Tensor]:
