@@ -47,6 +47,6 @@ def test_the_front_half_is_seen_unless_something_hides_it():
     hidden = facing(torch.cat([P, shield]), torch.cat([F, F.new_tensor([[0, 1, 2]]) + len(P)]), whole)[
         : len(P)
     ]
-    covered = (P[:, 1] > 0.05) & (P[:, 1] < 0.3) & (n_z > 0.2)
+    covered = (P[:, 1] > 0.15) & (P[:, 1] < 0.3) & (n_z > 0.2)
     assert not hidden[covered].any()
     assert not facing(P, F, ~whole).any()

@@ -20,7 +20,7 @@ from mien.render.skinned import Animation, save_skinned_glb
 from mien.synth.skinning import chain
 
 _VERSION = 1
-_TENSORS = {
+_TENSORS: dict[str, tuple[int | str, ...]] = {
     "canonical": ("V", 3), "posed": ("V", 3), "faces": ("T", 3), "weights": ("V", "J"),
     "joints": ("J", 3), "parents": ("J",), "transforms": ("J", 4, 4),
     "body": ("B", 3), "body_faces": ("S", 3),

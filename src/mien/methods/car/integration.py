@@ -54,7 +54,7 @@ class DepthPair(NamedTuple):
     Attributes:
         front: (H, W) z in the view box, larger = nearer to the viewer; NaN outside the mask.
         back: likewise of the farthest surface.
-        energies: before each round of reweighting.
+        energies: after each round, with its new weights: they settle, but need not fall.
     """
 
     front: Array
@@ -94,7 +94,7 @@ def bilateral_weights(forward: Array, backward: Array, sharpness: float) -> Arra
 
 
 class _Side(NamedTuple):
-    """The equations n_z dz = -n_x and n_z dz = -n_y of one side, each forward and backward."""
+    """The equations n_z dz = -n_x and n_z dz = -n_y of one side, each forward and backward; 0 = 0 at rims."""
 
     rows: Any  # (4 N, N)
     right: Array  # (4 N,)
@@ -109,8 +109,10 @@ class _Side(NamedTuple):
 def _side(normals: Array, mask: Mask) -> _Side:
     n_x, n_y, n_z = normals[:, mask]
     scale = sparse.diags(n_z)
-    rows = [scale @ d for axis in (1, 0) for d in differences(mask, axis)]
-    return _Side(sparse.vstack(rows).tocsr(), -np.concatenate([n_x, n_x, n_y, n_y]))
+    steps = [d for axis in (1, 0) for d in differences(mask, axis)]
+    has = np.concatenate([np.diff(d.indptr) > 0 for d in steps])
+    rows = sparse.vstack([scale @ d for d in steps]).tocsr()
+    return _Side(rows, has * -np.concatenate([n_x, n_x, n_y, n_y]))
 
 
 def integrate_normals(
@@ -133,8 +135,8 @@ def integrate_normals(
         front: (3, H, W) unit normals of the nearest surface: x right, y up, z to the viewer.
         back: (3, H, W) of the farthest surface at the same pixels; n_z < 0.
         mask: (H, W).
-        prior: depths (H, W) of the body's two sides in the view box, NaN where it is not; None: the mean
-            depth of both sides is 0.
+        prior: depths (H, W) of the body's two sides in the view box, NaN where it is not; None: both sides
+            have the mean depth 0 along the outline.
         settings: how.
 
     Raises:
@@ -166,10 +168,10 @@ def integrate_normals(
         energies.append(float(weights @ (equations @ z - right) ** 2))
         if len(energies) > 1 and abs(energies[-2] - energies[-1]) <= own.tolerance * energies[-2]:
             break
-    if not known.any():
-        z = z - z.mean()
     maps = []
     for half in np.split(z, 2):
+        if not known.any():
+            half = half - half[rim > 0].mean()
         whole = np.full(mask.shape, np.nan)
         whole[mask] = half * pixel
         maps.append(whole)
@@ -240,9 +242,10 @@ def stitched(pair: DepthPair) -> tuple[Tensor, Tensor]:
     square = _without_pinches(pair.front)
     if not square.any():
         raise DataError("the mask is thinner than two pixels everywhere; use larger pictures")
-    used = np.zeros(pair.front.shape, np.bool_)
+    height, width = pair.front.shape
+    used: Mask = np.zeros((height, width), np.bool_)
     for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        used[i : used.shape[0] - 1 + i, j : used.shape[1] - 1 + j] |= square
+        used[i : height - 1 + i, j : width - 1 + j] |= square
     count = int(used.sum())
     index = np.full(used.shape, -1)
     index[used] = np.arange(count)
@@ -254,9 +257,8 @@ def stitched(pair: DepthPair) -> tuple[Tensor, Tensor]:
     u, v = half[~np.isin(key, twin)].T
     wall = np.concatenate([np.stack([v, u, u + count], 1), np.stack([v, u + count, v + count], 1)])
     faces = np.concatenate([face, face[:, ::-1] + count, wall])
-    i, j = np.nonzero(used)
-    height, width = used.shape
-    x, y = (j + 0.5) / width * 2 - 1, 1 - (i + 0.5) / height * 2
+    row, column = np.nonzero(used)
+    x, y = (column + 0.5) / width * 2 - 1, 1 - (row + 0.5) / height * 2
     vertices = np.concatenate([np.stack([x, y, m[used]], 1) for m in (pair.front, pair.back)])
     return torch.from_numpy(vertices).float(), torch.from_numpy(faces.astype(np.int32))
 

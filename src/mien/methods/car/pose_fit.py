@@ -79,7 +79,8 @@ def turns(angles: Tensor) -> Tensor:
     x, y, z = angles.unbind(-1)
     o = torch.zeros_like(x)
     skew = torch.stack([o, -z, y, z, o, -x, -y, x, o], -1).unflatten(-1, (3, 3))
-    return torch.linalg.matrix_exp(skew)
+    out: Tensor = torch.linalg.matrix_exp(skew)
+    return out
 
 
 def posed_vertices(skin: Skin, rotations: Tensor, translation: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Detail from normal maps: a surface in the view box follows the normals that the pictures show.
 
-Source: CAR, Liao et al. (arXiv 2304.03903), second stage; the schedule, the trust in the maps and the terms of
-the mesh variant are a reconstruction.
+Source: CAR, Liao et al. (arXiv 2304.03903), second stage; the schedule, the trust in the maps and the terms
+of the mesh variant are a reconstruction.
 """
 
 from __future__ import annotations
@@ -213,7 +213,9 @@ def sample_box(P: Tensor) -> tuple[Tensor, Tensor]:
     return (P.amin(0) - rim).clamp(min=-1), (P.amax(0) + rim).clamp(max=1)
 
 
-def posed_terms(net: SDFNet, surface: Tensor, normals: Tensor, trust: Tensor, near: Tensor, box: Tensor) -> Tensor:
+def posed_terms(
+    net: SDFNet, surface: Tensor, normals: Tensor, trust: Tensor, near: Tensor, box: Tensor
+) -> Tensor:
     """The four terms of the second stage, (4,) differentiable: `TERMS` without the total. O(points weights).
 
         surface = mean |s|,  normal = mean trust |grad s - n|,  over surface points
@@ -290,16 +292,22 @@ def extract(net: SDFNet, low: Tensor, high: Tensor, resolution: int) -> tuple[Te
     """
     cells = torch.ceil((high - low) / 2 * resolution).clamp(min=1).long().tolist()
     found = marching_cubes(
-        lambda x: net(x)[..., 0], low.tolist(), high.tolist(), cells, coarse=12, lipschitz=2.0, device=low.device
+        lambda x: net(x)[..., 0],
+        low.tolist(),
+        high.tolist(),
+        cells,
+        coarse=12,
+        lipschitz=2.0,
+        device=low.device,
     )
     vertices, faces = largest_component(found.vertices, found.faces)
     return vertices.to(low.device), faces.to(low.device)
 
 
 def cloth_term(P: Tensor, F: Tensor, maps: Maps, trusted: Tensor) -> Tensor:
-    """Mean |rendered - predicted| of the normals' components, front and back, differentiable in P. O(T + H W).
+    """Mean |rendered - predicted| of the normals' components, front and back, differentiable in P.
 
-    Pixels weigh |n_z| of the map and count within ``trusted`` (H, W).
+    O(T + H W). Pixels weigh |n_z| of the map and count within ``trusted`` (H, W).
     """
     normals, height, width = vertex_normals(P, F), *maps.mask.shape
     terms = []

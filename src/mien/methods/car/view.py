@@ -19,13 +19,15 @@ _UP = (1.0, -1.0, 1.0)
 
 def to_view(points: Tensor, calib: Tensor) -> Tensor:
     """Points of the world (..., V, 3) in the view box of a calib (..., 4, 4). O(V)."""
-    return (points @ calib[..., :3, :3].mT + calib[..., None, :3, 3]) * points.new_tensor(_UP)
+    box: Tensor = points @ calib[..., :3, :3].mT + calib[..., None, :3, 3]
+    return box * points.new_tensor(_UP)
 
 
 def from_view(points: Tensor, calib: Tensor) -> Tensor:
     """The inverse of `to_view`."""
     moved = points * points.new_tensor(_UP) - calib[..., None, :3, 3]
-    return torch.linalg.solve(calib[..., :3, :3], moved.mT).mT
+    out: Tensor = torch.linalg.solve(calib[..., :3, :3], moved.mT).mT
+    return out
 
 
 def sample_map(image: Tensor, points: Tensor) -> Tensor:
