@@ -7,6 +7,7 @@ Source: CAR, Liao et al. (arXiv 2304.03903); heads and their start as in MetaAva
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +83,11 @@ class Head(nn.Module):
         self.layers = nn.ModuleList(Dense(i, o, 0.1 if k == 3 else 1.0) for k, (o, i) in enumerate(shapes))
         self.skip = skip
 
+    @property
+    def last(self) -> Dense:
+        """The layer that gives the numbers."""
+        return cast("Dense", self.layers[3])
+
     def forward(self, e: Tensor) -> Tensor:
         """(B, inputs) -> (B, outputs)."""
         h = e
@@ -139,25 +145,23 @@ class HyperNetwork(nn.Module):
             raise ConfigError(
                 f"inputs={inputs}, width={width}, hidden={hidden}, rank={rank} must be at least 1"
             )
-        layers = [(layer.weight.detach(), layer.bias.detach()) for layer in target.layers]
+        layers = [(layer.weight.detach(), layer.bias.detach()) for layer in target.linears]
         self.shapes = [(w.shape[0], w.shape[1]) for w, _ in layers]
         self.inputs, self.rank = inputs, rank
         self.encoder = PointEncoder(inputs, width, len(layers))
         self.mean = nn.ParameterList()
         self.left, self.right = nn.ParameterList(), nn.ParameterList()
         counts = [o + rank if factorized else o * (i + 1) for o, i in self.shapes]
-        self.heads = nn.ModuleList(
-            Head(e, hidden, n, skip=skip) for e, n in zip(self.encoder.outputs, counts, strict=True)
-        )
-        for head, (w, b) in zip(self.heads, layers, strict=True):
+        heads = [Head(e, hidden, n, skip=skip) for e, n in zip(self.encoder.outputs, counts, strict=True)]
+        self.heads = nn.ModuleList(heads)
+        for head, (w, b) in zip(heads, layers, strict=True):
             whole = torch.cat([b[:, None], w], 1)
             if factorized:
                 self.mean.append(whole)
                 self.left.append(torch.randn(len(w), rank) / math.sqrt(rank))
                 self.right.append(torch.randn(rank, w.shape[1]) / math.sqrt(w.shape[1]))
             elif start_at_target:
-                with torch.no_grad():
-                    head.layers[3].bias.copy_(whole.flatten())
+                head.last.bias.data.copy_(whole.flatten())
 
     @property
     def names(self) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +87,7 @@ class SDFNet(nn.Module):
     @torch.no_grad()
     def reset_to_sphere(self, radius: float, generator: torch.Generator | None = None) -> None:
         """Draws the start weights of the class's text again."""
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(self.linears):
             last = i == len(self.layers) - 1
             outputs, inputs = layer.weight.shape
             mean, std = (math.sqrt(math.pi / inputs), 1e-4) if last else (0.0, math.sqrt(2 / outputs))
@@ -94,6 +95,11 @@ class SDFNet(nn.Module):
             layer.bias.fill_(-radius if last else 0.0)
             if i == 0 or i in self.skips:
                 layer.weight[:, inputs - self.width : inputs - 3] = 0
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """The layers with their type."""
+        return cast("list[nn.Linear]", list(self.layers))
 
     @property
     def width(self) -> int:

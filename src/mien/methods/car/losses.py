@@ -75,7 +75,8 @@ def normal_loss(
 
 def eikonal_loss(gradient: Tensor) -> Tensor:
     """L_eik = mean (|grad s|_2 - 1)^2: (..., N, 3) -> a scalar. O(N)."""
-    return (gradient.norm(dim=-1) - 1).square().mean()
+    length: Tensor = gradient.norm(dim=-1)
+    return (length - 1).square().mean()
 
 
 def off_surface_loss(s: Tensor, sharpness: float) -> Tensor:

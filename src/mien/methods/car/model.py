@@ -52,15 +52,18 @@ class NormalNet(nn.Module):
         self.body, self.front, self.back = body, build(inputs), build(inputs)
 
     def forward(self, image: Tensor, body_nf: Tensor, body_nb: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Picture (B, 3, H, W) in [-1, 1], body normals (B, 3, H, W), mask (B, 1, H, W) -> nf, nb (B, 3, H, W).
+        """Normals of the front and of the back, each (B, 3, H, W): x right, y up, z to the viewer.
 
-        Axes of the normals: x right, y up, z to the viewer.
+        Args:
+            image: (B, 3, H, W) in [-1, 1].
+            body_nf: (B, 3, H, W) normals of the body's front.
+            body_nb: (B, 3, H, W) of its back.
+            mask: (B, 1, H, W).
 
         Raises:
             ShapeError: shapes that do not fit together.
         """
-        both = (torch.cat([image, n], 1) if self.body else image for n in (body_nf, body_nb))
-        front, back = both
+        front, back = (torch.cat([image, n], 1) if self.body else image for n in (body_nf, body_nb))
         return self.front(front, mask), self.back(back, mask)
 
 
@@ -200,7 +203,6 @@ class CanonicalSDF(nn.Module):
         space: Space = "canonical",
         total_gradient: bool = False,
         z_away: bool = False,
-        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         widths = {"image": channels, "body": 1, "joints": 3 * joints, "normal": 3}
@@ -215,14 +217,7 @@ class CanonicalSDF(nn.Module):
             HGFilter(inputs, channels, stacks=stacks, depth=depth) if "image" in features else None
         )
         count = sum(widths[name] for name in self.features)
-        self.field = SDFNet(
-            (count + 3, *hidden, 1),
-            skips,
-            features=count,
-            radius=radius,
-            octaves=octaves,
-            generator=generator,
-        )
+        self.field = SDFNet((count + 3, *hidden, 1), skips, features=count, radius=radius, octaves=octaves)
         self.maps: ImageMaps | None = None
 
     def filter(self, normal_image: Tensor, back_image: Tensor | None = None) -> ImageMaps:
@@ -245,7 +240,7 @@ class CanonicalSDF(nn.Module):
         self,
         x_c: Tensor,
         lbs_weights: Tensor,
-        joint_T: Tensor,  # noqa: N803
+        joint_T: Tensor,
         calib: Tensor,
         *,
         cues: BodyCues | None = None,
@@ -262,7 +257,7 @@ class CanonicalSDF(nn.Module):
             create_graph: the gradient may be trained; None = while training.
 
         Returns:
-            S (B, N, 1) and its gradient (B, N, 3).
+            s (B, N, 1) and its gradient (B, N, 3).
 
         Raises:
             ShapeError: no `filter` before, a missing cue, or shapes that do not fit together.
@@ -270,33 +265,30 @@ class CanonicalSDF(nn.Module):
         keep = self.training if create_graph is None else create_graph
         cues = cues or BodyCues()
         if self.total_gradient:
-            return FieldSamples(
-                *value_and_gradient(
-                    lambda x: self._field(x, *self.inputs_at(x, lbs_weights, joint_T, calib, cues), calib),
-                    x_c,
-                    create_graph=keep,
-                )
+            found = value_and_gradient(
+                lambda x: self._field(x, self.inputs_at(x, lbs_weights, joint_T, calib, cues), calib),
+                x_c,
+                create_graph=keep,
             )
-        held = self.inputs_at(x_c, lbs_weights, joint_T, calib, cues)
-        return FieldSamples(
-            *value_and_gradient(lambda x, *f: self._field(x, *f, calib), x_c, *held, create_graph=keep)
-        )
+        else:
+            held = self.inputs_at(x_c, lbs_weights, joint_T, calib, cues)
+            found = value_and_gradient(lambda x: self._field(x, held, calib), x_c, create_graph=keep)
+        return FieldSamples(*found)
 
     @torch.no_grad()
     def values(
         self,
         x_c: Tensor,
         lbs_weights: Tensor,
-        joint_T: Tensor,  # noqa: N803
+        joint_T: Tensor,
         calib: Tensor,
         cues: BodyCues | None = None,
     ) -> Tensor:
-        """S (B, N, 1) alone, without gradients; arguments and errors of `query`."""
+        """Values s (B, N, 1) alone, without gradients; arguments and errors of `query`."""
         held = self.inputs_at(x_c, lbs_weights, joint_T, calib, cues or BodyCues())
-        return self._field(x_c, *held, calib)
+        return self._field(x_c, held, calib)
 
-    def _field(self, x: Tensor, *held_and_calib: Tensor) -> Tensor:
-        *held, calib = held_and_calib
+    def _field(self, x: Tensor, held: Sequence[Tensor], calib: Tensor) -> Tensor:
         if self.space == "posed":
             x = transform_points(calib[:, None], x)
         out: Tensor = self.field(x, *held)
@@ -306,7 +298,7 @@ class CanonicalSDF(nn.Module):
         self,
         x_c: Tensor,
         lbs_weights: Tensor,
-        joint_T: Tensor,  # noqa: N803
+        joint_T: Tensor,
         calib: Tensor,
         cues: BodyCues,
     ) -> list[Tensor]:

@@ -27,7 +27,8 @@ def joint_transforms(posed: Tensor, star: Tensor) -> Tensor:
     Returns:
         (..., J, 4, 4).
     """
-    return posed @ torch.linalg.inv(star)
+    out: Tensor = posed @ torch.linalg.inv(star)
+    return out
 
 
 def blended_matrices(weights: Tensor, transforms: Tensor) -> Tensor:
@@ -49,7 +50,8 @@ def blended_matrices(weights: Tensor, transforms: Tensor) -> Tensor:
             f"expected weights (B, N, J) and transforms (B, J, 4, 4), got {tuple(weights.shape)} and "
             f"{tuple(transforms.shape)}"
         )
-    return (weights @ transforms.flatten(2)).unflatten(2, (4, 4))
+    mixed: Tensor = (weights @ transforms.flatten(2)).unflatten(2, (4, 4))
+    return mixed
 
 
 def transform_points(matrices: Tensor, points: Tensor) -> Tensor:
@@ -57,7 +59,13 @@ def transform_points(matrices: Tensor, points: Tensor) -> Tensor:
 
     With vT of a point: canonical -> posed space; with calib: posed space -> the picture's box [-1, 1]^3.
     """
-    return (matrices[..., :3, :3] @ points[..., None])[..., 0] + matrices[..., :3, 3]
+    return transform3(matrices[..., :3, :3], points) + matrices[..., :3, 3]
+
+
+def transform3(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """A x: (..., 3, 3) and (..., 3) -> (..., 3). O(N)."""
+    out: Tensor = (matrices @ vectors[..., None])[..., 0]
+    return out
 
 
 def inverse3(matrices: Tensor) -> Tensor:
@@ -71,12 +79,13 @@ def inverse3(matrices: Tensor) -> Tensor:
     a, b, c = matrices.unbind(-2)
     columns = [torch.linalg.cross(*pair) for pair in ((b, c), (c, a), (a, b))]
     volume = (a * columns[0]).sum(-1)
-    return torch.stack(columns, -1) / volume[..., None, None]
+    inverse: Tensor = torch.stack(columns, -1) / volume[..., None, None]
+    return inverse
 
 
 def inverse_transform_points(matrices: Tensor, points: Tensor) -> Tensor:
     """A_3x3^-1 (x - t): the way back of `transform_points`, (..., 3). O(N)."""
-    return (inverse3(matrices[..., :3, :3]) @ (points - matrices[..., :3, 3])[..., None])[..., 0]
+    return transform3(inverse3(matrices[..., :3, :3]), points - matrices[..., :3, 3])
 
 
 def normals_to_canonical(
@@ -105,4 +114,4 @@ def normals_to_canonical(
         raise ConfigError(f"normal transport {transport!r} is none of {', '.join(get_args(NormalTransport))}")
     c, v = calib[:, None, :3, :3], matrices[..., :3, :3]
     back = (c @ v).mT if transport == "exact" else inverse3(v) @ inverse3(c)
-    return F.normalize((back @ normals[..., None])[..., 0], dim=-1)
+    return F.normalize(transform3(back, normals), dim=-1)
