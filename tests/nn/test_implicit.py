@@ -131,7 +131,7 @@ def test_positional_encoding_counts():
 @pytest.mark.parametrize(
     ("dims", "skips", "features"),
     [
-        ((3, 1), (), 0),
+        ((3,), (), 0),
         ((4, 8, 1), (), 0),
         ((3, 8, 1), (0,), 0),
         ((3, 8, 1), (2,), 0),

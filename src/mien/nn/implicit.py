@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,11 @@ class SDFNet(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        shapes = layer_shapes(dims, skips, features, octaves)
+        if min(features, octaves) < 0 or dims[0] != features + 3:
+            raise ConfigError(
+                f"dims[0]={dims[0]} must be features + 3, features={features}, octaves={octaves}"
+            )
+        shapes = layer_shapes(dims, skips, features + 3 + 6 * octaves)
         self.dims, self.skips, self.features, self.octaves = tuple(dims), tuple(skips), features, octaves
         self.layers = nn.ModuleList(nn.Linear(inputs, outputs) for outputs, inputs in shapes)
         self.activation = Softplus(beta)
@@ -82,7 +87,7 @@ class SDFNet(nn.Module):
     @torch.no_grad()
     def reset_to_sphere(self, radius: float, generator: torch.Generator | None = None) -> None:
         """Draws the start weights of the class's text again."""
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(self.linears):
             last = i == len(self.layers) - 1
             outputs, inputs = layer.weight.shape
             mean, std = (math.sqrt(math.pi / inputs), 1e-4) if last else (0.0, math.sqrt(2 / outputs))
@@ -90,6 +95,11 @@ class SDFNet(nn.Module):
             layer.bias.fill_(-radius if last else 0.0)
             if i == 0 or i in self.skips:
                 layer.weight[:, inputs - self.width : inputs - 3] = 0
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """The layers with their type."""
+        return cast("list[nn.Linear]", list(self.layers))
 
     @property
     def width(self) -> int:
@@ -121,9 +131,16 @@ class SDFNet(nn.Module):
 
 
 def layer_shapes(
-    dims: Sequence[int], skips: Sequence[int] = (), features: int = 0, octaves: int = 0
+    dims: Sequence[int], skips: Sequence[int] = (), width: int | None = None
 ) -> list[tuple[int, int]]:
-    """Shapes (outputs, inputs) of the weights of `SDFNet`, layer by layer.
+    """Shapes (outputs, inputs) of the weights of point-wise layers, some of which see the input again.
+
+    The layer before a skip gives as many fewer numbers as the input has, so that both together fill dims[i].
+
+    Args:
+        dims: widths from input to output.
+        skips: layers, counted from 0, at whose entry the input is appended.
+        width: of the input as the layers see it; None = dims[0].
 
     Raises:
         ConfigError: widths or skips that do not fit together.
@@ -131,20 +148,15 @@ def layer_shapes(
     >>> layer_shapes((3, 1024, 512, 256, 128, 1), (2, 3, 4))
     [(1024, 3), (509, 1024), (253, 512), (125, 256), (1, 128)]
     """
-    if len(dims) < 3 or min(dims) < 1 or min(features, octaves) < 0:
-        raise ConfigError(f"dims={tuple(dims)} must be at least 3 positive widths, features={features} >= 0")
-    if dims[0] != features + 3:
-        raise ConfigError(f"dims[0]={dims[0]} must be features + 3 = {features + 3}")
-    width = features + 3 + 6 * octaves
-    inside = range(1, len(dims) - 1)
+    if len(dims) < 2 or min(dims) < 1:
+        raise ConfigError(f"dims={tuple(dims)} must be at least 2 positive widths")
+    first, last = dims[0] if width is None else width, len(dims) - 2
     for i in skips:
-        if i not in inside or dims[i] <= width:
+        if not 1 <= i <= last or dims[i] < first:
             raise ConfigError(
-                f"skip at {i}: layers 1 to {len(dims) - 2} can have one, after a width above {width}"
+                f"skip at {i}: a layer of 1 to {last} can have one where dims is at least {first}, the input"
             )
-    return [
-        (dims[i + 1] - width * (i + 1 in skips), width if i == 0 else dims[i]) for i in range(len(dims) - 1)
-    ]
+    return [(dims[i + 1] - first * (i + 1 in skips), dims[i] if i else first) for i in range(last + 1)]
 
 
 def value_and_gradient(
