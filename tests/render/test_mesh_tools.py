@@ -5,24 +5,10 @@ import pytest
 import torch
 
 from mien.core.errors import ConfigError
-from mien.render.mesh_tools import face_pairs, laplacian, largest_component, unique_edges, vertex_normals
+from mien.render.mesh_tools import face_pairs, laplacian, largest_component, unique_edges
 from tests.render.meshes import icosphere
 
 TETRA = torch.tensor([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]], dtype=torch.int32)
-
-
-def test_normals_of_a_sphere_point_outwards_and_differentiate():
-    P, F = icosphere(subdivisions=2)
-    assert float((vertex_normals(P, F) - P).norm(dim=1).max()) < 0.03
-    own = (P + 0.05 * torch.sin(7 * P)).requires_grad_()
-    weight = torch.cos(torch.arange(P.numel(), dtype=P.dtype)).view_as(P)
-    (vertex_normals(own, F) * weight).sum().backward()
-    step = torch.zeros_like(P)
-    step[5, 1] = 1e-6
-    with torch.no_grad():
-        gap = ((vertex_normals(own + step, F) - vertex_normals(own - step, F)) * weight).sum() / 2e-6
-    assert float(own.grad[5, 1]) == pytest.approx(float(gap), rel=1e-5)
-    assert torch.equal(vertex_normals(torch.zeros(4, 3), TETRA), torch.zeros(4, 3))
 
 
 def test_edges_pairs_and_laplacian_of_a_tetrahedron():

@@ -1,4 +1,4 @@
-"""Small operations on triangle meshes: normals (differentiable), edges, graph Laplacian, components."""
+"""Small operations on the graph of a triangle mesh: edges, neighbours, Laplacian, components."""
 
 from __future__ import annotations
 
@@ -10,24 +10,6 @@ from scipy import sparse
 from torch import Tensor
 
 from mien.core.errors import ConfigError
-
-
-def face_normals(P: Tensor, F: Tensor) -> Tensor:
-    """Cross products (T, 3) of two sides: normals of twice the area's length. Differentiable in P. O(T)."""
-    a, b, c = P[F.long()].unbind(1)
-    return torch.linalg.cross(b - a, c - a)
-
-
-def vertex_normals(P: Tensor, F: Tensor) -> Tensor:
-    """Area-weighted unit normals (V, 3) of counter-clockwise faces; 0 without a face. O(V + T).
-
-    Args:
-        P: (V, 3); the result is differentiable in it.
-        F: (T, 3) indices.
-    """
-    flat = face_normals(P, F).repeat_interleave(3, 0)
-    total = torch.zeros_like(P).index_add_(0, F.long().reshape(-1), flat)
-    return torch.nn.functional.normalize(total, dim=-1, eps=1e-20)
 
 
 def unique_edges(F: Tensor) -> Tensor:

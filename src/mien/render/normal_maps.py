@@ -30,10 +30,10 @@ class NormalMaps(NamedTuple):
 
 
 def vertex_normals(points: Tensor, faces: Tensor) -> Tensor:
-    """Area-weighted unit normals (B, V, 3) of counter-clockwise triangles, differentiable. O(B (V + T)).
+    """Area-weighted unit normals (..., V, 3) of counter-clockwise triangles, differentiable. O(B (V + T)).
 
     Args:
-        points: (B, V, 3).
+        points: (..., V, 3).
         faces: (T, 3) integers, shared.
 
     Example:
@@ -42,11 +42,11 @@ def vertex_normals(points: Tensor, faces: Tensor) -> Tensor:
         tensor([0., 0., 1.])
     """
     f = faces.to(points.device).long()
-    a, b, c = (points[:, f[:, k]] for k in range(3))
+    a, b, c = (points[..., f[:, k], :] for k in range(3))
     normal = torch.linalg.cross(b - a, c - a)
     out = torch.zeros_like(points)
     for k in range(3):
-        out = out.index_add(1, f[:, k], normal)
+        out = out.index_add(-2, f[:, k], normal)
     return normalize(out, dim=-1, eps=1e-20)
 
 

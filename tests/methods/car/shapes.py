@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mien.methods.car.view import seen_faces, to_screen
-from mien.render.mesh_tools import vertex_normals
-from mien.render.raster import interpolate
+from mien.render.normal_maps import normal_maps, vertex_normals
 from tests.render.meshes import icosphere
 
 AXES = torch.tensor([0.4, 0.7, 0.3])
@@ -32,15 +30,10 @@ def bumpy(subdivisions=5, height=0.02, waves=12.0):
     return P + n * (0.03 + height * fold), F
 
 
-def normal_maps(P, F, size=96):
+def maps_of(P, F, size=96):
     """Front and back normals (3, H, W) each, zero outside, and the mask (H, W)."""
-    n = vertex_normals(P, F)
-    maps = []
-    for sign in (1.0, -1.0):
-        face = seen_faces(P, F, size, size, sign)
-        drawn = interpolate(to_screen(P, sign)[None], F, n, face[None], unit=True)
-        maps.append(drawn[0].permute(2, 0, 1))
-    return maps[0], maps[1], face >= 0
+    drawn = normal_maps(P[None], F, size, size)
+    return drawn.front[0].permute(2, 0, 1), drawn.back[0].permute(2, 0, 1), drawn.mask[0]
 
 
 def analytic_maps(size=96):

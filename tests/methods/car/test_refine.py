@@ -13,15 +13,16 @@ from mien.methods.car.refine import (
     Maps,
     PosedRefiner,
     RefineSettings,
+    Targets,
     cloth_term,
-    posed_terms,
+    posed_loss,
     sample_box,
     surface_targets,
 )
 from mien.methods.car.view import eroded, facing
 from mien.nn.implicit import SDFNet
-from mien.render.mesh_tools import vertex_normals
-from tests.methods.car.shapes import AXES, bumpy, ellipsoid, normal_maps
+from mien.render.normal_maps import vertex_normals
+from tests.methods.car.shapes import AXES, bumpy, ellipsoid, maps_of
 
 SMALL = RefineSettings(iters=0, points=400, resolution=32, every=10_000)
 
@@ -29,7 +30,7 @@ SMALL = RefineSettings(iters=0, points=400, resolution=32, every=10_000)
 @cache
 def scene():
     """The naked body, and maps of the clothed one."""
-    front, back, mask = normal_maps(*bumpy(4), 64)
+    front, back, mask = maps_of(*bumpy(4), 64)
     return *ellipsoid(3, 1.05), Maps(front, back, mask)
 
 
@@ -39,29 +40,35 @@ def front_error(P, F, maps):
         return float(cloth_term(P, F, maps._replace(back=None), eroded(maps.mask, 2)))
 
 
-class Ball(torch.nn.Module):
-    """scale (|x| - radius) as a field."""
-
-    def __init__(self, scale=1.0, radius=0.5):
-        super().__init__()
-        self.scale, self.radius = scale, radius
-
-    def forward(self, x):
-        return self.scale * (x.norm(dim=-1, keepdim=True) - self.radius)
-
-
 SURFACE = torch.tensor([[0.5, 0, 0], [0, 0.5, 0], [0, 0, -0.5]])
 OFF = torch.tensor([[0.6, 0, 0], [0, 0, 0.3], [0.1, 0.2, 0.2], [-0.9, 0.9, 0.9]])
 
 
+def ball(scale=1.0, radius=0.5):
+    return lambda x: scale * (x.norm(dim=-1, keepdim=True) - radius)
+
+
+def samples(trust=(1.0, 1.0, 1.0)):
+    normals = torch.nn.functional.normalize(SURFACE, dim=-1)
+    return Targets(SURFACE, normals, torch.tensor(trust), torch.ones(3, dtype=torch.bool))
+
+
 def test_the_worked_losses():
-    normals, trust = torch.nn.functional.normalize(SURFACE, dim=-1), torch.ones(3)
-    found = posed_terms(Ball(), SURFACE, normals, trust, OFF[:0], OFF)
-    torch.testing.assert_close(found, torch.tensor([0, 0, 0, 1.135101e-05]), atol=1e-6, rtol=1e-4)
-    off = posed_terms(Ball(1.1, 0.48), SURFACE, normals, trust, OFF[:2], OFF[2:])
-    torch.testing.assert_close(off[:3], torch.tensor([0.022, 0.1, 0.01]), atol=1e-6, rtol=0)
-    half = posed_terms(Ball(1.1, 0.48), SURFACE, normals, trust / 2, OFF[:2], OFF[2:])
-    assert half[1].item() == pytest.approx(0.05, abs=1e-6)
+    total, terms = posed_loss(ball(), samples(), OFF[:0], OFF)
+    assert total.item() == pytest.approx(1.135101e-05, rel=1e-3, abs=1e-6)
+    assert terms["off"].item() == pytest.approx(1.135101e-05, rel=1e-3)
+    total, terms = posed_loss(ball(1.1, 0.48), samples(), OFF[:2], OFF[2:])
+    assert [terms[k].item() for k in TERMS[1:4]] == pytest.approx([0.022, 0.1, 0.01], abs=1e-6)
+    assert total.item() == pytest.approx(0.022 + 0.1 + 0.001 + terms["off"].item(), abs=1e-6)
+
+
+def test_points_count_as_much_as_they_are_trusted():
+    off_centre = lambda x: (x - 0.1 * torch.eye(3)[0]).norm(dim=-1, keepdim=True) - 0.5  # noqa: E731
+    one = posed_loss(off_centre, samples((1.0, 0.0, 0.0)), OFF[:2], OFF[2:])[1]
+    assert one["surface"].item() == pytest.approx(0.1)
+    assert one["normal"].item() == pytest.approx(0.0, abs=1e-6)
+    other = posed_loss(off_centre, samples((0.0, 0.5, 0.5)), OFF[:2], OFF[2:])[1]
+    assert other["surface"].item() == pytest.approx(0.26**0.5 - 0.5, abs=1e-6)
 
 
 def test_targets_take_the_maps_where_they_can_be_trusted():
@@ -93,7 +100,7 @@ def test_the_box_of_the_samples():
 def fitted():
     """Weights of a small network whose zero set is about the naked body: what a hyper-network would give."""
     P, F, _ = scene()
-    front, back, mask = normal_maps(P, F, 64)
+    front, back, mask = maps_of(P, F, 64)
     return PosedRefiner(replace(SMALL, iters=200, lr=3e-3)).fit(P, F, Maps(front, back, mask))
 
 
@@ -145,7 +152,7 @@ def test_the_mesh_follows_the_front_normals():
 
 def test_true_maps_leave_a_mesh_alone():
     P, F = ellipsoid(3)
-    front, back, mask = normal_maps(P, F, 64)
+    front, back, mask = maps_of(P, F, 64)
     assert float(cloth_term(P, F, Maps(front, back, mask), mask)) < 1e-5
     found = PosedRefiner(RefineSettings(kind="mesh", iters=10)).fit(P, F, Maps(front, back, mask))
     assert float((found.vertices - P).abs().max()) < 0.02

@@ -5,7 +5,7 @@ import torch
 
 from mien.core.errors import DataError, ShapeError
 from mien.methods.car.texture import Source, inpaint, mirror_partners, paint, sources, uncertainty
-from mien.render.mesh_tools import vertex_normals
+from mien.render.normal_maps import vertex_normals
 from tests.methods.car.shapes import ellipsoid
 
 STRIP = torch.tensor([[0, 1, 2], [1, 3, 2], [2, 3, 4]])

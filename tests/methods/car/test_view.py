@@ -5,7 +5,7 @@ import torch
 
 from mien.core.errors import ShapeError
 from mien.methods.car.view import eroded, facing, from_view, sample_map, seen_vertices, to_view
-from mien.render.mesh_tools import vertex_normals
+from mien.render.normal_maps import vertex_normals
 from tests.methods.car.shapes import ellipsoid
 
 

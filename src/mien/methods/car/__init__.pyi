@@ -1,3 +1,10 @@
+from .avatar import Avatar as Avatar
+from .avatar import load_avatar as load_avatar
+from .integration import DepthPair as DepthPair
+from .integration import IntegrationSettings as IntegrationSettings
+from .integration import closed_field as closed_field
+from .integration import integrate_normals as integrate_normals
+from .integration import stitched as stitched
 from .losses import CANONICAL as CANONICAL
 from .losses import POSED as POSED
 from .losses import FieldSamples as FieldSamples
@@ -15,6 +22,14 @@ from .model import CanonicalSDF as CanonicalSDF
 from .model import HGFilter as HGFilter
 from .model import HyperNetwork as HyperNetwork
 from .model import NormalNet as NormalNet
+from .pose_fit import PoseFit as PoseFit
+from .pose_fit import PoseFitSettings as PoseFitSettings
+from .pose_fit import Skin as Skin
+from .pose_fit import fit_pose as fit_pose
+from .refine import Maps as Maps
+from .refine import PosedRefiner as PosedRefiner
+from .refine import Refined as Refined
+from .refine import RefineSettings as RefineSettings
 from .skin_weights import WeightGrid as WeightGrid
 from .skin_weights import barycentric_weights as barycentric_weights
 from .skin_weights import diffuse_weights as diffuse_weights
@@ -27,3 +42,8 @@ from .skinning import inverse_transform_points as inverse_transform_points
 from .skinning import joint_transforms as joint_transforms
 from .skinning import normals_to_canonical as normals_to_canonical
 from .skinning import transform_points as transform_points
+from .texture import Source as Source
+from .texture import Texture as Texture
+from .texture import paint as paint
+from .view import from_view as from_view
+from .view import to_view as to_view

@@ -14,6 +14,7 @@ from torch import Tensor
 from mien.core.errors import ConfigError, ShapeError, WeightsError
 from mien.core.io import new_file
 from mien.engine.safe import check_safetensors
+from mien.methods.car.skinning import blended_matrices, transform_points
 from mien.methods.car.texture import Source
 from mien.render.mesh_io import KINDS, Mesh, checked_mesh, linear_rgb, save_mesh
 from mien.render.skinned import Animation, save_skinned_glb
@@ -103,8 +104,8 @@ class Avatar:
         count = len(self.names)
         if transforms.shape != (count, 4, 4):
             raise ShapeError(f"transforms must be ({count}, 4, 4), got {tuple(transforms.shape)}")
-        blended = torch.einsum("vj,jrc->vrc", self.weights, transforms.to(self.weights)[:, :3])
-        return self._mesh((blended[..., :3] @ self.canonical[..., None])[..., 0] + blended[..., 3])
+        blended = blended_matrices(self.weights[None], transforms[None].to(self.weights))[0]
+        return self._mesh(transform_points(blended, self.canonical))
 
     def bone_transforms(self, rotations: Tensor, translation: Tensor | None = None) -> Tensor:
         """(J, 4, 4) of rotations about the joints, then a move of the whole.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mien.core.errors import ConfigError, DataError, ShapeError
+from mien.methods.car.skinning import blended_matrices, transform_points
 from mien.methods.car.view import to_screen, to_view
 from mien.render.silhouette import coverage
 from mien.synth.skinning import chain, moved
@@ -85,9 +86,8 @@ def turns(angles: Tensor) -> Tensor:
 
 def posed_vertices(skin: Skin, rotations: Tensor, translation: Tensor) -> Tensor:
     """(V, 3) metres by linear blend skinning, differentiable in the pose. O(V J)."""
-    transforms = moved(chain(skin.joints[None], rotations[None], skin.parents), translation[None])[0]
-    blended = torch.einsum("vj,jrc->vrc", skin.weights, transforms[:, :3])
-    return (blended[..., :3] @ skin.vertices[..., None])[..., 0] + blended[..., 3]
+    transforms = moved(chain(skin.joints[None], rotations[None], skin.parents), translation[None])
+    return transform_points(blended_matrices(skin.weights[None], transforms)[0], skin.vertices)
 
 
 def overlap(a: Tensor, b: Tensor) -> float:

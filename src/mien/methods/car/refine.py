@@ -7,7 +7,7 @@ of the mesh variant are a reconstruction.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -18,11 +18,12 @@ from torch.nn.utils import clip_grad_norm_
 
 from mien.core.errors import ConfigError, ShapeError
 from mien.core.seeds import derive
-from mien.methods.car.view import eroded, facing, sample_map, seen_faces, to_screen
+from mien.methods.car.losses import POSED, FieldSamples, SdfLossPlan, Terms, sdf_loss
+from mien.methods.car.view import eroded, facing, sample_map
 from mien.nn.implicit import SDFNet, value_and_gradient
 from mien.render.iso import marching_cubes
-from mien.render.mesh_tools import face_normals, face_pairs, largest_component, unique_edges, vertex_normals
-from mien.render.raster import interpolate
+from mien.render.mesh_tools import face_pairs, largest_component, unique_edges
+from mien.render.normal_maps import normal_maps, vertex_normals
 
 TERMS = ("total", "surface", "normal", "eikonal", "off")
 MESH_TERMS = ("total", "cloth", "edge", "consistency", "laplacian", "deform")
@@ -39,8 +40,7 @@ class RefineSettings:
         lr: first learning rate ("sdf"); falls to a hundredth along a cosine.
         clip: largest gradient norm ("sdf").
         near: standard deviation of the near samples about the surface ("sdf").
-        eikonal: weight of (|grad s| - 1)^2 ("sdf").
-        off: weight of exp(-100 |s|) at box samples ("sdf").
+        plan: weights of the losses ("sdf").
         every: steps after which the surface and its samples are taken anew ("sdf").
         resolution: cells of the surface's grid along [-1, 1] ("sdf").
         dims: widths of the network ("sdf").
@@ -59,8 +59,7 @@ class RefineSettings:
     lr: float = 1e-3
     clip: float = 1.0
     near: float = 0.01
-    eikonal: float = 0.1
-    off: float = 1.0
+    plan: SdfLossPlan = POSED
     every: int = 500
     resolution: int = 96
     dims: tuple[int, ...] = (3, 64, 64, 64, 64, 1)
@@ -79,7 +78,7 @@ class RefineSettings:
             raise ConfigError(
                 f"iters >= 0, points >= 4, every >= 1, resolution >= 8 and erode >= 0 are needed, got {self}"
             )
-        weights = (self.eikonal, self.off, self.edge, self.consistency, self.laplacian, self.deform)
+        weights = (self.edge, self.consistency, self.laplacian, self.deform)
         if min(self.lr, self.clip, self.offset_lr) <= 0 or min(self.near, *weights) < 0:
             raise ConfigError(f"learning rates and clip must be above 0, weights not below, got {self}")
 
@@ -213,32 +212,23 @@ def sample_box(P: Tensor) -> tuple[Tensor, Tensor]:
     return (P.amin(0) - rim).clamp(min=-1), (P.amax(0) + rim).clamp(max=1)
 
 
-def posed_terms(
-    net: SDFNet, surface: Tensor, normals: Tensor, trust: Tensor, near: Tensor, box: Tensor
-) -> Tensor:
-    """The four terms of the second stage, (4,) differentiable: `TERMS` without the total. O(points weights).
-
-        surface = mean |s|,  normal = mean trust |grad s - n|,  over surface points
-        eikonal = mean (|grad s| - 1)^2 over near and box points,  off = mean exp(-100 |s|) over box points
+def posed_loss(
+    field: Callable[[Tensor], Tensor], surface: Targets, near: Tensor, box: Tensor, plan: SdfLossPlan = POSED
+) -> tuple[Tensor, Terms]:
+    """`sdf_loss` of a field at samples, surface points weighted by their trust. O(points weights).
 
     Args:
-        net: the field.
-        surface: (N, 3).
-        normals: (N, 3).
-        trust: (N,).
-        near: (K, 3).
-        box: (M, 3).
+        field: (N, 3) -> (N, 1).
+        surface: N samples.
+        near: (K, 3) beside the surface.
+        box: (M, 3) anywhere.
+        plan: weights.
     """
-    s, gradient = value_and_gradient(net, torch.cat([surface, near, box]), create_graph=True)
-    count = len(surface)
-    gap = (gradient[:count] - normals).norm(dim=-1)
-    length = gradient[count:].norm(dim=-1)
-    return torch.stack([
-        s[:count].abs().mean(),
-        (trust * gap).mean(),
-        (length - 1).square().mean(),
-        torch.exp(-100 * s[count + len(near) :].abs()).mean(),
-    ])  # fmt: skip
+    points = torch.cat([surface.points, near, box])
+    s, gradient = value_and_gradient(field, points, create_graph=True)
+    sizes = [len(surface.points), len(near), len(box)]
+    parts = [FieldSamples(*x) for x in zip(s.split(sizes), gradient.split(sizes), strict=True)]
+    return sdf_loss(parts[0], surface.normals, parts[1], parts[2], plan, surface.trust)
 
 
 def refine_sdf(
@@ -248,27 +238,23 @@ def refine_sdf(
     optimizer = torch.optim.Adam(net.parameters(), lr=settings.lr)
     generator = torch.Generator(P.device).manual_seed(derive(seed, "samples"))
     low, high = sample_box(P)
-    weights = P.new_tensor([1.0, 1.0, settings.eikonal, settings.off])
     targets, found = surface_targets(P, F, maps, settings.erode), []
     for step in range(settings.iters):
         if step and step % settings.every == 0:
             targets = surface_targets(*extract(net, low, high, settings.resolution), maps, settings.erode)
         at = _halves(targets.front, settings.points, generator)
-        surface = targets.points[at]
+        surface = Targets(*(x[at] for x in targets))
         noise = torch.randn(settings.points // 2, 3, generator=generator, device=P.device)
         chance = torch.rand(settings.points // 4, 3, generator=generator, device=P.device)
-        terms = posed_terms(
-            net, surface, targets.normals[at], targets.trust[at],
-            surface[: len(noise)] + settings.near * noise, low + chance * (high - low),
-        )  # fmt: skip
+        near, box = surface.points[: len(noise)] + settings.near * noise, low + chance * (high - low)
+        loss, terms = posed_loss(net, surface, near, box, settings.plan)
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / settings.iters)))
-        loss = (weights * terms).sum()
         optimizer.zero_grad()
         loss.backward()
         clip_grad_norm_(net.parameters(), settings.clip)
         optimizer.step()
-        found.append(torch.cat([loss.detach()[None], terms.detach()]))
+        found.append(torch.stack([loss, *terms.values()]).detach())
     vertices, faces = extract(net, low, high, settings.resolution)
     theta = {name: value.detach().clone() for name, value in net.state_dict().items()}
     return Refined(vertices, faces, _history(found, TERMS, P), theta)
@@ -309,15 +295,13 @@ def cloth_term(P: Tensor, F: Tensor, maps: Maps, trusted: Tensor) -> Tensor:
 
     O(T + H W). Pixels weigh |n_z| of the map and count within ``trusted`` (H, W).
     """
-    normals, height, width = vertex_normals(P, F), *maps.mask.shape
+    drawn = normal_maps(P[None], F, *maps.mask.shape)
     terms = []
-    for image, sign in ((maps.front, 1.0), (maps.back, -1.0)):
-        if image is None:
-            continue
-        face = seen_faces(P, F, height, width, sign)
-        drawn = interpolate(to_screen(P, sign)[None], F, normals, face[None], unit=True)[0].permute(2, 0, 1)
-        weight = image[2].abs() * (trusted & (face >= 0))
-        terms.append((weight * (drawn - image).abs().mean(0)).sum() / weight.sum().clamp(min=1e-6))
+    for image, own in ((maps.front, drawn.front[0]), (maps.back, drawn.back[0])):
+        if image is not None:
+            weight = image[2].abs() * (trusted & drawn.mask[0])
+            gap = (own.permute(2, 0, 1) - image).abs().mean(0)
+            terms.append((weight * gap).sum() / weight.sum().clamp(min=1e-6))
     return torch.stack(terms).mean()
 
 
@@ -334,7 +318,9 @@ def refine_mesh(P: Tensor, F: Tensor, maps: Maps, settings: RefineSettings) -> R
     for _ in range(settings.iters):
         moved = P + offset
         length = (moved[edges[:, 0]] - moved[edges[:, 1]]).norm(dim=-1)
-        a, b = functional.normalize(face_normals(moved, F), dim=-1, eps=1e-20)[pairs].unbind(1)
+        corners = moved[F.long()]
+        face = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        a, b = functional.normalize(face, dim=-1, eps=1e-20)[pairs].unbind(1)
         mean = torch.zeros_like(P).index_add(0, i, offset[j]) / degree
         terms = torch.stack([
             cloth_term(moved, F, maps, trusted),

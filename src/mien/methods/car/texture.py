@@ -16,7 +16,8 @@ from torch import Tensor
 
 from mien.core.errors import DataError, ShapeError
 from mien.methods.car.view import facing, sample_map
-from mien.render.mesh_tools import laplacian, vertex_normals
+from mien.render.mesh_tools import laplacian
+from mien.render.normal_maps import vertex_normals
 
 _TINY = 1e-6  # pull of every vertex to the mean colour: parts without any colour take it
 

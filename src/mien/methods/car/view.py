@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mien.core.errors import ShapeError
-from mien.render.mesh_tools import vertex_normals
+from mien.methods.car.skinning import inverse_transform_points, transform_points
+from mien.render.normal_maps import vertex_normals
 from mien.render.raster import rasterize
 
 _UP = (1.0, -1.0, 1.0)
@@ -19,15 +20,12 @@ _UP = (1.0, -1.0, 1.0)
 
 def to_view(points: Tensor, calib: Tensor) -> Tensor:
     """Points of the world (..., V, 3) in the view box of a calib (..., 4, 4). O(V)."""
-    box: Tensor = points @ calib[..., :3, :3].mT + calib[..., None, :3, 3]
-    return box * points.new_tensor(_UP)
+    return transform_points(calib[..., None, :, :], points) * points.new_tensor(_UP)
 
 
 def from_view(points: Tensor, calib: Tensor) -> Tensor:
     """The inverse of `to_view`."""
-    moved = points * points.new_tensor(_UP) - calib[..., None, :3, 3]
-    out: Tensor = torch.linalg.solve(calib[..., :3, :3], moved.mT).mT
-    return out
+    return inverse_transform_points(calib[..., None, :, :], points * points.new_tensor(_UP))
 
 
 def sample_map(image: Tensor, points: Tensor) -> Tensor:
