@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy import sparse
+from scipy.sparse.linalg import cg
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -70,13 +71,13 @@ def mirror_partners(points: Tensor, normals: Tensor, seen: Tensor, reach: float 
 
 
 def inpaint(values: Tensor, weights: Tensor, F: Tensor, smooth: float = 1e-3) -> Tensor:
-    """Values of all vertices from weighted values of some, by a sparse solve.
+    """Values of all vertices from weighted values of some, by conjugate gradients.
 
         min_c  sum_v w_v |c_v - t_v|^2 + smooth sum_edges |c_i - c_j|^2 + e sum_v |c_v - mean|^2
 
     with e = 1e-6 smooth.
     Where w = 0 the result is harmonic on the mesh's graph; a part without any weight takes the weighted mean.
-    About O(V^1.5) time and O(V log V) memory.
+    About O(V^1.5) time, O(V) memory.
 
     Args:
         values: (V, C) t.
@@ -96,11 +97,13 @@ def inpaint(values: Tensor, weights: Tensor, F: Tensor, smooth: float = 1e-3) ->
     if not w.sum() > 0:
         raise DataError("no vertex has a known colour; check that the mesh lies in the picture's mask")
     mean = (w[:, None] * t).sum(0) / w.sum()
-    system = sparse.diags(w + _TINY * smooth) + smooth * laplacian(F, len(t))
-    solver = sparse.linalg.splu(
-        system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-    )
-    found: np.ndarray = solver.solve(w[:, None] * t + _TINY * smooth * mean)
+    system = (sparse.diags(w + _TINY * smooth) + smooth * laplacian(F, len(t))).tocsr()
+    jacobi, goal = sparse.diags(1 / system.diagonal()), w[:, None] * t + _TINY * smooth * mean
+    columns = [
+        cg(system, b, x0=np.full(len(t), m), rtol=1e-5 * smooth, maxiter=5000, M=jacobi)[0]
+        for b, m in zip(goal.T, mean, strict=True)
+    ]
+    found = np.stack(columns, 1)
     return torch.from_numpy(found).to(values)
 
 
