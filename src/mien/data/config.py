@@ -259,6 +259,71 @@ class TalkingData(DataConfig):
         return require_root(self.kind, self.root)
 
 
+DEBUG_CLOTHED = 100
+"""Pictures of clothed people that are drawn anew for every run."""
+ClothedKind = Literal["clothed", "debug", "renderpeople", "mvp", "thuman"]
+USER_CLOTHED = ("renderpeople", "mvp", "thuman")
+"""Kinds of clothed people that are read from the user's copy."""
+
+
+@dataclass(frozen=True)
+class ClothedData(DataConfig):
+    """Pictures of clothed people with bodies, normals and points; test people are of unseen ranges."""
+
+    kind: ClothedKind = "clothed"
+    """clothed: made people, drawn when first asked for; debug: a few people of capsules, in memory;
+    renderpeople, mvp and thuman read ``root``."""
+    size: int = 128
+    """Side of the square picture, in pixels."""
+    people: int = 64
+    """Training people of a made set."""
+    val_people: int = 8
+    """Validation people."""
+    test_people: int = 12
+    """Test people: of shapes, clothes and poses that training never saw."""
+    pictures: int = 4
+    """Poses and views of each of them."""
+    points: int = 8192
+    """Surface points kept of each person; as many near it, a quarter around."""
+    set_seed: int = 0
+    """Which people."""
+    surface: int = 1000
+    """Surface points of a picture in a batch."""
+    near: int = 1000
+    """Points near the surface of a picture in a batch."""
+    box: int = 256
+    """Points around of a picture in a batch."""
+    flip: bool = False
+    """Mirror every other training picture."""
+    root: str | None = field(default=None, metadata=NO_HASH)
+    """renderpeople, mvp, thuman: the user's copy."""
+    workers: int = field(default=0, metadata=NO_HASH)
+    """Processes that read; 0 = in the training process."""
+
+    def __post_init__(self) -> None:
+        check_range("data", "size", self.size, 16, 1024)
+        for name in ("people", "val_people", "test_people", "pictures"):
+            check_range("data", name, getattr(self, name), 1, 1_000_000)
+        for name in ("points", "surface", "near", "box"):
+            check_range("data", name, getattr(self, name), 4, 1_000_000)
+        check_range("data", "workers", self.workers, 0, 256)
+        refuse_inapplicable(self, self.kind, {"root": USER_CLOTHED})
+        if self.kind in USER_CLOTHED:
+            for name in ("people", "val_people", "test_people", "pictures", "points", "size"):
+                if getattr(self, name) != getattr(ClothedData, name):
+                    raise ConfigError(f"data.{name} does not apply to kind={self.kind!r}, which has its own")
+        drawn = (self.people + self.val_people + self.test_people) * self.pictures
+        if self.kind == "debug" and drawn > DEBUG_CLOTHED:
+            raise ConfigError(
+                f"data.kind='debug' draws {DEBUG_CLOTHED} pictures at most, not {drawn}; lower data.people or"
+                " pictures, or use kind='clothed'"
+            )
+
+    def folder(self) -> Path:
+        """See `require_root`."""
+        return require_root(self.kind, self.root)
+
+
 PadKind = Literal[
     "rendered",
     "debug",

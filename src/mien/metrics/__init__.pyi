@@ -70,6 +70,14 @@ from .rates import choose_threshold as choose_threshold
 from .rates import d_prime as d_prime
 from .rates import eer as eer
 from .rates import tar_at_far as tar_at_far
+from .surfaces import chamfer as chamfer
+from .surfaces import euler_number as euler_number
+from .surfaces import is_watertight as is_watertight
+from .surfaces import normal_error as normal_error
+from .surfaces import point_to_surface as point_to_surface
+from .surfaces import reprojected_normal_error as reprojected_normal_error
+from .surfaces import self_intersections as self_intersections
+from .surfaces import volume_iou as volume_iou
 from .tally import ScoreTally as ScoreTally
 from .tally import tally_pairs as tally_pairs
 from .verification import KfoldAccuracy as KfoldAccuracy

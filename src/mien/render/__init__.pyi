@@ -13,6 +13,9 @@ from .iso import marching_cubes as marching_cubes
 from .mesh_io import Mesh as Mesh
 from .mesh_io import load_mesh as load_mesh
 from .mesh_io import save_mesh as save_mesh
+from .normal_maps import NormalMaps as NormalMaps
+from .normal_maps import draw_normals as draw_normals
+from .normal_maps import normal_maps as normal_maps
 from .plane_settings import FastSettings as FastSettings
 from .plane_settings import PlaneSettings as PlaneSettings
 from .raster import Raster as Raster

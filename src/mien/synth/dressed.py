@@ -17,6 +17,7 @@ from scipy.sparse import vstack as sparse_rows
 from scipy.spatial import cKDTree
 
 from mien.core.seeds import derive
+from mien.metrics.surfaces import point_triangle_distance
 from mien.synth.body import People
 from mien.synth.garment import HIPS, TORSO, Outfit, check_outfit, hides, pieces, tailor
 from mien.synth.jit import njit
@@ -230,22 +231,6 @@ def _winding_fast(
     return out
 
 
-def _closest(points: Array, a: Array, b: Array, c: Array) -> Array:
-    """Distance (N,) of points to their triangles (Ericson 2004, section 5.1.5), all (N, 3)."""
-    ab, ac, ap = b - a, c - a, points - a
-    n = np.cross(ab, ac)
-    area = (n**2).sum(1) + 1e-30
-    w = (np.cross(ab, ap) * n).sum(1) / area
-    v = (np.cross(ap, ac) * n).sum(1) / area
-    inside = (v >= 0) & (w >= 0) & (v + w <= 1)
-    best = np.where(inside, np.abs((ap * n).sum(1)) / np.sqrt(area), np.inf)
-    for p, q in ((a, b), (b, c), (c, a)):
-        d = q - p
-        t = np.clip(((points - p) * d).sum(1) / ((d**2).sum(1) + 1e-30), 0, 1)
-        best = np.minimum(best, np.linalg.norm(points - p - t[:, None] * d, axis=1))
-    return np.asarray(best)
-
-
 @dataclass(frozen=True)
 class SdfSamples:
     """Points with signed distance: metres, negative inside; normals of the surface points."""
@@ -287,6 +272,8 @@ def signed_distance(query: Array, points: Array, faces: Index, solid: Index, see
     best = np.full(len(query), np.inf)
     for k in range(8):
         tri = faces[face[near[:, k]]]
-        best = np.minimum(best, _closest(query, *(points[tri[:, q]].astype(np.float64) for q in range(3))))
+        best = np.minimum(
+            best, point_triangle_distance(query, *(points[tri[:, q]].astype(np.float64) for q in range(3)))
+        )
     inside = inside_of(query, points, solid)
     return np.where(inside, -best, best)

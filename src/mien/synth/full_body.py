@@ -127,6 +127,11 @@ class BodyPicture:
     transforms: Array
 
 
+def stature(seed: int) -> float:
+    """How tall the person of a seed is: 0 short .. 1 tall, N(0.5, 0.16^2)."""
+    return float(np.clip(np.random.default_rng(derive(seed, "tall")).normal(0.5, 0.16), 0, 1))
+
+
 def make_body(seed: int, outfit: Outfit | None = None) -> Body:
     """A dressed person from a seed; the head is that of `portraits.make_face` of the same seed. Some 0.3 s.
 
@@ -135,8 +140,7 @@ def make_body(seed: int, outfit: Outfit | None = None) -> Body:
         outfit: clothes; default from the seed.
     """
     human, head = people(), head_mesh()
-    tall = float(np.clip(np.random.default_rng(derive(seed, "tall")).normal(0.5, 0.16), 0, 1))
-    identity = sample_identity(seed, frozenset(human.shapes), tall=tall)
+    identity = sample_identity(seed, frozenset(human.shapes), tall=stature(seed))
     shaped = human.shaped(identity.shape)
     joints = dict(zip(human.bones, human.joints(shaped), strict=True))
     neck = (0.5 * (joints["neck01"] + joints["head"])).astype(np.float32)
