@@ -12,6 +12,10 @@ from .face_vit import FaceViT as FaceViT
 from .groupconv import GroupConvNet as GroupConvNet
 from .heads import CosineHead as CosineHead
 from .heads import Normalize as Normalize
+from .hourglass import HGFilter as HGFilter
+from .hyper import HyperNetwork as HyperNetwork
+from .implicit import SDFNet as SDFNet
+from .implicit import value_and_gradient as value_and_gradient
 from .iresnet import IResNet as IResNet
 from .margin_heads import AdaFace as AdaFace
 from .margin_heads import AdaMargin as AdaMargin
@@ -29,6 +33,8 @@ from .modulated import EqualizedLinear as EqualizedLinear
 from .modulated import modulated_conv2d as modulated_conv2d
 from .modulated import rms_normalize as rms_normalize
 from .modulated import upsample2d as upsample2d
+from .normal_nets import GlobalGenerator as GlobalGenerator
+from .normal_nets import NormalUNet as NormalUNet
 from .partial_fc import PartialFC as PartialFC
 from .partial_fc import RowSGD as RowSGD
 from .partial_fc import ShardedLogits as ShardedLogits

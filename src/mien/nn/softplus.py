@@ -13,7 +13,7 @@ class _Softplus(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, beta: float) -> Tensor:
-        y: Tensor = _scaled(x, beta).abs().neg_().exp_().add_(1).log_()
+        y: Tensor = x.abs().mul_(-beta).exp_().add_(1).log_()
         return (y if beta == 1 else y.div_(beta)).add_(x.relu())
 
     @staticmethod
@@ -24,11 +24,7 @@ class _Softplus(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
-        return grads[0] * _scaled(x, ctx.beta).sigmoid(), None
-
-
-def _scaled(x: Tensor, beta: float) -> Tensor:
-    return x if beta == 1 else x * beta
+        return grads[0] * (x if ctx.beta == 1 else x * ctx.beta).sigmoid(), None
 
 
 def softplus(x: Tensor, beta: float = 1.0) -> Tensor:

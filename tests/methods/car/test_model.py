@@ -179,6 +179,10 @@ def test_posed_space_reads_the_box():
     assert torch.allclose(s, net.field(box, sample_bilinear(net.maps.features, box[..., :2])), atol=1e-6)
     assert torch.equal(s, other.s)
     assert gradient.shape == (2, 7, 3)
+    told = build(("normal",), space="posed")
+    told.filter(maps())
+    seen = sample_bilinear(told.maps.front, box[..., :2]) * torch.tensor([1, -1, 1])
+    assert torch.equal(told.inputs_at(x, w, T, calib, BodyCues())[0], F.normalize(seen, dim=-1))
 
 
 def test_features_that_are_missing_say_so():
@@ -195,6 +199,10 @@ def test_features_that_are_missing_say_so():
         CanonicalSDF(("colour",))
     with pytest.raises(ConfigError, match="canonical, posed"):
         CanonicalSDF((), space="box")
+    with pytest.raises(ConfigError, match="inputs=4"):
+        CanonicalSDF((), inputs=4)
+    with pytest.raises(ConfigError, match="exact, official"):
+        CanonicalSDF((), normal_transport="none")
     assert build(()).field.features == 0
 
 

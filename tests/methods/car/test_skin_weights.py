@@ -35,7 +35,7 @@ def soup(seed=0, triangles=60):
     ).reshape(-1, 3)
 
 
-def slow_distance(p, triangle, steps=400):
+def slow_distance(p, triangle, steps=150):
     """Least distance to a fine net of points of the triangle."""
     a, b = np.meshgrid(*[np.linspace(0, 1, steps)] * 2)
     a, b = a[a + b <= 1], b[a + b <= 1]

@@ -208,8 +208,11 @@ class CanonicalSDF(nn.Module):
         widths = {"image": channels, "body": 1, "joints": 3 * joints, "normal": 3}
         if not set(features) <= set(widths) or len(set(features)) != len(features):
             raise ConfigError(f"features={tuple(features)} must be different ones of {', '.join(widths)}")
-        if space not in get_args(Space):
-            raise ConfigError(f"space {space!r} is none of {', '.join(get_args(Space))}")
+        for value, known in ((space, Space), (normal_transport, NormalTransport)):
+            if value not in get_args(known):
+                raise ConfigError(f"{value!r} is none of {', '.join(get_args(known))}")
+        if inputs not in (3, 6):
+            raise ConfigError(f"inputs={inputs} must be 3, the front normals, or 6, those of both sides")
         self.features = tuple(name for name in widths if name in features)
         self.inputs, self.normal_transport, self.two_sided = inputs, normal_transport, two_sided
         self.space, self.total_gradient, self.z_away = space, total_gradient, z_away
@@ -319,9 +322,9 @@ class CanonicalSDF(nn.Module):
         if self.two_sided:
             share = _given(cues.front, "front")
             n = share * n + (1 - share) * sample_bilinear(self._map("back"), x_box[..., :2])
+        n = n * n.new_tensor([1.0, -1.0, -1.0 if self.z_away else 1.0])  # y up -> the box's y down
         if self.space == "posed":
             return F.normalize(n, dim=-1)
-        n = n * n.new_tensor([1.0, -1.0, -1.0 if self.z_away else 1.0])  # y up -> the box's y down
         return normals_to_canonical(n, matrices, calib, self.normal_transport)
 
     def _map(self, name: str) -> Tensor:

@@ -6,6 +6,7 @@ smoother the further away from the skin.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from mien.core.errors import ConfigError, DataError
 Array = NDArray[Any]  # of floats
 Index = NDArray[Any]  # of integers
 NEIGHBOURS = 30
+_CHUNK = 2048
 
 
 class SurfacePoints(NamedTuple):
@@ -121,10 +123,11 @@ def vertex_weights(points: Array, faces: Index, vertices: Array, weights: Array)
 
 
 def closest_points(points: Array, vertices: Array, faces: Index) -> SurfacePoints:
-    """The nearest point of a mesh to each of N points; exact. O(N (log T + triangles near)).
+    """The nearest point of a mesh to each of N points; exact. O((N + T) log T + triangles near).
 
-    Triangles are tried in the order of their centroids' distances until no other can be nearer: a triangle
-    whose centroid is at d has no point nearer than d - r, r its largest corner's distance from the centroid.
+    A triangle has no point nearer than |p - m| - r, m its centroid and r its farthest corner's distance from
+    there. So those with |p - m| < d + r are tried, d the distance of the nearest vertex or the best so far;
+    triangles of like size share a tree.
 
     Args:
         points: (N, 3).
@@ -138,25 +141,38 @@ def closest_points(points: Array, vertices: Array, faces: Index) -> SurfacePoint
 
     if not len(faces):
         raise DataError("the nearest points of a mesh without triangles were asked for")
-    corners = np.asarray(vertices, np.float64)[faces]
+    points, corners = np.asarray(points, np.float64), np.asarray(vertices, np.float64)[faces]
     middles = corners.mean(1)
-    reach = np.sqrt(((corners - middles[:, None]) ** 2).sum(-1).max())
-    tree, points = cKDTree(middles), np.asarray(points, np.float64)
-    face, bary = np.zeros(len(points), np.int64), np.zeros((len(points), 3))
-    distance = np.full(len(points), np.inf)
-    left, count = np.arange(len(points)), min(8, len(faces))
-    while len(left):
-        far, tried = tree.query(points[left], k=count)
-        far, tried = far.reshape(-1, count), tried.reshape(-1, count)
-        weights = closest_barycentric(points[left, None], corners[tried])
-        at = (weights[..., None] * corners[tried]).sum(-2)
-        gap = np.sqrt(((at - points[left, None]) ** 2).sum(-1))
-        best, row = gap.argmin(1), np.arange(len(left))
-        face[left], bary[left], distance[left] = tried[row, best], weights[row, best], gap[row, best]
-        open_ = far[:, -1] - reach < gap[row, best]
-        left = left[open_] if count < len(faces) else left[:0]
-        count = min(4 * count, len(faces))
-    return SurfacePoints(face, bary, distance)
+    reach = np.sqrt(((corners - middles[:, None]) ** 2).sum(-1).max(1))
+    bound = cKDTree(corners.reshape(-1, 3)).query(points)[0]
+    out = SurfacePoints(
+        np.zeros(len(points), np.int64), np.zeros((len(points), 3)), bound * (1 + 1e-9) + 1e-12
+    )
+    octave = np.log2(reach.max() / np.maximum(reach, 1e-3 * reach.max() + 1e-300)).astype(np.int64)
+    for size in np.unique(octave):
+        own = np.flatnonzero(octave == size)
+        tree, most = cKDTree(middles[own]), reach[own].max()
+        for first in range(0, len(points), _CHUNK):
+            at = slice(first, first + _CHUNK)
+            found = tree.query_ball_point(points[at], out.distance[at] + most)
+            row = np.repeat(np.arange(len(found)), [len(f) for f in found]) + first
+            face = own[np.fromiter(chain.from_iterable(found), np.int64, len(row))]
+            _keep_nearest(out, points, corners, row, face)
+    return out
+
+
+def _keep_nearest(out: SurfacePoints, points: Array, corners: Array, row: Index, face: Index) -> None:
+    """Writes to ``out`` those of the pairs of a point (P,) and a triangle (P,) that are nearer."""
+    bary = closest_barycentric(points[row], corners[face])
+    gap = np.sqrt((((bary[..., None] * corners[face]).sum(-2) - points[row]) ** 2).sum(-1))
+    order = np.lexsort((gap, row))
+    order = order[np.diff(row[order], prepend=-1) > 0]
+    order = order[gap[order] < out.distance[row[order]]]
+    out.face[row[order]], out.bary[row[order]], out.distance[row[order]] = (
+        face[order],
+        bary[order],
+        gap[order],
+    )
 
 
 def closest_barycentric(points: Array, corners: Array) -> Array:
