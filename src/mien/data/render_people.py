@@ -198,7 +198,7 @@ def read_render_people(root: str | Path, kind: str = "renderpeople") -> tuple[Re
     syn = root / "SYN"
     if not syn.is_dir():
         raise DataError(f"{root}: no folder SYN in it; give the folder that holds SYN, SAMPLES and SMPL")
-    names = sorted(folder.name for folder in subfolders(syn))
+    names = sorted(subfolders(syn))
     if not names:
         raise DataError(f"{syn}: no subjects")
     views = {name: _views(syn / name) for name in names}
