@@ -72,10 +72,11 @@ def read_param(path: Path) -> Param:
             continue
         if len(got) != len(shape) or any(s not in (-1, g) for s, g in zip(shape, got, strict=True)):
             raise DataError(f"{path}: {name} is {got}, not {shape}")
-    scalars = [float(table[k].reshape(())) for k in ("ortho_ratio", "scale")]
-    if not scalars[0] > 0:
-        raise DataError(f"{path}: ortho_ratio={scalars[0]} must be above 0")
-    return Param(calibration(*scalars, table["center"], table["R"]), table["jointT"].astype(np.float32))
+    ratio, scale = (float(table[k].reshape(())) for k in ("ortho_ratio", "scale"))
+    if not ratio > 0:
+        raise DataError(f"{path}: ortho_ratio={ratio} must be above 0")
+    calib = calibration(ratio, scale, table["center"], table["R"])
+    return Param(calib, table["jointT"].astype(np.float32))
 
 
 def read_points(folder: Path, subject: str) -> dict[str, Array]:
