@@ -36,7 +36,7 @@ def test_splits_do_not_overlap(splits):
     assert [len(s) for s in (splits.train, splits.val, splits.test)] == [4, 2, 2]
     assert splits.train.size == 32
     bodies = np.concatenate([splits.train.body, splits.val.body, splits.test.body])
-    assert len(np.unique(bodies[:, 0, 0])) == 4
+    assert len(np.unique(bodies.reshape(4, -1), axis=0)) == 4
     assert is_drawn(DATA)
 
 

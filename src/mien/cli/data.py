@@ -83,6 +83,7 @@ MADE = {
     "bodies": ("made", "dressed people: front and back truth, meshes, signed distances"),
     "video": ("made", "clips of talking heads with actions, pose and landmarks"),
     "talking": ("made", "moments of talking heads, each seen from several sides"),
+    "clothed": ("made", "clothed people in poses: normals, bodies, skinning, signed distances"),
 }
 """Sets that `mien data make` writes."""
 

@@ -7,6 +7,7 @@ from .channel_order import check_channel_order as check_channel_order
 from .check import CheckReport as CheckReport
 from .check import check_set as check_set
 from .config import ClassificationData as ClassificationData
+from .config import ClothedData as ClothedData
 from .config import DomainData as DomainData
 from .config import FaceData as FaceData
 from .digits import digits_dg as digits_dg
@@ -98,12 +99,16 @@ from .record_check import check_record as check_record
 from .record_writer import RecordWriter as RecordWriter
 from .record_writer import rebuild_index as rebuild_index
 from .record_writer import write_records as write_records
+from .render_people import RenderPeople as RenderPeople
+from .render_people import read_render_people as read_render_people
 from .rotated import colored_mnist as colored_mnist
 from .rotated import rotated_fashion as rotated_fashion
 from .rotated import rotated_mnist as rotated_mnist
 from .selection import select as select
 from .smoothing import OneEuro as OneEuro
 from .smoothing import one_euro as one_euro
+from .thuman import Thuman as Thuman
+from .thuman import read_thuman as read_thuman
 from .verification import VerificationBin as VerificationBin
 from .verification import write_verification as write_verification
 from .verification import write_verification_folder as write_verification_folder

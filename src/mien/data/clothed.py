@@ -94,7 +94,7 @@ class ClothedPeople:
 
     def at(self, place: int) -> tuple[int, int]:
         """Person and picture of a place in 0 .. len - 1."""
-        return divmod(place, self.images.shape[1])
+        return divmod(place, int(self.images.shape[1]))
 
     def part(self, first: int, count: int) -> ClothedPeople:
         """Some of the people."""

@@ -283,7 +283,7 @@ class ClothedData(DataConfig):
     """Test people: of shapes, clothes and poses that training never saw."""
     pictures: int = 4
     """Poses and views of each of them."""
-    points: int = 8192
+    points: int = 4096
     """Surface points kept of each person; as many near it, a quarter around."""
     set_seed: int = 0
     """Which people."""

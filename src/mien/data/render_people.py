@@ -72,10 +72,11 @@ def read_param(path: Path) -> Param:
             continue
         if len(got) != len(shape) or any(s not in (-1, g) for s, g in zip(shape, got, strict=True)):
             raise DataError(f"{path}: {name} is {got}, not {shape}")
-    scalars = [float(table[k].reshape(())) for k in ("ortho_ratio", "scale")]
-    if not scalars[0] > 0:
-        raise DataError(f"{path}: ortho_ratio={scalars[0]} must be above 0")
-    return Param(calibration(*scalars, table["center"], table["R"]), table["jointT"].astype(np.float32))
+    ratio, scale = (float(table[k].reshape(())) for k in ("ortho_ratio", "scale"))
+    if not ratio > 0:
+        raise DataError(f"{path}: ortho_ratio={ratio} must be above 0")
+    calib = calibration(ratio, scale, table["center"], table["R"])
+    return Param(calib, table["jointT"].astype(np.float32))
 
 
 def read_points(folder: Path, subject: str) -> dict[str, Array]:
@@ -198,7 +199,7 @@ def read_render_people(root: str | Path, kind: str = "renderpeople") -> tuple[Re
     syn = root / "SYN"
     if not syn.is_dir():
         raise DataError(f"{root}: no folder SYN in it; give the folder that holds SYN, SAMPLES and SMPL")
-    names = sorted(folder.name for folder in subfolders(syn))
+    names = sorted(subfolders(syn))
     if not names:
         raise DataError(f"{syn}: no subjects")
     views = {name: _views(syn / name) for name in names}

@@ -11,6 +11,7 @@ from .body_models import BodyModel as BodyModel
 from .body_models import CapsuleBody as CapsuleBody
 from .body_models import PeopleBody as PeopleBody
 from .body_models import SmplBody as SmplBody
+from .clothed_set import ClothedSet as ClothedSet
 from .dressed import Dressed as Dressed
 from .dressed import dress as dress
 from .dressed import signed_distance as signed_distance

@@ -15,13 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from mien.core.errors import ConfigError
 from mien.core.seeds import derive
+from mien.render.raster import rasterize
 from mien.synth.body import METRES, people
 from mien.synth.body_models import CapsuleBody, dense_weights
 from mien.synth.clothed_poses import CAPSULE_LIMBS, PEOPLE_LIMBS, joint_transforms, skinned, star_pose
-from mien.synth.dressed import Dressed, inside_of, sample_surface, signed_distance, vertex_moves
+from mien.synth.dressed import Dressed, sample_surface, signed_distance, vertex_moves
 from mien.synth.full_body import Body, make_body, stature
 from mien.synth.garment import Outfit, sample_outfit
 from mien.synth.identity import Identity, sample_identity
@@ -32,7 +34,9 @@ Index = NDArray[np.int32]
 SEEN_RADIUS = 1.5  # standard deviations of (stature, weight)
 LONG, WIDE = 0.7, 0.22  # of skirts and dresses
 _SPREADS = (0.16, 0.16)  # of stature and weight, as they are drawn
-_CLEAR = 0.0015  # m; what is inside the solid so far outside a face hides it
+_CLEAR = 0.003  # m
+_LIFTS, _AROUND = (-0.45, 0.0, 0.5, 1.1), 12  # sides from which a scanner looks, radians
+_NEARER = np.array([1, 1, -1], np.float32)  # smaller z is nearer
 _TRIES = 1000
 KEPT = (
     "root", "spine03", "spine01", "neck01", "head",
@@ -65,7 +69,7 @@ class Clothed:
 
     Attributes:
         points: (N, 3) clothed mesh.
-        faces: (T, 3) its outer surface: what nothing else hides.
+        faces: (T, 3) its outer surface: what a scanner around sees.
         weights: (N, J) skinning weights.
         heads: (J, 3) of the joints.
         body: (V, 3) without clothes.
@@ -86,13 +90,32 @@ class Clothed:
     solid_points: Array
 
 
-def without_hidden(person: Clothed) -> Clothed:
-    """The person without triangles that lie inside the solid. O(T (S / 48 + near triangles))."""
-    corners = person.points[person.faces].astype(np.float64)
+def without_hidden(person: Clothed, side: int = 768) -> Clothed:
+    """The person without triangles that no scanner around sees.
+
+    A triangle is seen from a side if it faces it and its centre is at most 3 mm behind the nearest surface.
+    O(sides (T + pixels)).
+
+    Args:
+        person: who.
+        side: pixels of the depth maps.
+    """
+    corners = person.points[person.faces]
+    centre = corners.mean(1)
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-30
-    hidden = inside_of(corners.mean(1) + _CLEAR * normal, person.solid_points, person.solid)
-    return replace(person, faces=person.faces[~hidden])
+    middle = 0.5 * (person.points.min(0) + person.points.max(0))
+    half = float(np.linalg.norm(person.points - middle, axis=1).max()) * 1.01
+    seen, faces = np.zeros(len(centre), bool), torch.as_tensor(person.faces)
+    for lift in _LIFTS:
+        for yaw in np.arange(_AROUND) * 2 * np.pi / _AROUND:
+            turn = Rotation.from_euler("yx", [yaw, lift]).as_matrix().astype(np.float32)
+            drawn = torch.as_tensor((person.points - middle) @ turn.T / half * _NEARER)
+            depth = rasterize(drawn[None], faces, side, side).depth[0].numpy()
+            at = (centre - middle) @ turn.T / half
+            column = ((at[:, 0] + 1) * side / 2).astype(np.int64)
+            row = ((1 - at[:, 1]) * side / 2).astype(np.int64)
+            seen |= (normal @ turn[2] > 0) & (-at[:, 2] <= depth[row, column] + _CLEAR / half)
+    return replace(person, faces=person.faces[seen])
 
 
 @dataclass(frozen=True)

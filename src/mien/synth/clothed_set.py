@@ -88,7 +88,7 @@ class ClothedSet(Unmeasured):
     """Same seed, same people, whatever the number of workers."""
     unseen: int = 0
     """How many of the last people have shapes, clothes and poses outside the ranges of the others."""
-    points: int = 8192
+    points: int = 4096
     """Surface samples of each person; as many near it, a quarter around."""
     pose_noise: float = 0.05
     """Standard deviation of the joints of the given body, radians."""
@@ -119,7 +119,7 @@ class ClothedSet(Unmeasured):
         return number >= self.identities - self.unseen
 
     def samples(self, number: int) -> Iterator[Sample]:
-        """One sample: a person with all pictures. Some 0.5 s a picture and 4 s a person at 128 pixels."""
+        """One sample: a person with all pictures. Most seconds go into the signs of the distances."""
         who, unseen = self.who(number), self.is_unseen(number)
         body = clothed_body(who, unseen=unseen)
         star = star_dressed(body.dressed)

@@ -1,4 +1,4 @@
-"""The made sets: faces, heads, pad, bodies, video. Each is data; `maker.make` writes it."""
+"""The made sets: faces, heads, pad, bodies, video, clothed. Each is data; `maker.make` writes it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mien.core.seeds import derive
 from mien.render.alignment import TEMPLATE, align_face, five_of_68, similarity, warp
 from mien.synth.attacks import SPECIES, face_box, present
 from mien.synth.audit import shortcut_audit
+from mien.synth.clothed_set import ClothedSet
 from mien.synth.dressed import sample_surface, signed_distance
 from mien.synth.face import Picture, detail_for
 from mien.synth.full_body import BodyPicture, make_body, photograph_body, sample_view
@@ -427,7 +428,7 @@ class VideoSet(Unmeasured):
 
 
 SETS: dict[str, type[Any]] = {
-    c.kind: c for c in (FaceSet, AlignedSet, HeadSet, PadSet, BodySet, VideoSet, TalkingSet)
+    c.kind: c for c in (FaceSet, AlignedSet, HeadSet, PadSet, BodySet, VideoSet, TalkingSet, ClothedSet)
 }
 
 
