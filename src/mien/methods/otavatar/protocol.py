@@ -63,8 +63,6 @@ ROWS: tuple[Row, ...] = (
     _row("k4", "DBI, 4 directions", {"method.directions": 4}),
     _row("w_plus", "DBI, inverted in W+", {}, evaluation=Evaluation("test", options={"space": "w+"})),
     _row("eg3d_planes", "DBI, planes as released", {}, prior={"method.axes": "eg3d"}),
-    _row("encoder", "DBI, prior without numbers: its latent is read off a view", {},
-         prior={"method.latent": "encoder"}),
 )  # fmt: skip
 MAIN = "dbi"
 SHOWN: dict[str, tuple[str, float]] = {
