@@ -210,20 +210,11 @@ def _demo_prior() -> Recipe:
     """The demo's generator and its encoder, on rendered people of 128 pixels."""
     return Recipe(
         name="otavatar-demo-prior",
-        method=OtavatarConfig(
-            stage="prior",
-            z_dim=160,
-            w_dim=160,
-            mapping_layers=0,
-            plane_size=128,
-            start=16,
-            squared=3.0,
-            parts=0.45,
-        ),
+        method=OtavatarConfig(stage="prior", z_dim=160, w_dim=160, mapping_layers=0),
         data=TalkingData(size=128),
         optim=OptimConfig(kind="adam", lr=1e-2),
         schedule=ScheduleConfig(
-            steps=8_000, batch=8, warmup_epochs=0.07, grad_clip=1.0, ema=0.995, checkpoint_every=500
+            steps=12_000, batch=8, warmup_epochs=0.07, grad_clip=1.0, ema=0.995, checkpoint_every=500
         ),
     )
 
@@ -234,7 +225,6 @@ def _demo() -> Recipe:
     changes: dict[str, object] = {
         "name": "otavatar-demo",
         "method.stage": "controller",
-        "method.squared": None,
         "method.bank": True,
         "method.inner_lr": 0.015,
         "optim.kind": "adamw",
@@ -252,7 +242,6 @@ def _debug_prior() -> Recipe:
     changes: dict[str, object] = {
         "name": "otavatar-debug-prior",
         "method.plane_size": 16,
-        "method.start": 4,
         "method.plane_channels": 4,
         "method.channel_base": 256,
         "method.channel_max": 8,
@@ -283,7 +272,6 @@ def _debug() -> Recipe:
     changes: dict[str, object] = {
         "name": "otavatar-debug",
         "method.stage": "controller",
-        "method.squared": None,
         "method.inner_steps": 3,
         "method.controller_steps": 1,
         "optim.kind": "adamw",
