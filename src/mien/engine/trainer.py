@@ -6,6 +6,7 @@ bit for bit at the same number of threads and processes.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import math
 import os
@@ -318,7 +319,17 @@ def make_accelerator(precision: str) -> Accelerator:
         raise ConfigError("schedule.precision='fp16' needs a GPU; use bf16 or fp32 on a CPU")
     # One process may train several stages of different precision; accelerate keeps the first one's otherwise.
     AcceleratorState._reset_state()
-    return Accelerator(mixed_precision={"fp32": "no"}.get(precision, precision), cpu=on_cpu)
+    made = Accelerator(mixed_precision={"fp32": "no"}.get(precision, precision), cpu=on_cpu)
+    if made.num_processes > 1:
+        atexit.unregister(_hang_up)
+        atexit.register(_hang_up)
+    return made
+
+
+def _hang_up() -> None:
+    """Ends the process group while Python still runs: gloo's threads may abort a process that just ends."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _mean(outs: list[StepOut]) -> tuple[Tensor, dict[str, Tensor]]:
