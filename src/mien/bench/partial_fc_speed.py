@@ -215,3 +215,5 @@ def check_ranks(ranks: list[dict[str, Any]], alone: dict[str, Any], size: Size) 
 if __name__ == "__main__":
     _where, _size, _world, _rank = sys.argv[1:]
     sys.stdout.write(json.dumps(run(int(_rank), int(_world), Path(_where), Size(*json.loads(_size)))))
+    sys.stdout.flush()
+    os._exit(0)  # all is said; gloo's threads may abort a process that ends in the usual way

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import math
 import os
 import shutil
@@ -330,6 +331,7 @@ def _hang_up() -> None:
     """Ends the process group while Python still runs: gloo's threads may abort a process that just ends."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+        gc.collect()  # what still holds the group in a cycle would outlive it
 
 
 def _mean(outs: list[StepOut]) -> tuple[Tensor, dict[str, Tensor]]:
