@@ -27,6 +27,7 @@ AXES = {"corrected": ((0, 1), (0, 2), (2, 1)), "eg3d": ((0, 1), (0, 2), (2, 0))}
 
 def close(got, expected, tol=2e-6):
     torch.testing.assert_close(got, torch.tensor(expected), rtol=0, atol=tol)
+    return True
 
 
 def slow_read(plane, u, v):
@@ -50,9 +51,9 @@ def slow_features(planes, point, axes, box=1.0):
 
 def test_worked_projection():
     got = project_to_planes(torch.tensor([[[0.1, -0.2, 0.3]]]), "eg3d", box=2.0)[0, :, 0]
-    close(got, [[0.1, -0.2], [0.1, 0.3], [0.3, 0.1]])
+    assert close(got, [[0.1, -0.2], [0.1, 0.3], [0.3, 0.1]])
     fixed = project_to_planes(torch.tensor([[[0.1, -0.2, 0.3]]]), box=2.0)[0, :, 0]
-    close(fixed, [[0.1, -0.2], [0.1, 0.3], [0.3, -0.2]])
+    assert close(fixed, [[0.1, -0.2], [0.1, 0.3], [0.3, -0.2]])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_worked_projection():
 def test_worked_sampling(axes, expected):
     points = torch.tensor([[[0.0, 0, 0], [0.1, -0.2, 0.3], [0.45, -0.45, 0.2], [0.7, 0, 0]]])
     got = plane_features(wave(1, 0.55, 1, 3, 2, 5, 5), points, PlaneSettings(axes=axes))
-    close(got[0], expected)
+    assert close(got[0], expected)
 
 
 @pytest.mark.parametrize("axes", ["corrected", "eg3d"])
@@ -160,8 +161,8 @@ def test_constant_field(count, sigma, opacity, value):
     """W = 1 - exp(-softplus(s - 1) L) whatever the number of samples; no jitter, so L = t1 - t0."""
     settings = PlaneSettings(coarse=count, fine=0, jitter=0.0)
     out = render_planes(PLANES, constant(sigma, 0.25), worked_camera(), 2, settings)
-    close(out.opacity, [[[[opacity] * 2] * 2]])
-    close(out.rgb, [[[[value] * 2] * 2] * 3])
+    assert close(out.opacity, [[[[opacity] * 2] * 2]])
+    assert close(out.rgb, [[[[value] * 2] * 2] * 3])
 
 
 def test_empty_and_opaque():

@@ -67,7 +67,9 @@ def test_bare_outfits_are_refused(kinds):
 
 @pytest.mark.parametrize("kinds", [("dress",), ("shirt", "trousers"), ("skirt", "shirt", "coat")])
 def test_covering_outfits_pass(kinds):
-    check_outfit(of(*kinds))
+    outfit = of(*kinds)
+    check_outfit(outfit)
+    assert {g.kind for g in pieces(outfit)} >= set(kinds)
 
 
 @pytest.mark.parametrize("male", [0.1, 0.9])

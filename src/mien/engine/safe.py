@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mien.core.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 _HEADER_LIMIT = 100 * 2**20
@@ -44,6 +47,21 @@ def check_safetensors(path: Path) -> None:
         raise WeightsError(f"{path}: cannot read ({error.strerror or error})") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path}: damaged safetensors header ({error})") from None
+
+
+def read_tensors(path: Path, entry: str) -> tuple[str, dict[str, Tensor]]:
+    """What stands under ``entry`` in a safetensors file's metadata ("" = nothing), and its tensors. O(size).
+
+    Raises:
+        WeightsError: see `check_safetensors`.
+    """
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    check_safetensors(path)
+    with safe_open(path, "pt") as file:
+        text = (file.metadata() or {}).get(entry, "")
+    return text, load_file(path)
 
 
 def _check_header(header: dict[str, dict[str, object]], data: int, path: Path) -> None:

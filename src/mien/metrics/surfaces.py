@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from mien.core.errors import ConfigError, DataError
+from mien.metrics.closest import closest_points, size_groups
 
 Array = NDArray[Any]  # of floats
 Index = NDArray[Any]  # of integers
@@ -24,7 +25,6 @@ NormalDraw = Callable[[Array, Index], Array]
 """Vertices (V, 3), faces (T, 3) -> (H, W, 3) unit normals that a camera at +z sees, 0 for background."""
 SAMPLES = {"car": 10_000, "icon": 1_000}
 CENTIMETRES = 100.0  # of a metre; box units are multiplied alike
-_CHUNK = 4096
 
 
 class TriangleMesh(Protocol):
@@ -233,27 +233,13 @@ def point_triangle_distance(points: Array, a: Array, b: Array, c: Array) -> Arra
 
 
 def surface_distance(points: Array, mesh: TriangleMesh) -> Array:
-    """Distance (N,) of points (N, 3) to the nearest point of any triangle, exact.
-
-    The nearest vertex bounds it; then all triangles whose bounding sphere comes that close are tried.
-    O(N (log T + triangles tried)).
+    """Distance (N,) of points (N, 3) to the nearest point of any triangle, exact (`closest_points`).
 
     Raises:
         DataError: see `point_to_surface`.
     """
-    own, points = _arrays(mesh), np.asarray(points, np.float64)
-    corners = own.vertices[own.faces]
-    best, _ = cKDTree(own.vertices[np.unique(own.faces)]).query(points)
-    for group in _size_groups(corners):
-        for first in range(0, len(points), _CHUNK):
-            part = np.arange(first, min(first + _CHUNK, len(points)))
-            near = group.tree.query_ball_point(points[part], best[part] + group.radius, return_sorted=False)
-            owner = np.repeat(part, [len(n) for n in near])
-            if not len(owner):
-                continue
-            tried = corners[group.which[np.concatenate([np.asarray(n, np.int64) for n in near])]]
-            np.minimum.at(best, owner, point_triangle_distance(points[owner], *tried.swapaxes(0, 1)))
-    return np.asarray(best)
+    own = _arrays(mesh)
+    return closest_points(points, own.vertices, own.faces).distance
 
 
 def triangles_cross(first: Array, second: Array) -> NDArray[np.bool_]:
@@ -277,26 +263,9 @@ def _volume(a: Array, b: Array, c: Array, d: Array) -> Array:
     return np.asarray((np.cross(b - a, c - a) * (d - a)).sum(-1))
 
 
-class _Group(NamedTuple):
-    """Triangles of about one size: which, the tree of their centres, the largest reach from a centre."""
-
-    which: Index
-    tree: cKDTree
-    radius: float
-
-
-def _size_groups(corners: Array) -> list[_Group]:
-    """Triangles (T, 3, 3) by powers of two of their reach, so that large ones do not spoil the search."""
-    centre = corners.mean(1)
-    reach = np.linalg.norm(corners - centre[:, None], axis=2).max(1)
-    power = np.ceil(np.log2(np.maximum(reach, 1e-12))).astype(np.int64)
-    groups = (np.flatnonzero(power == p) for p in np.unique(power))
-    return [_Group(g, cKDTree(centre[g]), float(reach[g].max())) for g in groups]
-
-
 def _close_pairs(corners: Array) -> Iterator[Index]:
     """Pairs (M, 2) of triangles whose bounding spheres meet, each once, in parts."""
-    groups = _size_groups(corners)
+    groups = size_groups(corners)
     for k, a in enumerate(groups):
         own = a.tree.query_pairs(2 * a.radius, output_type="ndarray")
         yield a.which[own].reshape(-1, 2)

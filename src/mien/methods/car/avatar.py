@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mien.core.errors import ConfigError, ShapeError, WeightsError
 from mien.core.io import new_file
-from mien.engine.safe import check_safetensors
+from mien.engine.safe import read_tensors
 from mien.methods.car.skinning import blended_matrices, transform_points
 from mien.methods.car.texture import Source
 from mien.render.mesh_io import KINDS, Mesh, checked_mesh, linear_rgb, save_mesh
@@ -212,14 +212,8 @@ def load_avatar(path: str | Path) -> Avatar:
     Raises:
         WeightsError: missing, a pickle, damaged, or no avatar.
     """
-    from safetensors import safe_open
-    from safetensors.torch import load_file
-
     path = Path(path)
-    check_safetensors(path)
-    with safe_open(path, "pt") as file:
-        text = (file.metadata() or {}).get("clothed", "")
-    tensors = load_file(path)
+    text, tensors = read_tensors(path, "clothed")
     try:
         facts = json.loads(text)
         if facts["version"] != _VERSION:

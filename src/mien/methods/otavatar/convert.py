@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mien.core import io
 from mien.core.errors import ConfigError, WeightsError
-from mien.engine.safe import check_safetensors
+from mien.engine.safe import read_tensors
 from mien.methods.otavatar.generator import TriPlaneGenerator
 from mien.methods.otavatar.network_pickle import read_network
 
@@ -95,12 +95,7 @@ def load_generator(path: Path) -> TriPlaneGenerator:
     Raises:
         WeightsError: missing, damaged, or not written by it.
     """
-    from safetensors import safe_open
-    from safetensors.torch import load_file
-
-    check_safetensors(path)
-    with safe_open(path, "pt") as file:
-        text = (file.metadata() or {}).get("sizes", "")
+    text, state = read_tensors(path, "sizes")
     try:
         sizes: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()
@@ -114,7 +109,6 @@ def load_generator(path: Path) -> TriPlaneGenerator:
         raise WeightsError(
             f"{path}: says no sizes of a generator ({error}); mien convert eg3d FILE"
         ) from None
-    state = load_file(path)
     try:
         _check_shapes(state, net.state_dict())
     except WeightsError as error:

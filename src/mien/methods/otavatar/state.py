@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mien.core.errors import WeightsError
 from mien.core.io import new_file
-from mien.engine.safe import check_safetensors
+from mien.engine.safe import read_tensors
 from mien.methods.otavatar.inversion import corrected
 from mien.methods.otavatar.model import AvatarNet
 
@@ -86,14 +86,8 @@ def load_state(path: str | Path, net: AvatarNet | None = None) -> AvatarState:
     Raises:
         WeightsError: missing, a pickle, damaged, no avatar, or of another net.
     """
-    from safetensors import safe_open
-    from safetensors.torch import load_file
-
     path = Path(path)
-    check_safetensors(path)
-    with safe_open(path, "pt") as file:
-        text = (file.metadata() or {}).get("avatar", "")
-    tensors = load_file(path)
+    text, tensors = read_tensors(path, "avatar")
     try:
         state = _state(json.loads(text), tensors)
         if net is not None:
