@@ -27,7 +27,7 @@ from mien.synth.portraits import make_face
 
 RADII = (0.30, 0.36, 0.31)
 """Half axes of the head of formulas, cubes."""
-_WEIGHTS = "otavatar/small"
+_WEIGHTS = "otavatar/demo"
 _FRAMES = 120
 _SEED = derive(0, "bench", "otavatar")
 

@@ -80,7 +80,7 @@ class FastSettings:
         dim: weight below which an interval adds no colour.
     """
 
-    samples: int = 96
+    samples: int = 64
     cells: int = 24
     threshold: float = 0.02
     leap: int = 4

@@ -12,9 +12,11 @@ import importlib
 import math
 import statistics
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -39,7 +41,12 @@ from mien.render.triplane import (
     render_rays,
 )
 
+T = TypeVar("T")
 FAST = FastSettings()
+_FEW = 1024
+"""Below so many points or rays, threads cost more than they bring."""
+_SLICES = 4
+"""Slices of each thread: those of empty rays are done sooner."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,8 +250,13 @@ def _raw_density(field: BakedField, points: Tensor, found: Any) -> Tensor:
     kernels, (b1, w2, b2) = _kernels(), _arrays(*field.decoder[1:])
     out = np.empty((len(field.planes), len(points)), np.float32)
     box, axes = np.float32(field.settings.box), AXES[field.settings.axes]
+    at = points.numpy()
     for planes, row in zip(_channels_last(field), out, strict=True):
-        kernels.raw_density(planes, axes, box, b1, w2, b2, points.numpy(), row)
+
+        def part(own: slice, planes: Any = planes, row: Any = row) -> None:
+            kernels.raw_density(planes, axes, box, b1, w2, b2, at[own], row[own])
+
+        _in_parts(part, len(at))
     return torch.from_numpy(out)
 
 
@@ -267,17 +279,34 @@ def _march(field: BakedField, origins: Tensor, directions: Tensor) -> tuple[RayR
     numbers = [fast.leap, *(np.float32(x) for x in (fast.refine, fast.stop, fast.dim))]
     scale = np.float32(settings.density_scale)
     for k, planes in enumerate(_channels_last(field)):
-        o, d, first, length, skip, cells = rows[k]
-        read += _kernels().march_planes(
-            *(planes, axes, box, b1, w2, b2, cells, skip),
-            *(o, d, first, length, fast.samples, scale, *numbers, features[k], depth[k], opacity[k]),
-        )
+
+        def part(own: slice, k: int = k, planes: Any = planes) -> int:
+            o, d, first, length, skip = (x[own] for x in rows[k][:5])
+            drawn = features[k, own], depth[k, own], opacity[k, own]
+            return int(
+                _kernels().march_planes(
+                    *(planes, axes, box, b1, w2, b2, rows[k][5], skip),
+                    *(o, d, first, length, fast.samples, scale, *numbers, *drawn),
+                )
+            )
+
+        read += sum(_in_parts(part, count))
     colour, place, seen = (torch.from_numpy(x) for x in (features, depth, opacity))
     if settings.white_back:
         colour += (1 - seen)[..., None]
     empty = seen < torch.finfo(seen.dtype).eps / 2
     last = (start + step * (fast.samples - 1)).max()
     return RayRender(2 * colour - 1, torch.where(empty, last, place / seen), seen), read
+
+
+def _in_parts(work: Callable[[slice], T], count: int) -> list[T]:
+    """Work on 0 .. count in slices, by as many threads as torch has; each place is worked on by itself."""
+    workers = torch.get_num_threads()
+    if workers == 1 or count < _FEW:
+        return [work(slice(0, count))]
+    edges = [count * k // (_SLICES * workers) for k in range(_SLICES * workers + 1)]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(work, (slice(*pair) for pair in pairwise(edges))))
 
 
 def _kernels() -> Any:
