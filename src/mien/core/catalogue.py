@@ -95,7 +95,7 @@ _TABLE = (
         "OTAvatar: one-shot talking face avatar",
         "mien.methods.otavatar",
     ),
-    Entry("car", "avatars", "2304.03903", "CAR: clothed avatar from one image"),
+    Entry("car", "avatars", "2304.03903", "CAR: clothed avatar from one image", "mien.methods.car"),
     Entry("phycine", "physical reasoning", "2303.01869", "PHYCINE: physical concepts from video"),
 )
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from mien.core.errors import ConfigError
 from mien.core.seeds import derive
 from mien.data.loader import StepSampler
-from mien.render.normal_maps import vertex_normals
+from mien.render.normal_maps import depth_pair, vertex_normals
 
 Array = NDArray[Any]
 Stage = Literal["normal", "sdf", "hyper"]
@@ -70,6 +70,8 @@ class SdfBatch(_Batch):
     Attributes:
         image, mask, normals, body_normals: as in `NormalBatch`.
         calib: (B, 4, 4).
+        depth: (B, 2, S, S) z in the box of the given body's nearest and farthest surface, NaN beside it; empty
+            (B, 2, 0, 0) where it was not asked for.
         transforms: (B, J, 4, 4) star pose -> posed space.
         surface, surface_normal: (B, N, 3).
         near, box: (B, N', 3), (B, N'', 3); near_sdf, box_sdf: (B, N'), (B, N'') metres, negative inside.
@@ -81,6 +83,7 @@ class SdfBatch(_Batch):
     normals: Tensor
     body_normals: Tensor
     calib: Tensor
+    depth: Tensor
     transforms: Tensor
     surface: Tensor
     surface_normal: Tensor
@@ -176,6 +179,7 @@ class ClothedLoader:
         counts: surface, near and box points of a picture (sdf).
         flip: mirror every other picture, drawn by (seed, epoch, place).
         workers: processes that read.
+        depth: batches of sdf tell where the given body is.
     """
 
     source: ClothedSource
@@ -185,6 +189,7 @@ class ClothedLoader:
     counts: tuple[int, int, int] = (1000, 1000, 256)
     flip: bool = False
     workers: int = 0
+    depth: bool = False
 
     def __post_init__(self) -> None:
         """Checks the stage.
@@ -215,7 +220,16 @@ class ClothedLoader:
         if self.stage == "sdf":
             drawn = self.source.points(place, self.counts, rng)
             out |= {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in drawn.items()}
+            out["depth"] = self._depth(place, out["calib"]) if self.depth else torch.zeros(2, 0, 0)
         return out
+
+    def _depth(self, place: int, calib: Tensor) -> Tensor:
+        """(2, S, S) of the given body before this calib, mirrored if that is."""
+        points, faces, _ = self.source.body_points(place)
+        size = self.source.maps(place)["mask"].shape[0]
+        placed = torch.as_tensor(points) @ calib[:3, :3].T + calib[:3, 3]
+        placed = placed * placed.new_tensor([1.0, -1.0, 1.0])
+        return torch.cat(depth_pair(placed[None], torch.as_tensor(faces), size, size))
 
     def steps_per_epoch(self, world: int) -> int:
         """Optimiser steps in one pass."""

@@ -58,11 +58,12 @@ def clothed_sources(data: ClothedData) -> ClothedSources:
 
 
 def clothed_loader(
-    data: ClothedData, source: ClothedSource, stage: Stage, batch: int, seed: int
+    data: ClothedData, source: ClothedSource, stage: Stage, batch: int, seed: int, *, depth: bool = False
 ) -> ClothedLoader:
-    """The training stream of a stage."""
+    """The training stream of a stage; ``depth``: sdf batches tell where the given body is."""
     counts = (data.surface, data.near, data.box)
-    return ClothedLoader(source, batch, seed, stage, counts, data.flip and stage != "hyper", data.workers)
+    flip = data.flip and stage != "hyper"
+    return ClothedLoader(source, batch, seed, stage, counts, flip, data.workers, depth)
 
 
 def clothed_settings(data: ClothedData) -> ClothedSet:

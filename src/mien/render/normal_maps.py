@@ -82,6 +82,20 @@ def normal_maps(
     return NormalMaps(front, torch.where(back[..., 2:] > 0, -back, back), seen[0].face_id >= 0)
 
 
+@torch.no_grad()
+def depth_pair(points: Tensor, faces: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """z (B, H, W) of the nearest and of the farthest surface of points in [-1, 1]^3; NaN in the background.
+
+    Costs `front_back`. Arguments and errors are those of `normal_maps`.
+    """
+    drawn = points * points.new_tensor([1.0, 1.0, -1.0])
+    seen = front_back(drawn, faces, height, width)
+    z = points[..., 2:]
+    near, far = (interpolate(drawn, faces, z, r.face_id)[..., 0] for r in seen)
+    there = seen[0].face_id >= 0
+    return (torch.where(there, near, torch.nan), torch.where(there, far, torch.nan))
+
+
 def draw_normals(vertices: Any, faces: Any, size: int = 512, half: float = 1.0) -> Any:
     """Front normals (H, W, 3) of one mesh as an array: the ``draw`` of `reprojected_normal_error`."""
     points = torch.as_tensor(vertices, dtype=torch.float32)[None]

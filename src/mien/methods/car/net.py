@@ -1,0 +1,97 @@
+"""The whole model: its three parts, each built once its stage is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from mien.core.errors import ConfigError
+from mien.methods.car.config import CarConfig, Stage
+from mien.methods.car.losses import CANONICAL
+from mien.methods.car.model import BodyCues, CanonicalSDF, Feature, HyperNetwork, NormalNet
+from mien.methods.car.refine import RefineSettings
+from mien.nn.implicit import SDFNet
+
+ORDER: tuple[Stage, ...] = ("normal", "sdf", "hyper")
+PLAN = CANONICAL
+
+
+class CarNet(nn.Module):
+    """Normals of a picture, the canonical field, start weights of the refinement.
+
+    Attributes:
+        normal: front and back normals.
+        field: the canonical signed distance, from stage sdf on; else None.
+        hyper: from stage hyper on; else None.
+
+    Args:
+        config: sizes and stage.
+        joints: of the body.
+    """
+
+    def __init__(self, config: CarConfig, joints: int) -> None:
+        super().__init__()
+        reached = ORDER.index(config.stage)
+        self.config = config
+        self.normal = NormalNet(config.normal_kind, body=config.normal_body)
+        self.field = make_field(config, joints) if reached >= 1 else None
+        self.hyper = make_hyper(config) if reached >= 2 else None
+
+    def need(self, part: Stage) -> Any:
+        """The field or the hyper-network.
+
+        Raises:
+            ConfigError: the model was trained up to an earlier stage.
+        """
+        found = self.field if part == "sdf" else self.hyper
+        if found is None:
+            raise ConfigError(f"this model was trained up to stage {self.config.stage!r}, {part!r} is needed")
+        return found
+
+
+def make_field(config: CarConfig, joints: int) -> CanonicalSDF:
+    """The field of a config."""
+    return CanonicalSDF(
+        cast("Sequence[Feature]", config.features), hidden=config.hidden, skips=config.skips,
+        channels=config.channels, stacks=config.stacks, depth=config.depth, inputs=config.inputs,
+        joints=joints, radius=config.radius, octaves=config.octaves,
+        normal_transport=config.normal_transport, two_sided=config.two_sided, space=config.space,
+        total_gradient=config.total_gradient,
+    )  # fmt: skip
+
+
+def make_hyper(config: CarConfig) -> HyperNetwork:
+    """The hyper-network of a config; small ones start near a sphere."""
+    return HyperNetwork(
+        SDFNet(config.dims, config.dims_skips), width=config.width, hidden=config.heads,
+        skip=config.heads_skip, factorized=config.factorized, rank=config.rank,
+        start_at_target=not config.heads_skip,
+    )  # fmt: skip
+
+
+def refinement(config: CarConfig, **changes: Any) -> RefineSettings:
+    """How this model's surfaces are refined."""
+    given: dict[str, Any] = {
+        "iters": config.iters, "resolution": config.fine, "dims": config.dims, "skips": config.dims_skips,
+    }  # fmt: skip
+    return RefineSettings(**{**given, **changes})
+
+
+def cues_of(net: CanonicalSDF, x_view: Tensor, depth: Tensor) -> BodyCues:
+    """What the body tells of points: before or behind its middle, where the field asks.
+
+    Args:
+        net: the field.
+        x_view: (B, N, 3) in the view box.
+        depth: (B, 2, H, W) z of the body's nearest and farthest surface.
+    """
+    from mien.methods.car.model import in_front
+
+    if not (net.two_sided and "normal" in net.features):
+        return BodyCues()
+    down = x_view * x_view.new_tensor([1.0, -1.0, 1.0])
+    with torch.no_grad():
+        return BodyCues(front=in_front(down, depth[:, 0], depth[:, 1]))

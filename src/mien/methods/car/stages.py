@@ -1,0 +1,151 @@
+"""What the three stages learn. Source: CAR, Liao et al. (arXiv 2304.03903); weights as on its page."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from mien.data.clothed_loader import HyperBatch, NormalBatch, SdfBatch
+from mien.engine.task import Clock, Rng, StepOut, Task
+from mien.methods.car.losses import (
+    CANONICAL,
+    POSED,
+    FieldSamples,
+    occupancy_loss,
+    sdf_loss,
+    sign_loss,
+)
+from mien.methods.car.model import CanonicalSDF
+from mien.methods.car.net import CarNet, cues_of
+from mien.methods.car.skinning import blended_matrices, inverse3, transform3, transform_points
+from mien.methods.car.view import to_view
+from mien.nn.hyper import HyperNetwork, call_each
+from mien.nn.implicit import SDFNet, value_and_gradient
+
+FAR, DEEP = 0.25, 0.03
+"""Metres from the surface from which a point is surely outside, and surely inside."""
+UP = (1.0, -1.0, 1.0)
+
+
+class _Stage(Task):  # type: ignore[type-arg]
+    """A task that trains one part of the net and leaves the others as they are."""
+
+    def __init__(self, net: CarNet, part: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        net.requires_grad_(False)
+        part.requires_grad_(True)
+
+    def exported(self) -> nn.Module:
+        """The whole net."""
+        return self.net
+
+
+class NormalTask(_Stage):
+    """L = mean |N_hat - N| over the mask, front and back.
+
+    Args:
+        net: whose normal nets are trained.
+    """
+
+    def __init__(self, net: CarNet) -> None:
+        super().__init__(net, net.normal)
+
+    def loss(self, batch: NormalBatch, clock: Clock, rng: Rng) -> StepOut:
+        """The loss of pictures, and the mean angle in degrees."""
+        body = batch.body_normals
+        found = torch.stack(self.net.normal(batch.image, body[:, 0], body[:, 1], batch.mask), 1)
+        there = (batch.normals.square().sum(2) > 0.5).float()
+        count = there.sum().clamp(min=1)
+        loss = ((found - batch.normals).abs().mean(2) * there).sum() / count
+        with torch.no_grad():
+            cosine = nn.functional.cosine_similarity(found, batch.normals, dim=2).clamp(-1, 1)
+            angle = torch.rad2deg((cosine.acos() * there).sum() / count)
+        return StepOut(loss, {"angle": angle})
+
+
+class SdfTask(_Stage):
+    """L of `sdf_loss` at drawn points, plus signs of those that are surely inside or outside.
+
+    True normals go in; at test time predicted ones do, as published. With ``occupancy`` the loss is that of
+    the labels of near and box points.
+
+    Args:
+        net: whose field is trained.
+    """
+
+    def __init__(self, net: CarNet) -> None:
+        super().__init__(net, net.need("sdf"))
+
+    def loss(self, batch: SdfBatch, clock: Clock, rng: Rng) -> StepOut:
+        """The loss of pictures with points."""
+        own, field = self.net.config, cast("CanonicalSDF", self.net.field)
+        field.filter(batch.normals[:, 0], batch.normals[:, 1])
+        counts = [batch.surface.shape[1], batch.near.shape[1], batch.box.shape[1]]
+        x = torch.cat([batch.surface, batch.near, batch.box], 1)
+        weights = torch.cat([batch.surface_weight, batch.near_weight, batch.box_weight], 1)
+        matrices = blended_matrices(weights, batch.transforms)
+        posed = transform_points(matrices, x)
+        normals = batch.surface_normal
+        if own.space == "posed":
+            x, normals = posed, posed_normals(matrices[:, : counts[0]], normals)
+        cues = cues_of(field, to_view(posed, batch.calib), batch.depth)
+        labels = torch.cat([batch.near_sdf, batch.box_sdf], 1)
+        if own.occupancy:
+            held = field.inputs_at(x, weights, batch.transforms, batch.calib, cues)
+            at = transform_points(batch.calib[:, None], x) if own.space == "posed" else x
+            s = field.field(at, *held)[:, counts[0] :]
+            loss = occupancy_loss(s, labels < 0)
+            return StepOut(loss, {"occupancy": loss.detach()})
+        found = field.query(x, weights, batch.transforms, batch.calib, cues=cues, create_graph=True)
+        parts = [FieldSamples(*p) for p in zip(*(v.split(counts, 1) for v in found), strict=True)]
+        loss, terms = sdf_loss(parts[0], normals, parts[1], parts[2], CANONICAL)
+        if own.sign:
+            s = torch.cat([parts[1].s, parts[2].s], 1)
+            terms["sign"] = sign_loss(s[labels > FAR], s[labels < -DEEP])
+            loss = loss + own.sign * terms["sign"]
+        return StepOut(loss, {k: v.detach() for k, v in terms.items()})
+
+
+def posed_normals(matrices: Tensor, normals: Tensor) -> Tensor:
+    """Canonical normals (B, N, 3) in posed space, normalize(A^-T n) of the blended A (B, N, 4, 4)."""
+    moved = transform3(inverse3(matrices[..., :3, :3]).mT, normals)
+    return nn.functional.normalize(moved, dim=-1)
+
+
+class HyperTask(_Stage):
+    """The fields that the hyper-network makes fit the bodies that it saw: `sdf_loss` with `POSED`.
+
+    Args:
+        net: whose hyper-network is trained.
+    """
+
+    def __init__(self, net: CarNet) -> None:
+        super().__init__(net, net.need("hyper"))
+        config = net.config
+        self.template = SDFNet(config.dims, config.dims_skips).requires_grad_(False)
+
+    def loss(self, batch: HyperBatch, clock: Clock, rng: Rng) -> StepOut:
+        """The loss of bodies (B, V, 6)."""
+        count = self.net.config.points
+        body = in_view(batch.body)
+        generator = rng.generator("points", body.device)
+        pick = torch.randint(body.shape[1], (len(body), count), generator=generator, device=body.device)
+        surface = body.gather(1, pick[..., None].expand(-1, -1, 6))
+        noise = torch.randn(*surface.shape[:2], 3, generator=generator, device=body.device)
+        box = 2 * torch.rand(len(body), count // 8, 3, generator=generator, device=body.device) - 1
+        x = torch.cat([surface[..., :3], surface[..., :3] + 0.05 * noise, box], 1)
+        some = torch.randperm(body.shape[1], generator=generator, device=body.device)[: self.net.config.seen]
+        theta = cast("HyperNetwork", self.net.hyper)(body[:, some])
+        found = value_and_gradient(lambda p: call_each(self.template, theta, p), x, create_graph=True)
+        counts = [count, count, box.shape[1]]
+        parts = [FieldSamples(*p) for p in zip(*(v.split(counts, 1) for v in found), strict=True)]
+        loss, terms = sdf_loss(parts[0], surface[..., 3:], parts[1], parts[2], POSED)
+        return StepOut(loss, {k: v.detach() for k, v in terms.items()})
+
+
+def in_view(body: Tensor) -> Tensor:
+    """Points and normals (B, V, 6) of the box (y down) in the view box (y up)."""
+    return body * body.new_tensor([*UP, *UP])
