@@ -204,7 +204,9 @@ def test_threads_draw_the_same_bits():
         for count in (1, 3):
             torch.set_num_threads(count)
             field = bake_planes(planes, decoder, HEAD)
-            drawn.append((field.cells, *render_baked(field, views(0.3), 33), points_read(field, views(0.3), 33)))
+            drawn.append(
+                (field.cells, *render_baked(field, views(0.3), 33), points_read(field, views(0.3), 33))
+            )
     finally:
         torch.set_num_threads(threads)
     for one, three in zip(*drawn, strict=True):

@@ -53,8 +53,25 @@ def chamfer(
 
     Arguments and errors are those of `point_to_surface`.
     """
-    there = _directed(target, pred, protocol, samples, seed)
-    return 0.5 * CENTIMETRES * (there + _directed(pred, target, protocol, samples, seed))
+    there, back = both_ways(pred, target, protocol=protocol, samples=samples, seed=seed)
+    return 0.5 * (there + back)
+
+
+def both_ways(
+    pred: TriangleMesh,
+    target: TriangleMesh,
+    *,
+    protocol: SurfaceProtocol = "icon",
+    samples: int | Literal["vertices"] | None = None,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """P2S = 100 d(G -> P), and 100 d(P -> G); their mean is `chamfer`.
+
+    Arguments and errors are those of `point_to_surface`.
+    """
+    pairs = ((target, pred), (pred, target))
+    there, back = (CENTIMETRES * _directed(a, b, protocol, samples, seed) for a, b in pairs)
+    return there, back
 
 
 def point_to_surface(

@@ -84,7 +84,7 @@ def normal_maps(
 
 @torch.no_grad()
 def depth_pair(points: Tensor, faces: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """z (B, H, W) of the nearest and of the farthest surface of points in [-1, 1]^3; NaN in the background.
+    """Z (B, H, W) of the nearest and of the farthest surface of points in [-1, 1]^3; NaN in the background.
 
     Costs `front_back`. Arguments and errors are those of `normal_maps`.
     """

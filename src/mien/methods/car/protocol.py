@@ -5,7 +5,6 @@ All rows of a seed share one net of normals; fields have the same number of step
 
 from __future__ import annotations
 
-from mien.core.config import evolve_all
 from mien.core.protocol import Stage
 from mien.methods.car.config import RECIPES
 

@@ -48,7 +48,9 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     method, data = configs(recipe)
     source = clothed_sources(data).train
     fingerprint = _fingerprint(data)
-    moves = source.points(0, (1, 1, 1), np.random.default_rng(0))["transforms"] if method.stage == "sdf" else None
+    moves = (
+        source.points(0, (1, 1, 1), np.random.default_rng(0))["transforms"] if method.stage == "sdf" else None
+    )
     joints = joint_count(data) if moves is None else len(moves)
     torch.manual_seed(derive(recipe.seed, "init"))
     net = CarNet(method, joints)
@@ -105,5 +107,7 @@ def take_over(net: CarNet, path: Path) -> None:
         own, found = ({k: v.shape for k, v in m.state_dict().items()} for m in (part, given))
         if own != found:
             odd = next(k for k in {**own, **found} if own.get(k) != found.get(k))
-            raise ConfigError(f"{path}: its {name} has another size of {odd}; train it with the same settings")
+            raise ConfigError(
+                f"{path}: its {name} has another size of {odd}; train it with the same settings"
+            )
         part.load_state_dict(given.state_dict())

@@ -1,0 +1,146 @@
+"""The body that a reconstruction starts from: shape, skin, pose, and how the picture sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mien.core.errors import DataError, ShapeError
+from mien.methods.car.skinning import blended_matrices, transform_points
+from mien.methods.car.view import to_view
+from mien.render.normal_maps import depth_pair, normal_maps
+
+_SHAPES: dict[str, tuple[int | str, ...]] = {
+    "vertices": ("V", 3), "faces": ("T", 3), "weights": ("V", "J"), "joints": ("J", 3),
+    "transforms": ("J", 4, 4), "calib": (4, 4),
+}  # fmt: skip
+LIMIT = 1e-3
+"""How far the matrices of a pose may be from rotations."""
+
+
+@dataclass(frozen=True, eq=False)
+class BodyParams:
+    """A naked body in the star pose and in the picture. Checked when made.
+
+    Attributes:
+        vertices: (V, 3) metres, star pose.
+        faces: (T, 3) int32.
+        weights: (V, J) skinning weights, rows sum to 1.
+        joints: (J, 3) metres, heads of the bones in the star pose.
+        transforms: (J, 4, 4) star pose -> posed space (metres, x right, y up, z to the viewer).
+        calib: (4, 4) posed space -> box [-1, 1]^3 of the picture, y down.
+        parents: of the J bones, -1 = root.
+        names: of the J bones.
+
+    Raises:
+        ShapeError: tensors that do not fit together.
+        DataError: numbers that are none, or a pose whose matrices are no rotations.
+    """
+
+    vertices: Tensor
+    faces: Tensor
+    weights: Tensor
+    joints: Tensor
+    transforms: Tensor
+    calib: Tensor
+    parents: tuple[int, ...]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        sizes: dict[str, int] = {"J": len(self.names)}
+        for name, shape in _SHAPES.items():
+            value = getattr(self, name)
+            if value.ndim == len(shape):
+                for letter, size in zip(shape, value.shape, strict=True):
+                    if isinstance(letter, str):
+                        sizes.setdefault(letter, size)
+            want = tuple(sizes.get(s, s) if isinstance(s, str) else s for s in shape)
+            if tuple(value.shape) != want:
+                raise ShapeError(f"the body's {name} are {tuple(value.shape)}, not {want}")
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise DataError(f"the body's {name} hold values that are no numbers; fit it again")
+        turn = self.transforms[:, :3, :3].double()
+        off = float((turn @ turn.mT - torch.eye(3).double()).abs().max())
+        if off > LIMIT or bool((torch.linalg.det(turn) < 0).any()):
+            raise DataError(
+                f"the pose of the body is none: a joint's matrix is {off:.2g} off a rotation; give rotations"
+                " and translations only"
+            )
+
+    def posed(self) -> Tensor:
+        """(V, 3) metres, as the picture shows it. O(V J)."""
+        blended = blended_matrices(self.weights[None], self.transforms[None])[0]
+        return transform_points(blended, self.vertices)
+
+    def in_view(self) -> Tensor:
+        """(V, 3) in the view box."""
+        return to_view(self.posed(), self.calib)
+
+    def maps(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Normals (3, S, S) of front and back, and depth (2, S, S), NaN beside the body. O(T + S^2)."""
+        points = self.in_view()[None]
+        drawn = normal_maps(points, self.faces, size, size)
+        depth = torch.cat(depth_pair(points, self.faces, size, size))
+        return drawn.front[0].permute(2, 0, 1), drawn.back[0].permute(2, 0, 1), depth
+
+    def to(self, device: torch.device | str) -> BodyParams:
+        """The body on another device."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in _SHAPES})
+
+    def save(self, path: str | Path) -> Path:
+        """Writes an npz that `load_body` reads, whole or not at all."""
+        from mien.core.io import new_file
+
+        arrays = {name: getattr(self, name).detach().cpu().numpy() for name in _SHAPES}
+        with new_file(path) as part, part.open("wb") as file:
+            np.savez(file, parents=np.array(self.parents), names=np.array(self.names), **arrays)
+        return Path(path)
+
+
+def body_of(
+    *,
+    vertices: Any,
+    faces: Any,
+    weights: Any,
+    joints: Any,
+    transforms: Any,
+    calib: Any,
+    parents: Sequence[int],
+    names: Sequence[str],
+) -> BodyParams:
+    """A body of arrays or tensors of any float type; arguments and errors of `BodyParams`."""
+    given = (vertices, weights, joints, transforms, calib)
+    v, w, j, t, c = (torch.as_tensor(x, dtype=torch.float32) for x in given)
+    return BodyParams(v, torch.as_tensor(faces).int(), w, j, t, c, tuple(parents), tuple(names))
+
+
+def load_body(path: str | Path) -> BodyParams:
+    """Reads an npz with the arrays of `BodyParams`: a fit of SMPL, anny or any rigged body.
+
+    Raises:
+        DataError: missing, damaged, a pickle, or an array that is not there.
+        ShapeError: arrays that do not fit together.
+    """
+    path = Path(path)
+    wanted = (*_SHAPES, "parents", "names")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            table = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; give the npz of a fitted body") from None
+    except Exception as error:  # numpy and zipfile raise whatever they meet
+        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise DataError(f"{path}: not an npz of a fitted body ({said})") from None
+    missing = [name for name in wanted if name not in table]
+    if missing:
+        raise DataError(f"{path}: no {', '.join(missing)} in it; a body has {', '.join(wanted)}")
+    parents = tuple(int(p) for p in table["parents"].reshape(-1))
+    names = tuple(str(n) for n in table["names"].reshape(-1))
+    own = {name: table[name] for name in _SHAPES}
+    return body_of(**own, parents=parents, names=names)
