@@ -69,8 +69,10 @@ def case_of(people: ClothedPeople, person: int, picture: int, *, true_body: bool
     shape, moves = (people.body, people.transforms) if true_body else (people.given, people.given_transforms)
     rig, calib = people.rig, tensors["calib"]
     joints = torch.zeros(len(rig.names), 3)  # the set does not hold them, and nothing is measured by them
-    body = body_of(shape[person], rig.body_faces, rig.body_weights, joints, moves[person, picture], calib,
-                   rig.parents, rig.names)  # fmt: skip
+    body = body_of(
+        vertices=shape[person], faces=rig.body_faces, weights=rig.body_weights, joints=joints,
+        transforms=moves[person, picture], calib=calib, parents=rig.parents, names=rig.names,
+    )  # fmt: skip
     normals = tensors["normals"]
     return Case(
         (tensors["image"] + 1) / 2, mask, body, Maps(normals[0], normals[1], mask),

@@ -234,10 +234,10 @@ class AvatarReconstructor:
 
     @torch.no_grad()
     def start(self, body: BodyParams, kind: Start = "hyper") -> dict[str, Tensor] | None:
-        """First weights of the refinement: of the hyper-network for a body, for a mean one, or a sphere's (None).
+        """First weights of the refinement, None for a sphere's.
 
-        Full heads have no shared base; their mean network is what they give for the mean of the features of
-        the body itself without pose: the body in the star pose.
+        "hyper": of the hyper-network for the body in its pose. "mean": its shared base; full heads have none,
+        there it is what they give for the body in the star pose, which tells nothing of the pose.
         """
         if kind == "sphere":
             return None
@@ -326,7 +326,8 @@ def check_person(image: Tensor, mask: Tensor, body: BodyParams, size: int) -> No
     both = float((drawn & mask).sum() / (drawn | mask).sum().clamp(min=1))
     if both < 0.2:
         raise DataError(
-            f"the body covers the mask by {both:.2f} (intersection over union); check that they belong together"
+            f"the body covers the mask by {both:.2f} (intersection over union); check that they belong"
+            " together"
         )
 
 
@@ -347,8 +348,8 @@ def whole(points: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
 
 def skin(points: Tensor, faces: Tensor, vertices: Tensor, weights: Tensor, neighbours: int = 30) -> Tensor:
     """Skinning weights (N, J) of a mesh from those of vertices nearby, smoothed once, float32."""
-    given = (x.cpu().double().numpy() for x in (points, vertices, weights))
-    found = inverse_distance_weights(*given, neighbours)
+    own, near, known = (x.cpu().double().numpy() for x in (points, vertices, weights))
+    found = inverse_distance_weights(own, near, known, neighbours)
     smooth = smooth_weights(found, faces.cpu().numpy())
     smooth = smooth / smooth.sum(1, keepdims=True)
     return torch.from_numpy(np.ascontiguousarray(smooth, np.float32)).to(points.device)

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from mien.core.config import Recipe
@@ -48,10 +47,7 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     method, data = configs(recipe)
     source = clothed_sources(data).train
     fingerprint = _fingerprint(data)
-    moves = (
-        source.points(0, (1, 1, 1), np.random.default_rng(0))["transforms"] if method.stage == "sdf" else None
-    )
-    joints = joint_count(data) if moves is None else len(moves)
+    joints = joint_count(data)
     torch.manual_seed(derive(recipe.seed, "init"))
     net = CarNet(method, joints)
     if "before" in uses:
