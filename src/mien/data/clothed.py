@@ -126,12 +126,17 @@ class ClothedPeople:
         """Drawn surface, near and box points of a place, with repeats, and the joints' transforms."""
         p, m = self.at(place)
         out = draw_points({k: v[p] for k, v in self.pools.items()}, counts, rng)
-        return {**out, "transforms": self.transforms[p, m]}
+        moves = {name: getattr(self, name)[p, m] for name in ("transforms", "given_transforms")}
+        return {**out, **moves}
 
     def body_points(self, place: int) -> tuple[Array, Array, Array]:
         """Posed vertices (V, 3) of the given body, its faces, and calib of a place."""
         p, m = self.at(place)
         return self.posed_body(p, m), self.rig.body_faces, self.calib[p, m]
+
+    def star_body(self, place: int) -> tuple[Array, Array]:
+        """The given body of a place in the star pose, and its faces."""
+        return self.given[self.at(place)[0]], self.rig.body_faces
 
 
 def draw_points(

@@ -36,6 +36,9 @@ class ClothedSource(Protocol):
     def body_points(self, place: int) -> tuple[Array, Array, Array]:
         """Posed body vertices (V, 3), faces (T, 3), calib (4, 4)."""
 
+    def star_body(self, place: int) -> tuple[Array, Array]:
+        """The given body in the star pose: vertices (V, 3), faces (T, 3)."""
+
 
 class _Batch:
     def to(self: Batch, device: torch.device, *, channels_last: bool = False) -> Batch:
@@ -70,9 +73,12 @@ class SdfBatch(_Batch):
     Attributes:
         image, mask, normals, body_normals: as in `NormalBatch`.
         calib: (B, 4, 4).
-        depth: (B, 2, S, S) z in the box of the given body's nearest and farthest surface, NaN beside it; empty
+        depth: (B, 2, S, S) z in the box of the given body's nearest and farthest surface, NaN beside it;
             (B, 2, 0, 0) where it was not asked for.
+        star, posed: (B, V, 6) the given body in the star pose and the picture's, metres, with its unit
+            normals; (B, 0, 6) likewise.
         transforms: (B, J, 4, 4) star pose -> posed space.
+        given_transforms: those of the given body.
         surface, surface_normal: (B, N, 3).
         near, box: (B, N', 3), (B, N'', 3); near_sdf, box_sdf: (B, N'), (B, N'') metres, negative inside.
         surface_weight, near_weight, box_weight: (B, .., J) skinning weights.
@@ -84,7 +90,10 @@ class SdfBatch(_Batch):
     body_normals: Tensor
     calib: Tensor
     depth: Tensor
+    star: Tensor
+    posed: Tensor
     transforms: Tensor
+    given_transforms: Tensor
     surface: Tensor
     surface_normal: Tensor
     surface_weight: Tensor
@@ -179,7 +188,7 @@ class ClothedLoader:
         counts: surface, near and box points of a picture (sdf).
         flip: mirror every other picture, drawn by (seed, epoch, place).
         workers: processes that read.
-        depth: batches of sdf tell where the given body is.
+        body: batches of sdf tell of the given body: depth, star.
     """
 
     source: ClothedSource
@@ -189,7 +198,7 @@ class ClothedLoader:
     counts: tuple[int, int, int] = (1000, 1000, 256)
     flip: bool = False
     workers: int = 0
-    depth: bool = False
+    body: bool = False
 
     def __post_init__(self) -> None:
         """Checks the stage.
@@ -220,8 +229,18 @@ class ClothedLoader:
         if self.stage == "sdf":
             drawn = self.source.points(place, self.counts, rng)
             out |= {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in drawn.items()}
-            out["depth"] = self._depth(place, out["calib"]) if self.depth else torch.zeros(2, 0, 0)
+            out.setdefault("given_transforms", out["transforms"])
+            out |= {"depth": torch.zeros(2, 0, 0), "star": torch.zeros(0, 6), "posed": torch.zeros(0, 6)}
+            if self.body:
+                out["depth"] = self._depth(place, out["calib"])
+                for name, (points, faces) in self._bodies(place).items():
+                    out[name] = body_in_box(points, faces, np.eye(4, dtype=np.float32))
         return out
+
+    def _bodies(self, place: int) -> dict[str, tuple[Array, Array]]:
+        """The given body's vertices and faces in both poses."""
+        posed, faces, _ = self.source.body_points(place)
+        return {"star": self.source.star_body(place), "posed": (posed, faces)}
 
     def _depth(self, place: int, calib: Tensor) -> Tensor:
         """(2, S, S) of the given body before this calib, mirrored if that is."""

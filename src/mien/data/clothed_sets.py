@@ -58,12 +58,12 @@ def clothed_sources(data: ClothedData) -> ClothedSources:
 
 
 def clothed_loader(
-    data: ClothedData, source: ClothedSource, stage: Stage, batch: int, seed: int, *, depth: bool = False
+    data: ClothedData, source: ClothedSource, stage: Stage, batch: int, seed: int, *, body: bool = False
 ) -> ClothedLoader:
-    """The training stream of a stage; ``depth``: sdf batches tell where the given body is."""
+    """The training stream of a stage; ``body``: sdf batches tell of the given body."""
     counts = (data.surface, data.near, data.box)
     flip = data.flip and stage != "hyper"
-    return ClothedLoader(source, batch, seed, stage, counts, flip, data.workers, depth)
+    return ClothedLoader(source, batch, seed, stage, counts, flip, data.workers, body)
 
 
 def clothed_settings(data: ClothedData) -> ClothedSet:

@@ -164,6 +164,17 @@ class RenderPeople:
         moves = read_param(self.file(view, "PARAM")).transforms
         return {**draw_points(self._points[view.subject], counts, rng), "transforms": moves}
 
+    def star_body(self, place: int) -> tuple[Array, Array]:
+        """Not in this layout.
+
+        Raises:
+            DataError: always; a field on the body's distance learns from made people.
+        """
+        raise DataError(
+            f"{self.root}: this layout holds no bodies in the star pose; set method.residual=False and"
+            " two_sided=False, or train on kind 'clothed'"
+        )
+
     def body_points(self, place: int) -> tuple[Array, Array, Array]:
         """Not in this layout.
 

@@ -109,6 +109,17 @@ class Thuman:
             " 'renderpeople', 'mvp' or 'clothed'"
         )
 
+    def star_body(self, place: int) -> tuple[Array, Array]:
+        """Not in this layout.
+
+        Raises:
+            DataError: always; a field on the body's distance learns from made people.
+        """
+        raise DataError(
+            f"{self.root}: this layout holds no bodies in the star pose; set method.residual=False and"
+            " two_sided=False, or train on kind 'clothed'"
+        )
+
     def body_points(self, place: int) -> tuple[Array, Array, Array]:
         """Posed vertices and faces of the fitted body (``thuman2/bodies/<scan>.npz``), and calib.
 

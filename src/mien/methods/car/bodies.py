@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from mien.core.errors import DataError, ShapeError
 from mien.methods.car.skinning import blended_matrices, transform_points
 from mien.methods.car.view import to_view
-from mien.render.normal_maps import depth_pair, normal_maps
+from mien.render.normal_maps import depth_pair, normal_maps, vertex_normals
 
 _SHAPES: dict[str, tuple[int | str, ...]] = {
     "vertices": ("V", 3), "faces": ("T", 3), "weights": ("V", "J"), "joints": ("J", 3),
     "transforms": ("J", 4, 4), "calib": (4, 4),
 }  # fmt: skip
+_CLOSE = 0.03  # metres
 LIMIT = 1e-3
 """How far the matrices of a pose may be from rotations."""
 
@@ -101,6 +103,42 @@ class BodyParams:
         with new_file(path) as part, part.open("wb") as file:
             np.savez(file, parents=np.array(self.parents), names=np.array(self.names), **arrays)
         return Path(path)
+
+
+class BodyDistance:
+    """Signed distance to a body, some millimetres wrong, and its gradient. O(log V) a point.
+
+        d = n (x - v) within 3 cm of the nearest vertex v, else +- |x - v| with the sign of that
+
+    Args:
+        vertices: (V, 3) metres.
+        normals: (V, 3) unit, outward.
+    """
+
+    def __init__(self, vertices: Tensor, normals: Tensor) -> None:
+        self.vertices, self.normals = vertices, normals
+        self.tree = cKDTree(vertices.detach().cpu().double().numpy())
+
+    def __call__(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """D (N, 1) and its gradient (N, 3) at points (N, 3)."""
+        nearest = self.nearest(points)
+        normal, away = self.normals[nearest], points - self.vertices[nearest]
+        length = away.norm(dim=1, keepdim=True)
+        plane = (normal * away).sum(1, keepdim=True)
+        side = torch.where(plane < 0, -1.0, 1.0)
+        close = length < _CLOSE
+        radial = side * away / length.clamp(min=1e-9)
+        return torch.where(close, plane, side * length), torch.where(close, normal, radial)
+
+    def nearest(self, points: Tensor) -> Tensor:
+        """(N,) nearest vertices."""
+        found = self.tree.query(points.detach().cpu().double().numpy())[1]
+        return torch.from_numpy(found).to(points.device)
+
+
+def distance_to(points: Tensor, faces: Tensor) -> BodyDistance:
+    """Of a mesh (V, 3), (T, 3)."""
+    return BodyDistance(points, vertex_normals(points[None], faces)[0])
 
 
 def body_of(

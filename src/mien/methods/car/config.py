@@ -58,10 +58,16 @@ class CarConfig(MethodConfig):
     published."""
     total_gradient: bool = False
     """The gradient follows the point through skinning and picture, not in the coordinates alone."""
+    residual: bool = True
+    """The field is added to the distance to the given body; else it is the whole, a sphere at first."""
+    as_given: bool = False
+    """sdf: points are carried to the star pose of the given body, as at test time; else of the true one."""
     occupancy: bool = False
     """Learn inside and outside instead of a signed distance."""
-    sign: float = 0.1
-    """sdf: weight of the labels of points that are surely inside or outside."""
+    sign: float = 1.0
+    """sdf: weight of what is known of points further away: which side they are on, and that they are far."""
+    around: int = 512
+    """sdf: such points of a picture in a step."""
     dims: tuple[int, ...] = (3, 64, 64, 64, 64, 1)
     """Widths of the network that the refinement moves [G]."""
     dims_skips: tuple[int, ...] = (2, 3, 4)
@@ -86,10 +92,29 @@ class CarConfig(MethodConfig):
     """Cells of the refined surface's grid along [-1, 1]."""
     iters: int = 300
     """Steps of the refinement."""
+    refine_points: int = 1000
+    """Its surface samples in a step."""
+    refine_lr: float = 2e-3
+    """Its first learning rate."""
+    refine_off: float = 0.1
+    """Its weight of no surface elsewhere; 1 as released, which thins limbs where steps are few."""
 
     def __post_init__(self) -> None:
-        for name in ("channels", "stacks", "depth", "width", "heads", "rank", "points", "seen"):
+        for name in (
+            "channels",
+            "stacks",
+            "depth",
+            "width",
+            "heads",
+            "rank",
+            "points",
+            "seen",
+            "around",
+            "refine_points",
+        ):
             check_range("method", name, getattr(self, name), 1, 100_000)
+        check_range("method", "refine_lr", self.refine_lr, 1e-9, 10.0)
+        check_range("method", "refine_off", self.refine_off, 0.0, 1e6)
         for name in ("coarse", "fine"):
             check_range("method", name, getattr(self, name), 8, 512)
         check_range("method", "iters", self.iters, 0, 1_000_000)
@@ -107,7 +132,7 @@ def _small_normal() -> Recipe:
         method=CarConfig(stage="normal"),
         data=ClothedData(),
         optim=OptimConfig(kind="adam", lr=1e-3),
-        schedule=ScheduleConfig(steps=1000, batch=4, warmup_epochs=0.5, grad_clip=1.0, ema=0.99),
+        schedule=ScheduleConfig(steps=700, batch=4, warmup_epochs=0.5, grad_clip=1.0, ema=0.99),
     )
 
 
@@ -116,14 +141,14 @@ def _small_sdf() -> Recipe:
     changes: dict[str, object] = {
         "name": "car-small-sdf",
         "method.stage": "sdf",
-        "schedule.steps": 1200,
+        "schedule.steps": 900,
     }
     return evolve_all(_small_normal(), changes)
 
 
 def _small() -> Recipe:
     """The hyper-network of made people; the whole model."""
-    changes: dict[str, object] = {"name": "car-small", "method.stage": "hyper", "schedule.steps": 1500}
+    changes: dict[str, object] = {"name": "car-small", "method.stage": "hyper", "schedule.steps": 1000}
     return evolve_all(_small_sdf(), changes)
 
 
@@ -171,8 +196,11 @@ def _paper_normal() -> Recipe:
 _PAPER: dict[str, object] = {
     "normal_kind": "pix2pix", "hidden": (512,) * 6, "skips": (4,), "channels": 256, "stacks": 1, "depth": 2,
     "inputs": 3, "two_sided": False, "radius": 1.5, "normal_transport": "official", "sign": 0.0,
-    "dims": (3, 1024, 512, 256, 128, 1), "dims_skips": (2, 3, 4), "width": 256, "heads": 256,
+    "residual": False, "as_given": False,
+    "dims": (3, 1024, 512, 256, 128, 1), "dims_skips": (2, 3, 4),
+    "width": 256, "heads": 256,
     "heads_skip": True, "points": 6890, "seen": 6890, "coarse": 256, "fine": 256, "iters": 1500,
+    "refine_points": 6890, "refine_lr": 1e-4, "refine_off": 1.0,
 }  # fmt: skip
 """As released."""
 

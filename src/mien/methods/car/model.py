@@ -141,11 +141,13 @@ class BodyCues(NamedTuple):
     Attributes:
         front: (B, N, 1) share of the front normal, the rest is the back one's; `in_front`.
         distance: (B, N, 1) signed distance to the naked body, metres.
+        slope: (B, N, 3) its gradient.
         joints: (B, J, 3) canonical joints, metres.
     """
 
     front: Tensor | None = None
     distance: Tensor | None = None
+    slope: Tensor | None = None
     joints: Tensor | None = None
 
 
@@ -153,6 +155,8 @@ class CanonicalSDF(nn.Module):
     """Signed distance to the clothed body in canonical space, from a map of normals of the picture.
 
         s(x_c) = F(Phi(pi(x_p)), d(x_c), x_c - j, n_c(x_c), gamma(x_c)),   x_p = vT(x_c) x_c
+
+    With ``residual`` it is s = d(x_c) + F(...), which starts as the body instead of a sphere.
 
     Phi: hourglass features; d: distance to the naked body; j: joints; n_c: the normal at pi(x_p), carried
     back to canonical space. s < 0 inside; sigmoid(-s) is the occupancy (`mien.methods.car.losses`).
@@ -180,6 +184,7 @@ class CanonicalSDF(nn.Module):
             back.
         total_gradient: see above.
         z_away: z of calib's range grows away from the viewer.
+        residual: see above; d and its gradient are cues, of the space that points are given in.
 
     Raises:
         ConfigError: options that do not fit together.
@@ -203,6 +208,7 @@ class CanonicalSDF(nn.Module):
         space: Space = "canonical",
         total_gradient: bool = False,
         z_away: bool = False,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         widths = {"image": channels, "body": 1, "joints": 3 * joints, "normal": 3}
@@ -220,7 +226,11 @@ class CanonicalSDF(nn.Module):
             HGFilter(inputs, channels, stacks=stacks, depth=depth) if "image" in features else None
         )
         count = sum(widths[name] for name in self.features)
+        self.residual = residual
         self.field = SDFNet((count + 3, *hidden, 1), skips, features=count, radius=radius, octaves=octaves)
+        if residual:
+            nn.init.zeros_(self.field.linears[-1].weight)
+            nn.init.zeros_(self.field.linears[-1].bias)
         self.maps: ImageMaps | None = None
 
     def filter(self, normal_image: Tensor, back_image: Tensor | None = None) -> ImageMaps:
@@ -276,7 +286,7 @@ class CanonicalSDF(nn.Module):
         else:
             held = self.inputs_at(x_c, lbs_weights, joint_T, calib, cues)
             found = value_and_gradient(lambda x: self._field(x, held, calib), x_c, create_graph=keep)
-        return FieldSamples(*found)
+        return self._on_body(FieldSamples(*found), cues)
 
     @torch.no_grad()
     def values(
@@ -288,14 +298,22 @@ class CanonicalSDF(nn.Module):
         cues: BodyCues | None = None,
     ) -> Tensor:
         """Values s (B, N, 1) alone, without gradients; arguments and errors of `query`."""
-        held = self.inputs_at(x_c, lbs_weights, joint_T, calib, cues or BodyCues())
-        return self._field(x_c, held, calib)
+        cues = cues or BodyCues()
+        s = self._field(x_c, self.inputs_at(x_c, lbs_weights, joint_T, calib, cues), calib)
+        return s + _given(cues.distance, "distance") if self.residual else s
 
     def _field(self, x: Tensor, held: Sequence[Tensor], calib: Tensor) -> Tensor:
         if self.space == "posed":
             x = transform_points(calib[:, None], x)
         out: Tensor = self.field(x, *held)
         return out
+
+    def _on_body(self, found: FieldSamples, cues: BodyCues) -> FieldSamples:
+        """The field and its gradient with those of the body added, where it is a residual."""
+        if not self.residual:
+            return found
+        s, slope = _given(cues.distance, "distance"), _given(cues.slope, "slope")
+        return FieldSamples(found.s + s, found.gradient + slope)
 
     def inputs_at(
         self,

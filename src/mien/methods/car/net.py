@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from mien.core.errors import ConfigError
+from mien.methods.car.bodies import BodyDistance
 from mien.methods.car.config import CarConfig, Stage
-from mien.methods.car.losses import CANONICAL
-from mien.methods.car.model import BodyCues, CanonicalSDF, Feature, HyperNetwork, NormalNet
+from mien.methods.car.losses import POSED
+from mien.methods.car.model import (
+    BodyCues,
+    CanonicalSDF,
+    Feature,
+    HyperNetwork,
+    NormalNet,
+    in_front,
+)
 from mien.methods.car.refine import RefineSettings
 from mien.nn.implicit import SDFNet
 
 ORDER: tuple[Stage, ...] = ("normal", "sdf", "hyper")
-PLAN = CANONICAL
 
 
 class CarNet(nn.Module):
@@ -59,7 +67,7 @@ def make_field(config: CarConfig, joints: int) -> CanonicalSDF:
         channels=config.channels, stacks=config.stacks, depth=config.depth, inputs=config.inputs,
         joints=joints, radius=config.radius, octaves=config.octaves,
         normal_transport=config.normal_transport, two_sided=config.two_sided, space=config.space,
-        total_gradient=config.total_gradient,
+        total_gradient=config.total_gradient, residual=config.residual,
     )  # fmt: skip
 
 
@@ -76,22 +84,29 @@ def refinement(config: CarConfig, **changes: Any) -> RefineSettings:
     """How this model's surfaces are refined."""
     given: dict[str, Any] = {
         "iters": config.iters, "resolution": config.fine, "dims": config.dims, "skips": config.dims_skips,
+        "points": config.refine_points, "lr": config.refine_lr, "plan": replace(POSED, off=config.refine_off),
     }  # fmt: skip
     return RefineSettings(**{**given, **changes})
 
 
-def cues_of(net: CanonicalSDF, x_view: Tensor, depth: Tensor) -> BodyCues:
-    """What the body tells of points: before or behind its middle, where the field asks.
+def cues_of(
+    net: CanonicalSDF, x: Tensor, x_view: Tensor, depth: Tensor, body: Sequence[BodyDistance]
+) -> BodyCues:
+    """What the body tells of points, as far as the field asks.
 
     Args:
         net: the field.
-        x_view: (B, N, 3) in the view box.
-        depth: (B, 2, H, W) z of the body's nearest and farthest surface.
+        x: (B, N, 3) metres, in the space of the field.
+        x_view: (B, N, 3) the same points in the view box.
+        depth: (B, 2, H, W) z of the body's nearest and farthest surface there.
+        body: of each of the B pictures, in the space of the field.
     """
-    from mien.methods.car.model import in_front
-
-    if not (net.two_sided and "normal" in net.features):
-        return BodyCues()
-    down = x_view * x_view.new_tensor([1.0, -1.0, 1.0])
-    with torch.no_grad():
-        return BodyCues(front=in_front(down, depth[:, 0], depth[:, 1]))
+    front = distance = slope = None
+    if net.two_sided and "normal" in net.features:
+        down = x_view * x_view.new_tensor([1.0, -1.0, 1.0])
+        with torch.no_grad():
+            front = in_front(down, depth[:, 0], depth[:, 1])
+    if net.residual:
+        found = [own(points) for own, points in zip(body, x, strict=True)]
+        distance, slope = (torch.stack(v) for v in zip(*found, strict=True))
+    return BodyCues(front, distance, slope)

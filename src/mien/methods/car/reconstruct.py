@@ -12,12 +12,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from mien.core.errors import DataError, ShapeError
 from mien.methods.car.avatar import Avatar
-from mien.methods.car.bodies import BodyParams
+from mien.methods.car.bodies import BodyParams, distance_to
 from mien.methods.car.integration import closed_field, integrate_normals
 from mien.methods.car.net import CarNet, cues_of, refinement
 from mien.methods.car.refine import Maps, PosedRefiner, Refined
@@ -178,17 +177,15 @@ class AvatarReconstructor:
             net.filter(maps.front[None], back)
         depth = body.maps(self.size)[2][None]
         posed = net.space == "posed"
-        places = body.posed() if posed else body.vertices
-        tree = cKDTree(places.cpu().double().numpy())
+        near = distance_to(body.posed() if posed else body.vertices, body.faces)
         transforms, calib = body.transforms[None], body.calib[None]
 
         def at(points: Tensor) -> Tensor:
-            near = torch.from_numpy(tree.query(points.cpu().double().numpy(), workers=-1)[1])
-            weights = body.weights[near.to(points.device)][None]
+            weights = body.weights[near.nearest(points)][None]
             world = points[None]
             if not posed:
                 world = transform_points(blended_matrices(weights, transforms), world)
-            cues = cues_of(net, to_view(world, calib), depth)
+            cues = cues_of(net, points[None], to_view(world, calib), depth, [near])
             found: Tensor = net.values(points[None], weights, transforms, calib, cues)
             return found[0, :, 0]
 

@@ -56,7 +56,12 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     told = {"fingerprint": fingerprint, "note": note(data, source), "real": data.kind in USER_CLOTHED}
     facts = partial(model_facts, joints, told)
     loader = clothed_loader(
-        data, source, method.stage, recipe.schedule.batch, recipe.seed, depth=method.two_sided
+        data,
+        source,
+        method.stage,
+        recipe.schedule.batch,
+        recipe.seed,
+        body=method.two_sided or method.residual,
     )
     return Experiment(task, loader, fingerprint, facts=facts)
 
