@@ -107,7 +107,7 @@ def inputs_of(net: CarNet, size: int, count: int, seed: int) -> dict[str, tuple[
         share = x.new_ones(len(x), 1) if cues.front is None else cues.front[0]
         rows.append((
             (2 * case.image - 1) * inside, torch.cat([front, back]), inside,
-            torch.cat(case.true_maps[:2]), x, matrices[0], case.calib, share,
+            torch.cat([n for n in case.true_maps[:2] if n is not None]), x, matrices[0], case.calib, share,
         ))  # fmt: skip
     image, body, mask, *rest = (torch.stack(column) for column in zip(*rows, strict=True))
     return {"normals": (image, body, mask), "sdf": tuple(rest)}

@@ -63,7 +63,7 @@ class ClothedResult:
     shares: Mapping[str, float] = field(default_factory=dict)
 
 
-class Predictor(AvatarReconstructor, AbstractPredictor):
+class Predictor(AvatarReconstructor, AbstractPredictor):  # type: ignore[misc]
     """`AvatarReconstructor` of a model folder, for photographs as users have them.
 
     Args:
