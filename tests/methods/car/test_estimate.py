@@ -61,7 +61,9 @@ def test_placed_as_high_as_the_mask():
 def test_its_own_silhouette_is_found_again(arms):
     mask = mask_of(arms)
     first = max(
-        overlap(silhouette(placed(standing(a, b), mask), SIZE), mask) for a in (75.0, 55.0, 0.0) for b in (8.0, 20.0)
+        overlap(silhouette(placed(standing(a, b), mask), SIZE), mask)
+        for a in (75.0, 55.0, 0.0)
+        for b in (8.0, 20.0)
     )
     found = estimate_body(mask, settings=PoseFitSettings(steps=25))
     assert found.overlap > max(0.85, first)

@@ -69,7 +69,7 @@ def test_plain_background_and_holes():
     picture[20:30, 35:40] = 203  # the background's colour inside the person is the person
     assert np.array_equal(plain_mask(picture), mask)
     picture[:, :20] = 10
-    with pytest.raises(DataError, match="the background is not plain.*give --mask FILE"):
+    with pytest.raises(DataError, match=r"the background is not plain.*give --mask FILE"):
         plain_mask(picture)
 
 
@@ -106,7 +106,11 @@ def test_states_of_a_mask():
     own, status = one_person(speck)
     assert status == "ok"
     assert np.array_equal(own, mask)
-    for rows, columns in ((slice(0, 50), slice(30, 50)), (slice(10, 60), slice(30, 50)), (slice(10, 50), slice(70, 90))):
+    for rows, columns in (
+        (slice(0, 50), slice(30, 50)),
+        (slice(10, 60), slice(30, 50)),
+        (slice(10, 50), slice(70, 90)),
+    ):
         rim = np.zeros_like(mask)
         rim[rows, columns] = True
         assert one_person(rim)[1] == "cropped"
@@ -115,7 +119,7 @@ def test_states_of_a_mask():
 
 
 def test_pictures_that_cannot_be_used(monkeypatch):
-    picture, mask = scene()
+    picture, _ = scene()
     assert read_photo(np.zeros((1, 1, 3), np.uint8), "auto", 32).status == "no_person"
     assert read_photo(picture, "auto", 256).status == "too_small"
     assert read_photo(np.full((40, 40, 3), 90, np.uint8), "plain", 32).status == "no_person"
@@ -124,7 +128,7 @@ def test_pictures_that_cannot_be_used(monkeypatch):
     with pytest.raises(DataError, match=r"none\.png: no such file"):
         read_photo("none.png", "auto", 32)
     monkeypatch.setenv("MIEN_MAX_IMAGE_PIXELS", "5000")
-    with pytest.raises(LimitError, match="5400|60 x 90"):
+    with pytest.raises(LimitError, match=r"60 x 90 pixels"):
         read_photo(picture, "auto", 32)
 
 
