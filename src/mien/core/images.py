@@ -6,9 +6,9 @@ import contextlib
 import io
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ImageInput: TypeAlias = "str | Path | bytes | Image | NDArray[Any] | Any"
 """A path, the bytes of a file, a PIL image, an array (HWC or HW, uint8) or a tensor (CHW float in [0,1])."""
 
+T = TypeVar("T")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # MPO is opened as JPEG
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pnm")
 
@@ -47,12 +48,29 @@ def read_image(source: ImageInput, *, name: str | None = None) -> NDArray[np.uin
         with _explained(name or "image"):
             return _to_rgb(source, name or "image")
     if isinstance(source, (str, Path)):
-        return _decode(_bounded_bytes(Path(source)), name or str(source))
+        return _decode(_bounded_bytes(Path(source)), name or str(source), _to_rgb)
     if isinstance(source, (bytes, bytearray)):
         if len(source) > max_image_bytes():
             raise LimitError(f"{name or 'image'}: {len(source)} bytes, more than {max_image_bytes()} allowed")
-        return _decode(bytes(source), name or "image")
+        return _decode(bytes(source), name or "image", _to_rgb)
     return _from_array(source, name or "image")
+
+
+def read_alpha(source: ImageInput, *, name: str | None = None) -> NDArray[np.uint8] | None:
+    """Opacity (H, W) of a picture, 255 = opaque, turned as by `read_image`; None: it has none. O(pixels).
+
+    Arguments and errors are those of `read_image`; arrays and tensors have none.
+    """
+    from PIL import Image
+
+    if isinstance(source, Image.Image):
+        with _explained(name or "image"):
+            return _to_alpha(source, name or "image")
+    if isinstance(source, (str, Path)):
+        return _decode(_bounded_bytes(Path(source)), name or str(source), _to_alpha)
+    if isinstance(source, (bytes, bytearray)):
+        return _decode(bytes(source), name or "image", _to_alpha)
+    return None
 
 
 def _bounded_bytes(path: Path) -> bytes:
@@ -74,14 +92,14 @@ def _bounded_bytes(path: Path) -> bytes:
         raise DataError(f"{str(path)!r}: no file name ({error}); check the path") from None
 
 
-def _decode(data: bytes, name: str) -> NDArray[np.uint8]:
+def _decode(data: bytes, name: str, convert: Callable[[Image, str], T]) -> T:
     from PIL import Image
 
     if not data:
         raise DataError(f"{name}: empty file")
     with _explained(name), Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _check_header(image, name)
-        return _to_rgb(image, name)
+        return convert(image, name)
 
 
 @contextlib.contextmanager
@@ -124,11 +142,23 @@ def _to_rgb(image: Image, name: str) -> NDArray[np.uint8]:
         top = 65535.0 if image.mode.startswith("I") else max(1.0, float(grey.max(initial=1.0)))
         eight = np.clip(np.rint(grey * (255.0 / top)), 0, 255).astype(np.uint8)
         return np.repeat(eight[:, :, None], 3, axis=2)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if _is_transparent(image):
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, rgba)
     return np.array(image.convert("RGB"))
+
+
+def _to_alpha(image: Image, name: str) -> NDArray[np.uint8] | None:
+    from PIL import ImageOps
+
+    if not _is_transparent(image):
+        return None
+    return np.array(ImageOps.exif_transpose(image).convert("RGBA").getchannel("A"))
+
+
+def _is_transparent(image: Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
 
 
 def _from_array(source: Any, name: str) -> NDArray[np.uint8]:

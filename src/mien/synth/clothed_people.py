@@ -247,6 +247,13 @@ def clothed_body(seed: int, *, unseen: bool = False) -> Body:
     return replace(body, person=replace(body.person, strands=None))
 
 
+def star_shaped(shaped: Array) -> Array:
+    """Vertices (V, 3) of the shipped human at rest, in the star pose; decimetres. O(V)."""
+    human = people()
+    moves, _ = vertex_moves(human, shaped, star_pose(PEOPLE_LIMBS, human.bones, human.joints(shaped)))
+    return np.asarray(np.einsum("vij,vj->vi", moves[..., :3], shaped) + moves[..., 3])
+
+
 def star_dressed(wear: Dressed) -> Dressed:
     """The dressed body in the star pose, as if that were its rest; decimetres. O(vertices)."""
     human = people()
@@ -269,9 +276,7 @@ def clothed_person(body: Body, star: Dressed, shape_noise: float, seed: int) -> 
     share = min(abs(float(rng.normal(0, shape_noise))), 0.5)
     other = human.shaped(sample_identity(derive(seed, "other"), frozenset(human.shapes)).shape)
     mixed = body.dressed.shaped + share * (other - body.dressed.shaped)
-    pose = star_pose(PEOPLE_LIMBS, human.bones, human.joints(mixed))
-    moves, _ = vertex_moves(human, mixed, pose)
-    guessed = np.einsum("vij,vj->vi", moves[..., :3], mixed) + moves[..., 3]
+    guessed = star_shaped(mixed)
     heads = human.joints(star.shaped)[kept]
     guessed += heads[0] - human.joints(guessed)[kept][0]
     points = (star.points * METRES).astype(np.float32)

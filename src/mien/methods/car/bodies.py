@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -165,16 +166,8 @@ def load_body(path: str | Path) -> BodyParams:
         DataError: missing, damaged, a pickle, or an array that is not there.
         ShapeError: arrays that do not fit together.
     """
-    path = Path(path)
     wanted = (*_SHAPES, "parents", "names")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            table = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; give the npz of a fitted body") from None
-    except Exception as error:  # numpy and zipfile raise whatever they meet
-        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise DataError(f"{path}: not an npz of a fitted body ({said})") from None
+    table = read_arrays(path, "fitted body")
     missing = [name for name in wanted if name not in table]
     if missing:
         raise DataError(f"{path}: no {', '.join(missing)} in it; a body has {', '.join(wanted)}")
@@ -182,3 +175,23 @@ def load_body(path: str | Path) -> BodyParams:
     names = tuple(str(n) for n in table["names"].reshape(-1))
     own = {name: table[name] for name in _SHAPES}
     return body_of(**own, parents=parents, names=names)
+
+
+def read_arrays(path: str | Path, what: str) -> dict[str, NDArray[Any]]:
+    """The arrays of an npz. O(size).
+
+    Args:
+        path: of the file.
+        what: it should hold, in words.
+
+    Raises:
+        DataError: missing, damaged, or it holds objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; give the npz of a {what}") from None
+    except Exception as error:  # numpy and zipfile raise whatever they meet
+        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise DataError(f"{path}: not an npz of a {what} ({said})") from None

@@ -243,3 +243,49 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "paper-sdf": _paper_sdf,
 }
 """Recipes by name; ``small``, ``paper`` and ``debug`` are chains (see ``protocol.CHAINS``)."""
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Flags of ``mien predict car PHOTO ...``: the whole of one standing person in each photograph."""
+
+    mask: str = "auto"
+    """What of the photograph is the person: a picture of its size (white = person), alpha (its own opacity),
+    plain (all but a plain background), or auto: alpha if it has one, else plain."""
+    body: str | None = None
+    """Fitted body (.npz), in the square that holds the photograph in its middle; default: the mean human is
+    posed until it covers the mask."""
+    refine: bool = True
+    """The second stage, which adds detail."""
+    kind: Literal["sdf", "mesh"] = "sdf"
+    """Of the second stage: a network's zero set moves, or the vertices."""
+    start: Literal["hyper", "mean", "sphere"] = "hyper"
+    """First weights of that network."""
+    iters: int | None = None
+    """Steps of the second stage; default as trained for."""
+    resolution: int | None = None
+    """Cells of both surfaces' grids; default as trained for."""
+    pose: str | None = None
+    """Also write the person in another pose: .npz with ``rotations`` (J, 3, 3) about the joints, or with the
+    ``transforms`` of another run's body.npz."""
+    seed: int = 0
+    """Of the second stage."""
+    output: str = "out/car"
+    """Folder for what is written."""
+
+    def __post_init__(self) -> None:
+        check_range("predict", "iters", self.iters, 0, 1_000_000)
+        check_range("predict", "resolution", self.resolution, 8, 512)
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """Flags of ``mien inspect car``."""
+
+    seed: int = 0
+    """Of the made person that is looked at."""
+    points: int = 1024
+    """Points on and near that person's surface."""
+
+    def __post_init__(self) -> None:
+        check_range("inspect", "points", self.points, 4, 1_000_000)

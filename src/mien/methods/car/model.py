@@ -279,13 +279,13 @@ class CanonicalSDF(nn.Module):
         cues = cues or BodyCues()
         if self.total_gradient:
             found = value_and_gradient(
-                lambda x: self._field(x, self.inputs_at(x, lbs_weights, joint_T, calib, cues), calib),
+                lambda x: self.field_at(x, self.inputs_at(x, lbs_weights, joint_T, calib, cues), calib),
                 x_c,
                 create_graph=keep,
             )
         else:
             held = self.inputs_at(x_c, lbs_weights, joint_T, calib, cues)
-            found = value_and_gradient(lambda x: self._field(x, held, calib), x_c, create_graph=keep)
+            found = value_and_gradient(lambda x: self.field_at(x, held, calib), x_c, create_graph=keep)
         return self._on_body(FieldSamples(*found), cues)
 
     @torch.no_grad()
@@ -299,10 +299,11 @@ class CanonicalSDF(nn.Module):
     ) -> Tensor:
         """Values s (B, N, 1) alone, without gradients; arguments and errors of `query`."""
         cues = cues or BodyCues()
-        s = self._field(x_c, self.inputs_at(x_c, lbs_weights, joint_T, calib, cues), calib)
+        s = self.field_at(x_c, self.inputs_at(x_c, lbs_weights, joint_T, calib, cues), calib)
         return s + _given(cues.distance, "distance") if self.residual else s
 
-    def _field(self, x: Tensor, held: Sequence[Tensor], calib: Tensor) -> Tensor:
+    def field_at(self, x: Tensor, held: Sequence[Tensor], calib: Tensor) -> Tensor:
+        """S (B, N, 1) at points (B, N, 3) whose features are known."""
         if self.space == "posed":
             x = transform_points(calib[:, None], x)
         out: Tensor = self.field(x, *held)
@@ -324,8 +325,11 @@ class CanonicalSDF(nn.Module):
         cues: BodyCues,
     ) -> list[Tensor]:
         """The features of the class's text at points, each (B, N, width), in the order that F reads."""
+        return self.inputs_with(x_c, blended_matrices(lbs_weights, joint_T), calib, cues)
+
+    def inputs_with(self, x_c: Tensor, matrices: Tensor, calib: Tensor, cues: BodyCues) -> list[Tensor]:
+        """`inputs_at`, of blended matrices (B, N, 4, 4)."""
         posed = self.space == "posed"
-        matrices = blended_matrices(lbs_weights, joint_T)
         x_box = transform_points(calib[:, None], x_c if posed else transform_points(matrices, x_c))
         made = {
             "image": lambda: sample_bilinear(self._map("features"), x_box[..., :2]),
