@@ -5,7 +5,8 @@ Space: metres, x right, y up, z to the viewer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -123,21 +124,25 @@ def map_picture(normals: Any) -> Picture:
     return np.where(there, normal_colors(n), np.uint8(255))
 
 
-def palette(indices: Any) -> NDArray[np.float32]:
-    """(N, 3) sRGB of small integers: `mien.core.figures.COLOURS`."""
-    table = np.array([[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in figures.COLOURS]) / 255
-    return np.asarray(table[np.asarray(indices, np.int64)], np.float32)
+def rgb_of(colours: Sequence[str]) -> NDArray[np.float32]:
+    """(N, 3) sRGB in [0, 1] of colours as #rrggbb.
+
+    >>> rgb_of(["#ff0033"]).tolist()
+    [[1.0, 0.0, 0.20000000298023224]]
+    """
+    return np.array([[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in colours], np.float32) / 255
 
 
 def heat(values: Any) -> NDArray[np.float32]:
-    """(N, 3) sRGB of values in [0, 1]: white to red-orange."""
+    """(N, 3) sRGB of values in [0, 1]: near white to vermilion."""
     v = np.clip(np.asarray(values, np.float32), 0, 1)[:, None]
-    return np.asarray((1 - v) * np.array([0.97, 0.97, 0.97]) + v * palette([1]), np.float32)
+    low, high = rgb_of(["#f7f7f7", figures.COLOURS[1]])
+    return (1 - v) * low + v * high
 
 
 def front_and_back(mesh: Mesh, camera: Camera, size: int, **looks: Any) -> list[Picture]:
     """`draw` as the camera sees it, and from behind."""
-    sides = (camera, Camera(camera.middle, camera.half, camera.yaw + np.pi))
+    sides = (camera, replace(camera, yaw=camera.yaw + np.pi))
     return [draw(mesh.vertices, mesh.faces, c, size, **looks) for c in sides]
 
 
