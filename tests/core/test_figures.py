@@ -137,7 +137,9 @@ def test_a_viewer_refuses_arrays_that_do_not_fit(change, said):
 def test_a_browser_draws_the_mesh(tmp_path):
     text = figures.mesh_viewer(CORNERS, FACES, np.tile([1.0, 0, 0], (4, 1)), "red")
     (tmp_path / "page.html").write_text(figures.page("mesh", text))
-    flags = "--headless --no-sandbox --enable-unsafe-swiftshader --use-angle=swiftshader --window-size=600,700"
+    flags = (
+        "--headless --no-sandbox --enable-unsafe-swiftshader --use-angle=swiftshader --window-size=600,700"
+    )
     subprocess.run(
         ["chromium", *flags.split(), "--virtual-time-budget=2000", "--screenshot=shot.png", "page.html"],
         cwd=tmp_path, check=True, timeout=60, capture_output=True,

@@ -99,7 +99,7 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
     case = made_case(SETTINGS, PERSON)
     drawn = time.perf_counter() - began
     found = restore(model).reconstruct(case.image, case.mask, case.body, coarse=RESOLUTION, fine=RESOLUTION)
-    shapes, walk = shapes_of(found, case), walking(found)
+    shapes, walk = shapes_of(found, case), walking(found, FRAMES)
     before = errors(found.coarse.posed, found.coarse.canonical, found.coarse.faces, case)
     after = errors(found.avatar.posed, found.avatar.canonical, found.avatar.faces, case)
     seconds = {"the person": drawn, **found.seconds}
@@ -164,7 +164,7 @@ def shapes_of(found: Reconstruction, case: Case) -> Shapes:
     return Shapes(coarse, own.mesh("posed"), looks.colors.numpy(), own.colors.numpy())
 
 
-def walking(found: Reconstruction, frames: int = FRAMES) -> Walk:
+def walking(found: Reconstruction, frames: int) -> Walk:
     """The avatar's walk and a camera for it."""
     motion = walk_cycle(found.avatar, frames)
     vertices = frames_of(found.avatar, motion)
