@@ -3,11 +3,16 @@ from __future__ import annotations
 import base64
 import io
 import re
+import shutil
+import subprocess
 import sys
 
+import numpy as np
+import pytest
 from PIL import Image
 
 from mien.core import figures
+from mien.core.errors import ShapeError
 
 
 def test_png_is_a_picture_and_the_same_each_time():
@@ -67,3 +72,78 @@ def test_page_is_whole_escapes_its_title_and_asks_for_nothing():
     assert "<title>A &lt;b&gt;</title>" in html
     assert "<h1>A &lt;b&gt;</h1><p>body</p>" in html
     assert not re.search(r"https?://|src=|href=|@import|url\(", html)
+
+
+def test_rows_of_pictures_with_names():
+    grey = np.full((8, 8, 3), 128, np.uint8)
+    data = figures.picture_rows([("a", [grey, grey, grey]), ("b", [grey, grey, grey])], ["x", "y", "z"])
+    picture = Image.open(io.BytesIO(data))
+    assert picture.size == (round(3 * 1.3 * 110), round(2 * 1.3 * 110))
+    assert (np.asarray(picture.convert("RGB")) == 128).all(-1).mean() > 0.5
+
+
+CORNERS = np.array([[-1.0, 0, 0], [1, 0, 0], [0, 3, 0], [0, 0, 0.5]])
+FACES = np.array([[0, 1, 2], [1, 0, 3], [2, 1, 3], [0, 2, 3]])
+
+
+def held_arrays(text, index):
+    """Positions, colours and faces inside a viewer."""
+    found = [base64.b64decode(part) for part in re.findall(r'bytes\("([^"]*)"\)', text)]
+    kinds = (np.uint16, np.uint8, index)
+    return [np.frombuffer(data, kind).reshape(-1, 3) for data, kind in zip(found, kinds, strict=True)]
+
+
+def test_a_viewer_holds_its_mesh_and_asks_for_nothing():
+    colors = np.array([[0, 0, 0], [1, 1, 1], [0.5, 0, 1], [2, -1, 0]])
+    text = figures.mesh_viewer(CORNERS, FACES, colors, 'me <b> & "you"')
+    positions, rgb, faces = held_arrays(text, np.uint16)
+    assert np.array_equal(faces, FACES)
+    assert rgb.tolist() == [[0, 0, 0], [255, 255, 255], [128, 0, 255], [255, 0, 0]]
+    unit = positions / 32767.5 - 1
+    middle = np.array([0, 1.5, 0.25])
+    reach = np.linalg.norm(CORNERS - middle, axis=1).max()
+    np.testing.assert_allclose(unit * reach + middle, CORNERS, atol=reach / 32767)
+    assert np.linalg.norm(unit, axis=1).max() <= 1 + 1e-4  # whole from any side
+    assert text.count("me &lt;b&gt; &amp; &quot;you&quot;") == 2
+    assert "$" not in text
+    assert not re.search(r"https?://|src=|href=|@import|url\(|<b>", text)
+
+
+def test_large_meshes_have_wider_indices_and_pages_stay_small():
+    v = np.random.default_rng(0).normal(size=(65_536, 3))
+    f = np.array([[0, 1, 65_535]])
+    text = figures.mesh_viewer(v, f, np.zeros_like(v), "large")
+    assert "new Uint32Array(" in text
+    assert np.array_equal(held_arrays(text, np.uint32)[2], f)
+    v, f = v[:20_000], np.arange(120_000).reshape(40_000, 3) % 20_000
+    assert len(figures.mesh_viewer(v, f, np.zeros_like(v), "usual")) < 600_000
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"colors": np.zeros((3, 3))}, r"\(4, 3\), \(4, 3\) and \(3, 3\)"),
+        ({"faces": FACES + 1}, r"outside 0 \.\. 3"),
+        ({"vertices": np.zeros((0, 3)), "colors": np.zeros((0, 3))}, "needs vertices"),
+    ],
+)
+def test_a_viewer_refuses_arrays_that_do_not_fit(change, said):
+    given = {"vertices": CORNERS, "faces": FACES, "colors": np.zeros((4, 3)), "title": ""}
+    with pytest.raises(ShapeError, match=said):
+        figures.mesh_viewer(**{**given, **change})
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium")
+def test_a_browser_draws_the_mesh(tmp_path):
+    text = figures.mesh_viewer(CORNERS, FACES, np.tile([1.0, 0, 0], (4, 1)), "red")
+    (tmp_path / "page.html").write_text(figures.page("mesh", text))
+    flags = (
+        "--headless --no-sandbox --enable-unsafe-swiftshader --use-angle=swiftshader --window-size=600,700"
+    )
+    subprocess.run(
+        ["chromium", *flags.split(), "--virtual-time-budget=2000", "--screenshot=shot.png", "page.html"],
+        cwd=tmp_path, check=True, timeout=60, capture_output=True,
+    )  # fmt: skip
+    seen = np.asarray(Image.open(tmp_path / "shot.png").convert("RGB")).astype(int)
+    red = (seen[..., 0] > 100) & (seen[..., 1:].max(-1) < 60)
+    assert 0.02 < red.mean() < 0.5

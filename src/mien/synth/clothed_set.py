@@ -72,6 +72,19 @@ class Shown(NamedTuple):
     half: float
 
 
+class Drawn(NamedTuple):
+    """A person of a set with their pictures.
+
+    Attributes:
+        person: in the star pose.
+        pictures: M rows each: ``images`` (M, S, S, 3), ``masks`` (M, S, S), ``normals`` and ``body_normals``
+            (M, 2, S, S, 3), ``calib`` (M, 4, 4), ``transforms`` and ``given_transforms`` (M, J, 4, 4).
+    """
+
+    person: Clothed
+    pictures: dict[str, Array]
+
+
 @dataclass(frozen=True)
 class ClothedSet(Unmeasured):
     """Dressed people in random poses with all that clothed reconstruction learns from."""
@@ -120,6 +133,22 @@ class ClothedSet(Unmeasured):
 
     def samples(self, number: int) -> Iterator[Sample]:
         """One sample: a person with all pictures. Most seconds go into the signs of the distances."""
+        person, pictures = self.drawn(number)
+        mesh = {
+            "points": person.points,
+            "faces": person.faces,
+            "weights": person.weights.astype(np.float16),
+            "body": person.body,
+            "given": person.given,
+        }
+        drawn = asdict(draw_samples(person, self.points, self.who(number)))
+        yield Sample("all", {
+            "png": png(pictures["images"][0]),
+            "npz": npz(**pictures, **mesh, **drawn),
+        })  # fmt: skip
+
+    def drawn(self, number: int) -> Drawn:
+        """A person and all pictures, without training points. Some 2 s."""
         who, unseen = self.who(number), self.is_unseen(number)
         body = clothed_body(who, unseen=unseen)
         star = star_dressed(body.dressed)
@@ -128,10 +157,10 @@ class ClothedSet(Unmeasured):
         def photograph(pose: dict[str, Array], yaw: float, seed: int) -> Shown:
             return _photograph(body, star, pose, yaw, self.size, seed)
 
-        yield self._sample(person, PEOPLE_LIMBS, photograph, who, unseen)
+        return self._drawn(person, PEOPLE_LIMBS, photograph, who, unseen)
 
-    def _sample(self, person: Clothed, limbs: Limbs, photograph: Any, who: int, unseen: bool) -> Sample:
-        """All pictures of a person as one file."""
+    def _drawn(self, person: Clothed, limbs: Limbs, photograph: Any, who: int, unseen: bool) -> Drawn:
+        """The person in random poses before the camera."""
         rig = self.rig()
         found: dict[str, list[Array]] = {}
         for k in range(self.per_identity):
@@ -157,18 +186,7 @@ class ClothedSet(Unmeasured):
             }
             for name, value in row.items():
                 found.setdefault(name, []).append(value)
-        mesh = {
-            "points": person.points,
-            "faces": person.faces,
-            "weights": person.weights.astype(np.float16),
-            "body": person.body,
-            "given": person.given,
-        }
-        drawn = asdict(draw_samples(person, self.points, who))
-        return Sample("all", {
-            "png": png(found["images"][0]),
-            "npz": npz(**{name: np.stack(rows) for name, rows in found.items()}, **mesh, **drawn),
-        })  # fmt: skip
+        return Drawn(person, {name: np.stack(rows) for name, rows in found.items()})
 
 
 @dataclass(frozen=True)
@@ -182,8 +200,8 @@ class CapsuleSet(ClothedSet):
         """What all people share."""
         return capsule_rig()
 
-    def samples(self, number: int) -> Iterator[Sample]:
-        """One sample, as `ClothedSet.samples`; some 0.1 s."""
+    def drawn(self, number: int) -> Drawn:
+        """As `ClothedSet.drawn`; some 0.1 s."""
         who, unseen = self.who(number), self.is_unseen(number)
         person = capsule_person(who, self.shape_noise, unseen=unseen)
         rig = self.rig()
@@ -194,7 +212,7 @@ class CapsuleSet(ClothedSet):
             posed = skinned(person.points, person.weights, world @ moves)
             return Shown(_painted(posed, person, self.size, half, who, seed), world, half)
 
-        yield self._sample(person, CAPSULE_LIMBS, photograph, who, unseen)
+        return self._drawn(person, CAPSULE_LIMBS, photograph, who, unseen)
 
 
 def framed(posed: Array, yaw: float) -> tuple[Array, float]:

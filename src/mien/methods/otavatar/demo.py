@@ -114,7 +114,7 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
         turn = write_video(folder / f"{name}_turn.mp4", shown.turn, 25.0)
         files += [talk.path, turn.path]
         cards += [_card(talk.path, f"portrait, avatar, and {title}"), _card(turn.path, f"{name}: all around")]
-    sheet = plot_rows([
+    sheet = figures.picture_rows([
         ("true", [true.still, *_some(true.frames)]), ("avatar", [made.own.still, *_some(made.own.frames)]),
         ("true", [true.still, *true.sides]), ("avatar", [made.own.still, *made.own.sides]),
         ("driver", [on_white, *_some(true.frames)]), ("avatar", [real.own.still, *_some(real.own.frames)]),
@@ -198,25 +198,6 @@ def beside(still: Frame, *clips: Sequence[Frame]) -> Iterator[Frame]:
     """A still and the frames of clips of equal length side by side, frame by frame."""
     for frames in zip(*clips, strict=True):
         yield contact_sheet([still, *frames], 1 + len(clips))
-
-
-def plot_rows(rows: Sequence[tuple[str, Sequence[Frame]]]) -> bytes:
-    """Rows of pictures, each with its name at the left, as a PNG.
-
-    Args:
-        rows: name and the same number of pictures (S, S, 3) each.
-    """
-    columns = len(rows[0][1])
-    figure, axes = figures.new_figure(columns, len(rows), 1.3, 1.3)
-    for k, ax in enumerate(axes):
-        name, pictures = rows[k // columns]
-        ax.imshow(pictures[k % columns], interpolation="bilinear")
-        ax.grid(False)
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-        if k % columns == 0:
-            ax.set_ylabel(name, fontsize=9)
-    return figures.png(figure)
 
 
 def _some(frames: Sequence[Frame]) -> list[Frame]:
