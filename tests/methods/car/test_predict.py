@@ -41,7 +41,7 @@ def person(tmp_path_factory):
 
 def test_all_files_of_one_person(predictor, person, tmp_path):
     picture, mask, body = person
-    options = PredictOptions(mask=mask, body=body, pose=body, iters=2, output=str(tmp_path / "o"))
+    options = PredictOptions(mask=mask, body=body, pose=body, kind="mesh", iters=2, output=str(tmp_path / "o"))
     (found,) = predictor.predict(picture, options=options)
     assert found.status == "ok"
     assert (
