@@ -113,7 +113,8 @@ def test_the_whole_demo(short, folder, tmp_path):
     assert [a.name for a in read.file.animations] == ["photo", "walk"]
     own = load_avatar(result.files[1])
     assert len(own.faces) == result.headline["triangles"]
-    assert Image.open(result.files[2]).size[0] > 400
+    with Image.open(result.files[2]) as sheet:
+        assert sheet.size[0] > 400
     assert len(list(read_video(result.files[3]))) == 3 * demo.CYCLES
     assert result.html.count("<video") == 1
     assert result.html.count("<canvas") == 1
