@@ -23,8 +23,8 @@ def _check(x: Tensor, mask: Tensor, inputs: int, halvings: int) -> None:
         raise ShapeError(
             f"expected (B, {inputs}, H, W) with sides a multiple of {unit}, got {tuple(x.shape)}"
         )
-    if mask.shape != (len(x), 1, *x.shape[2:]):
-        raise ShapeError(f"mask must be {(len(x), 1, *x.shape[2:])}, got {tuple(mask.shape)}")
+    if mask.shape != (x.shape[0], 1, *x.shape[2:]):  # len() would bake the batch into a graph
+        raise ShapeError(f"mask must be {(x.shape[0], 1, *x.shape[2:])}, got {tuple(mask.shape)}")
 
 
 def _two_convs(inputs: int, outputs: int) -> nn.Sequential:

@@ -27,8 +27,8 @@ def capsules():
 
 
 def tiny_folder(path, kind="debug"):
-    """A model folder of a net that has learnt nothing: its field is a ball of 0.25 m in the middle of the body."""
-    recipe = evolve_all(RECIPES[kind](), {"data.size": SIZE, "method.radius": 0.25})
+    """A model folder of a net that has learnt nothing: its field is a ball of 0.25 m."""
+    recipe = evolve_all(RECIPES[kind](), {"data.size": SIZE, "method.radius": 0.25, "method.residual": False})
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = CarNet(recipe.method, 15)

@@ -51,7 +51,14 @@ def test_graphs_agree_with_torch(exported):
     assert all(r.max_difference < 1e-4 for r in reports)
     assert (plan.count, plan.real, plan.metric) == (2, False, None)
     session = open_session(folder / "sdf.onnx")
-    assert [i.name for i in session.get_inputs()] == ["normals", "points", "matrices", "calib", "front"]
+    assert [i.name for i in session.get_inputs()] == [
+        "normals",
+        "points",
+        "matrices",
+        "calib",
+        "front",
+        "distance",
+    ]
     assert [o.name for o in session.get_outputs()] == ["sdf"]
 
 
@@ -65,8 +72,8 @@ def test_graphs_are_the_nets_functions(exported):
     with torch.no_grad():
         want = torch.cat(net.normal(image[:1], body[:1, :3], body[:1, 3:], mask[:1]), 1)
     np.testing.assert_allclose(normals, want, atol=1e-4)
-    maps, points, matrices, calib, front = (x[:1] for x in plan.images["sdf"])
-    few = (maps, points[:, :7], matrices[:, :7], calib, front[:, :7])
+    maps, points, matrices, calib, front, away = (x[:1] for x in plan.images["sdf"])
+    few = (maps, points[:, :7], matrices[:, :7], calib, front[:, :7], away[:, :7])
     got = run_session(open_session(folder / "sdf.onnx"), tuple(x.numpy() for x in few))
     assert got.shape == (1, 7, 1)
     assert got.std() > 0.01
@@ -79,11 +86,11 @@ def test_inputs_are_those_of_a_query(few):
     net, people = made(), capsules()
     image, _, mask = inputs_of(net, SIZE, 2, 0)["normals"]
     assert float((image * (1 - mask)).abs().max()) == 0
-    maps, points, matrices, calib, front = inputs_of(net, SIZE, 2, 0)["sdf"]
+    maps, points, matrices, calib, front, away = inputs_of(net, SIZE, 2, 0)["sdf"]
     graph = graphs_of(net)["sdf"]
     assert set(front.unique().tolist()) == {0.0, 1.0}
     with torch.no_grad():
-        got = graph(maps, points, matrices, calib, front)
+        got = graph(maps, points, matrices, calib, front, away)
     net.field.filter(maps[:, :3], maps[:, 3:])
     case = case_of(people, 0, 0)
     identity = torch.eye(4).expand(2, 15, 4, 4)
@@ -91,8 +98,8 @@ def test_inputs_are_those_of_a_query(few):
     weights[..., 0] = 1
     from mien.methods.car.model import BodyCues
 
-    plain = net.field.values(points, weights, identity, calib, BodyCues(front))
-    unposed = graph(maps, points, torch.eye(4).expand_as(matrices).contiguous(), calib, front)
+    plain = net.field.values(points, weights, identity, calib, BodyCues(front, away))
+    unposed = graph(maps, points, torch.eye(4).expand_as(matrices).contiguous(), calib, front, away)
     torch.testing.assert_close(unposed, plain)
     assert float((got - plain).abs().max()) > 1e-4  # the pose matters
     assert case.calib.shape == calib.shape[1:]

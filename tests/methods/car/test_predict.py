@@ -24,8 +24,8 @@ from mien.methods.car.predict import ClothedResult, Predictor, body_for, read_po
 from tests.methods.car.people import SIZE, files_of, tiny_folder
 
 FILES = {
-    "avatar.safetensors", "avatar.glb", "posed.obj", "canonical.ply", "body.npz", "normals.png", "overlay.png",
-    "views.png", "uncertainty.png",
+    "avatar.safetensors", "avatar.glb", "posed.obj", "canonical.ply", "body.npz", "normals.png",
+    "overlay.png", "views.png", "uncertainty.png",
 }  # fmt: skip
 
 
@@ -41,7 +41,9 @@ def person(tmp_path_factory):
 
 def test_all_files_of_one_person(predictor, person, tmp_path):
     picture, mask, body = person
-    options = PredictOptions(mask=mask, body=body, pose=body, kind="mesh", iters=2, output=str(tmp_path / "o"))
+    options = PredictOptions(
+        mask=mask, body=body, pose=body, kind="mesh", iters=2, output=str(tmp_path / "o")
+    )
     (found,) = predictor.predict(picture, options=options)
     assert found.status == "ok"
     assert (
@@ -124,7 +126,7 @@ def test_poses(predictor, person, tmp_path):
     path = tmp_path / "pose.npz"
     np.savez(path, rotations=np.eye(3)[None].repeat(count, 0), translation=[0.0, 0.5, 0.0])
     moved = read_pose(path, given.names)(avatar)
-    np.testing.assert_allclose(moved.vertices, avatar.canonical.numpy() + [0, 0.5, 0], atol=1e-5)
+    np.testing.assert_allclose(moved.vertices, avatar.canonical.numpy() + np.array([0, 0.5, 0]), atol=1e-5)
     again = read_pose(body, given.names)(avatar)
     np.testing.assert_allclose(again.vertices, avatar.posed.numpy(), atol=1e-3)
     for arrays, said in (

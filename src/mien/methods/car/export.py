@@ -3,9 +3,11 @@
     normals: image (B, 3, S, S) in [-1, 1] times the mask, body (B, 6, S, S) normals of the naked body's front
         and back, mask (B, 1, S, S) -> front and back normals (B, 6, S, S);
     sdf: normals (B, 6, S, S), points (B, N, 3) in the star pose, matrices (B, N, 4, 4) that pose them,
-        calib (B, 4, 4), front (B, N, 1) share of the front map -> signed distance (B, N, 1), metres.
+        calib (B, 4, 4), front (B, N, 1) share of the front map, distance (B, N, 1) to the body -> signed
+        distance (B, N, 1), metres.
 
-What lies between is arithmetic: skinning weights of the nearest vertex, the body's depth, marching cubes.
+What lies between is arithmetic: skinning weights of the nearest vertex, the body's depth and distance,
+marching cubes.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from mien.core.seeds import derive
 from mien.data.clothed import clothed_in_memory
 from mien.engine.export import ExportPlan, Signature
+from mien.methods.car.bodies import distance_to
 from mien.methods.car.evaluate import case_of
 from mien.methods.car.model import BodyCues, CanonicalSDF, NormalNet
 from mien.methods.car.net import CarNet, cues_of
@@ -62,9 +65,9 @@ class SdfGraph(nn.Module):
     """
 
     signature = Signature(
-        ("normals", "points", "matrices", "calib", "front"),
+        ("normals", "points", "matrices", "calib", "front", "distance"),
         "sdf",
-        {"points": (1,), "matrices": (1,), "front": (1,)},
+        {"points": (1,), "matrices": (1,), "front": (1,), "distance": (1,)},
     )
 
     def __init__(self, net: CanonicalSDF) -> None:
@@ -72,12 +75,19 @@ class SdfGraph(nn.Module):
         self.net = net
 
     def forward(
-        self, normals: Tensor, points: Tensor, matrices: Tensor, calib: Tensor, front: Tensor
+        self,
+        normals: Tensor,
+        points: Tensor,
+        matrices: Tensor,
+        calib: Tensor,
+        front: Tensor,
+        distance: Tensor,
     ) -> Tensor:
         """As `CanonicalSDF.values`."""
         self.net.filter(normals[:, :3], normals[:, 3:])
         held = self.net.inputs_with(points, matrices, calib, BodyCues(front))
-        return self.net.field_at(points, held, calib)
+        s = self.net.field_at(points, held, calib)
+        return s + distance if self.net.residual else s + 0 * distance
 
 
 def graphs_of(net: CarNet) -> dict[str, nn.Module]:
@@ -103,11 +113,13 @@ def inputs_of(net: CarNet, size: int, count: int, seed: int) -> dict[str, tuple[
         x, weights = (torch.from_numpy(people.pools[n][k]).float() for n in ("near", "near_weight"))
         matrices = blended_matrices(weights[None], torch.from_numpy(people.transforms[k]))
         posed = transform_points(matrices, x)
-        cues = cues_of(net.need("sdf"), to_view(posed, case.calib), depth[None])
+        near = distance_to(case.body.vertices, case.body.faces)
+        cues = cues_of(net.need("sdf"), x[None], to_view(posed, case.calib), depth[None], [near])
         share = x.new_ones(len(x), 1) if cues.front is None else cues.front[0]
         rows.append((
             (2 * case.image - 1) * inside, torch.cat([front, back]), inside,
             torch.cat([n for n in case.true_maps[:2] if n is not None]), x, matrices[0], case.calib, share,
+            near(x)[0],
         ))  # fmt: skip
     image, body, mask, *rest = (torch.stack(column) for column in zip(*rows, strict=True))
     return {"normals": (image, body, mask), "sdf": tuple(rest)}

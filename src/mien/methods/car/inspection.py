@@ -10,6 +10,7 @@ from mien.core.seeds import derive
 from mien.data.clothed import ClothedPeople, clothed_in_memory
 from mien.engine.folder import ModelFolder
 from mien.engine.show import Inspection
+from mien.methods.car.bodies import distance_to
 from mien.methods.car.config import InspectOptions
 from mien.methods.car.evaluate import Case, case_of, restore
 from mien.methods.car.losses import FieldSamples
@@ -92,8 +93,10 @@ def field_at(maker: AvatarReconstructor, people: ClothedPeople, case: Case, name
     calib, depth = case.calib[None].to(device), case.body.maps(maker.size)[2][None].to(device)
     assert case.true_maps.back is not None
     net.filter(case.true_maps.front[None].to(device), case.true_maps.back[None].to(device))
-    cues = cues_of(net, to_view(posed, calib), depth)
     at = posed if net.space == "posed" else x
+    body = case.body.to(device)
+    near = distance_to(body.posed() if net.space == "posed" else body.vertices, body.faces)
+    cues = cues_of(net, at, to_view(posed, calib), depth, [near])
     found = net.query(at, weights, transforms, calib, cues=cues, create_graph=False)
     return FieldSamples(*(v.detach().cpu() for v in found))
 
