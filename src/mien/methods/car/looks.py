@@ -130,14 +130,15 @@ def rgb_of(colours: Sequence[str]) -> NDArray[np.float32]:
     >>> rgb_of(["#ff0033"]).tolist()
     [[1.0, 0.0, 0.20000000298023224]]
     """
-    return np.array([[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in colours], np.float32) / 255
+    bytes_of = [[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in colours]
+    return np.asarray(np.array(bytes_of) / 255, np.float32)
 
 
 def heat(values: Any) -> NDArray[np.float32]:
     """(N, 3) sRGB of values in [0, 1]: near white to vermilion."""
     v = np.clip(np.asarray(values, np.float32), 0, 1)[:, None]
     low, high = rgb_of(["#f7f7f7", figures.COLOURS[1]])
-    return (1 - v) * low + v * high
+    return np.asarray((1 - v) * low + v * high, np.float32)
 
 
 def front_and_back(mesh: Mesh, camera: Camera, size: int, **looks: Any) -> list[Picture]:
