@@ -130,8 +130,8 @@ def rgb_of(colours: Sequence[str]) -> NDArray[np.float32]:
     >>> rgb_of(["#ff0033"]).tolist()
     [[1.0, 0.0, 0.20000000298023224]]
     """
-    parts = [[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in colours]
-    return np.asarray(np.array(parts) / 255, np.float32)
+    bytes_of = [[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in colours]
+    return np.asarray(np.array(bytes_of) / 255, np.float32)
 
 
 def heat(values: Any) -> NDArray[np.float32]:
