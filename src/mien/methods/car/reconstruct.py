@@ -175,7 +175,7 @@ class AvatarReconstructor:
         net = self.net.need("sdf")
         back = None if maps.back is None else maps.back[None]
         with torch.no_grad():
-            net.filter(maps.front[None], back)
+            read = net.filter(maps.front[None], back)
         depth = body.maps(self.size)[2][None]
         posed = net.space == "posed"
         places = body.posed() if posed else body.vertices
@@ -183,6 +183,7 @@ class AvatarReconstructor:
         transforms, calib = body.transforms[None], body.calib[None]
 
         def at(points: Tensor) -> Tensor:
+            net.maps = read  # another picture may have been read since
             near = torch.from_numpy(tree.query(points.cpu().double().numpy(), workers=-1)[1])
             weights = body.weights[near.to(points.device)][None]
             world = points[None]
@@ -357,6 +358,6 @@ def skin(points: Tensor, faces: Tensor, vertices: Tensor, weights: Tensor, neigh
 
 def star_view(body: BodyParams) -> Tensor:
     """(V, 3) the body in the star pose, at the scale and place of the picture's."""
-    scale = body.calib[:3, :3].diagonal().abs().mean()
+    scale = torch.linalg.det(body.calib[:3, :3]).abs() ** (1 / 3)  # calib may turn as well
     middle = (body.vertices.amin(0) + body.vertices.amax(0)) / 2
     return (body.vertices - middle) * scale
