@@ -8,8 +8,9 @@ import torch
 
 from mien.core.errors import ConfigError, DataError
 from mien.core.protocol import Evaluation
-from mien.engine.folder import open_folder
+from mien.engine.folder import ModelFolder
 from mien.methods.car import evaluate as measures
+from mien.methods.car.config import RECIPES
 from mien.methods.car.evaluate import (
     compared_starts,
     errors,
@@ -22,13 +23,15 @@ from mien.methods.car.evaluate import (
 )
 from mien.methods.car.refine import Maps
 from mien.methods.car.view import to_view
-from tests.methods.car.capsules import capsules, case, known_maker, train_debug
+from mien.metrics import chamfer
+from tests.methods.car.capsules import JOINTS, capsules, case, known_maker
 from tests.methods.car.shapes import ellipsoid, maps_of
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return open_folder(train_debug(tmp_path_factory.mktemp("car") / "debug"))
+@pytest.fixture
+def folder(tmp_path):
+    """Of the debug recipe; its weights are not read."""
+    return ModelFolder(tmp_path, "car", RECIPES["debug"](), {"joints": JOINTS})
 
 
 @pytest.fixture
@@ -49,19 +52,23 @@ def test_a_surface_is_near_itself():
     """Not at 0: samples of a triangle have their distance to its corners."""
     found = errors(*truth(), case())
     assert found["normal"] == found["normal_canonical"] == pytest.approx(0, abs=1e-9)
-    assert 0 < found["chamfer"] < 2.5
+    assert found["chamfer"] > 1  # the capsules have long triangles
+    mesh = case().posed
+    assert chamfer(mesh, mesh, protocol="icon") == pytest.approx(0, abs=1e-3)
+    assert found["chamfer"] == chamfer(mesh, mesh, protocol="car")
     assert found["front"] < 2e-3
     assert found["front_angle"] < 5
     assert found["chamfer"] == pytest.approx(found["p2s"], rel=0.05)
 
 
 def test_a_shift_is_measured_in_centimetres():
-    """10 cm towards the viewer: no front normal changes; canonical distances stay."""
+    """10 m towards the viewer; canonical distances stay."""
     posed, canonical, faces = truth()
-    near, far = (errors(posed + torch.tensor([0, 0, d]), canonical, faces, case()) for d in (0.0, 0.1))
-    assert 3 < far["chamfer"] - near["chamfer"] < 10
+    far = errors(posed + torch.tensor([0, 0, 10.0]), canonical, faces, case())
+    near = errors(posed, canonical, faces, case())
+    assert far["chamfer"] == pytest.approx(1000, rel=0.05)
+    assert far["p2s"] == pytest.approx(1000, rel=0.05)
     assert far["chamfer_canonical"] == near["chamfer_canonical"]
-    assert far["front_angle"] == pytest.approx(near["front_angle"], abs=0.05)
 
 
 def test_worked_errors_of_the_front():
@@ -91,7 +98,7 @@ def test_losses_are_averaged_over_twenty_steps():
 def test_steps_to_a_loss_need_a_whole_window():
     falling = torch.cat([torch.full((10,), 4.0), torch.zeros(30)])
     assert steps_to(falling, 2.0) == 20
-    assert steps_to(falling, 1.0) == 26  # mean of 4 of 20 steps: 0.8
+    assert steps_to(falling, 1.0) == 25  # 5 fours among steps 6 to 25
     assert steps_to(falling, -1.0) is None
     assert steps_to(falling[:5], 9.0) is None
 
@@ -121,7 +128,7 @@ def test_shapes_and_maps_of_an_evaluation():
         refined = measured(maker, own, "refined", {"kind": kind})
         assert {k.removeprefix("coarse_"): v for k, v in refined.items() if k.startswith("coarse_")} == coarse
     sheet = measured(maker, own, "integration", {"maps": "true"})
-    assert sheet["chamfer"] < 8
+    assert sheet["chamfer"] < 12
     assert sheet["front_angle"] < measured(maker, own, "integration", {})["front_angle"]
 
 
@@ -146,10 +153,10 @@ def test_evaluations_that_there_are_not(known, folder):
 
 
 def test_starts_are_compared_at_the_loss_of_a_sphere():
-    found = compared_starts(known_maker(coarse=16, fine=16, iters=25), case())
-    assert found["sphere_steps"] == 50
+    found = compared_starts(known_maker(coarse=16, fine=16, iters=100), case())
+    assert found["sphere_steps"] == 200
     for kind in ("mean", "hyper"):
-        assert 20 <= found[f"{kind}_steps"] <= 50
+        assert 20 <= found[f"{kind}_steps"] <= 200
         assert found[f"{kind}_seconds"] > 0
     assert {k.split("_", 1)[1] for k in found} == {
         "steps", "seconds", "loss", "first", "50", "front", "front_angle",
