@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ class Plan:
     photographs: int = 3
     threads: int = 2
     size: int = 128
-    kind: str = "clothed"
+    kind: Literal["clothed", "debug"] = "clothed"
     config: CarConfig | None = None
 
 
@@ -106,7 +106,7 @@ def person(plan: Plan, size: int) -> Case:
 def _data(plan: Plan, size: int) -> ClothedData:
     return ClothedData(
         plan.kind, size=size, people=1, val_people=1, test_people=1, pictures=1, points=4, set_seed=_SEED
-    )  # type: ignore[arg-type]
+    )
 
 
 def _photographs(

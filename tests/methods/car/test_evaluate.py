@@ -58,16 +58,16 @@ def test_a_surface_is_near_itself():
     assert found["chamfer"] == chamfer(mesh, mesh, protocol="car")
     assert found["front"] < 2e-3
     assert found["front_angle"] < 5
-    assert found["chamfer"] == pytest.approx(found["p2s"], rel=0.05)
+    assert found["chamfer"] == pytest.approx(found["p2s"], rel=0.1)
 
 
 def test_a_shift_is_measured_in_centimetres():
-    """10 m towards the viewer; canonical distances stay."""
+    """10 m aside, less the width of a person; canonical distances stay."""
     posed, canonical, faces = truth()
-    far = errors(posed + torch.tensor([0, 0, 10.0]), canonical, faces, case())
+    far = errors(posed + torch.tensor([10.0, 0, 0]), canonical, faces, case())
     near = errors(posed, canonical, faces, case())
-    assert far["chamfer"] == pytest.approx(1000, rel=0.05)
-    assert far["p2s"] == pytest.approx(1000, rel=0.05)
+    assert far["chamfer"] == pytest.approx(1000, rel=0.1)
+    assert far["p2s"] == pytest.approx(1000, rel=0.1)
     assert far["chamfer_canonical"] == near["chamfer_canonical"]
 
 

@@ -360,4 +360,5 @@ def star_view(body: BodyParams) -> Tensor:
     """(V, 3) the body in the star pose, at the scale and place of the picture's."""
     scale = torch.linalg.det(body.calib[:3, :3]).abs() ** (1 / 3)  # calib may turn as well
     middle = (body.vertices.amin(0) + body.vertices.amax(0)) / 2
-    return (body.vertices - middle) * scale
+    out: Tensor = (body.vertices - middle) * scale
+    return out
