@@ -128,6 +128,30 @@ def test_body_in_the_box_has_unit_normals(splits):
     assert rows[top, 4] < 0
 
 
+def test_depths_of_the_given_body(splits):
+    """z of the posed given body in the box, at the pixels of its normals; mirrored with the picture."""
+    own = splits.train
+    loader = clothed_loader(DATA, own, "sdf", 2, 0, depth=True)
+    batch = loader.batch_of([(0, 0), (0, 3)])
+    assert batch.depth.shape == (2, 2, 32, 32)
+    drawn = batch.body_normals[:, 0].norm(dim=1) > 0
+    assert torch.equal(batch.depth[:, 0].isfinite(), drawn)
+    for row, place in enumerate((0, 3)):
+        points, _, calib = own.body_points(place)
+        z = points[:, 2] * calib[2, 2] + calib[2, 3]
+        near, far = batch.depth[row][:, drawn[row]]
+        assert (near >= far).all()
+        assert z.min() - 1e-5 <= float(far.min())
+        assert float(near.max()) <= z.max() + 1e-5
+    turned = loader._depth(0, torch.from_numpy(mirrored(own.maps(0))["calib"]))
+    straight, back = batch.depth[0], turned.flip(-1)
+    both = straight.isfinite() & back.isfinite()
+    assert both.sum() > 0.95 * straight.isfinite().sum()
+    assert (straight - back)[both].abs().median() < 1e-3
+    plain = clothed_loader(DATA, own, "sdf", 2, 0).batch_of([(0, 0)])
+    assert plain.depth.shape == (1, 2, 0, 0)
+
+
 def test_drawing_is_kept_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setenv("MIEN_HOME", str(tmp_path))
     settings = CapsuleSet(3, 1, 16, unseen=1, points=8)

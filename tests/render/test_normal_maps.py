@@ -8,7 +8,7 @@ import torch
 import trimesh
 
 from mien.core.errors import ConfigError
-from mien.render.normal_maps import draw_normals, normal_maps, vertex_normals
+from mien.render.normal_maps import depth_pair, draw_normals, normal_maps, vertex_normals
 
 
 def ball(radius=0.5):
@@ -30,6 +30,22 @@ def test_normals_of_a_ball_are_its_points():
     assert maps.mask[0][inner].all()
     assert not maps.mask[0, 0].any()
     assert (maps.front[~maps.mask] == 0).all()
+
+
+def test_depths_of_a_ball():
+    """z = +-sqrt(r^2 - x^2 - y^2), larger is nearer; nothing beside it."""
+    points, faces = ball()
+    near, far = depth_pair(points + torch.tensor([0, 0, 0.1]), faces, 64, 64)
+    at = (torch.arange(64) + 0.5) / 32 - 1
+    square = at[None, :] ** 2 + at[:, None] ** 2
+    inner = square.sqrt() < 0.45
+    z = (0.25 - square).clamp(min=0).sqrt()
+    assert torch.allclose(near[0][inner], 0.1 + z[inner], atol=1e-2)
+    assert torch.allclose(far[0][inner], 0.1 - z[inner], atol=1e-2)
+    mask = normal_maps(points, faces, 64, 64).mask
+    for depth in (near, far):
+        assert torch.equal(depth.isfinite(), mask)
+        assert depth.isnan()[~mask].all()
 
 
 def test_half_is_what_the_picture_shows():

@@ -24,7 +24,7 @@ _SHAPES: dict[str, tuple[int | str, ...]] = {
 }  # fmt: skip
 _CLOSE = 0.03  # metres
 LIMIT = 1e-3
-"""How far the matrices of a pose may be from rotations."""
+"""How far the matrices of a pose may be from rotations, and sums of weights from 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,8 @@ class BodyParams:
 
     Raises:
         ShapeError: tensors that do not fit together.
-        DataError: numbers that are none, or a pose whose matrices are no rotations.
+        DataError: numbers that are none, faces or weights out of range, a pose whose matrices are no
+            rotations.
     """
 
     vertices: Tensor
@@ -68,12 +69,20 @@ class BodyParams:
                 raise ShapeError(f"the body's {name} are {tuple(value.shape)}, not {want}")
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 raise DataError(f"the body's {name} hold values that are no numbers; fit it again")
+        if len(self.parents) != sizes["J"]:
+            raise ShapeError(f"the body has {len(self.parents)} parents of {sizes['J']} joints")
+        faces, sums = self.faces, self.weights.sum(1)
+        if len(faces) and not 0 <= int(faces.min()) <= int(faces.max()) < sizes["V"]:
+            raise DataError(f"the body's faces point at vertices outside 0 .. {sizes['V'] - 1}")
+        if float((sums - 1).abs().max()) > LIMIT or float(self.weights.min()) < 0:
+            raise DataError("the body's skinning weights must not be negative, and each row must sum to 1")
         turn = self.transforms[:, :3, :3].double()
-        off = float((turn @ turn.mT - torch.eye(3).double()).abs().max())
-        if off > LIMIT or bool((torch.linalg.det(turn) < 0).any()):
+        off = float((turn @ turn.mT - torch.eye(3).to(turn)).abs().max())
+        mirrors = bool((torch.linalg.det(turn) < 0).any())
+        if off > LIMIT or mirrors:
+            what = "mirrors" if mirrors else f"is no rotation, it is {off:.2g} off one"
             raise DataError(
-                f"the pose of the body is none: a joint's matrix is {off:.2g} off a rotation; give rotations"
-                " and translations only"
+                f"the pose of the body: a joint's matrix {what}; give rotations and translations only"
             )
 
     def posed(self) -> Tensor:
@@ -171,6 +180,9 @@ def load_body(path: str | Path) -> BodyParams:
     missing = [name for name in wanted if name not in table]
     if missing:
         raise DataError(f"{path}: no {', '.join(missing)} in it; a body has {', '.join(wanted)}")
+    words = [name for name in (*_SHAPES, "parents") if table[name].dtype.kind not in "fiu"]
+    if words:
+        raise DataError(f"{path}: {words[0]} holds {table[words[0]].dtype}, not numbers")
     parents = tuple(int(p) for p in table["parents"].reshape(-1))
     names = tuple(str(n) for n in table["names"].reshape(-1))
     own = {name: table[name] for name in _SHAPES}

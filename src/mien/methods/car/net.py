@@ -80,12 +80,18 @@ def make_hyper(config: CarConfig) -> HyperNetwork:
     )  # fmt: skip
 
 
+MESH_ITERS = 100
+"""Steps of a refinement that moves vertices."""
+
+
 def refinement(config: CarConfig, **changes: Any) -> RefineSettings:
-    """How this model's surfaces are refined."""
+    """How this model's surfaces are refined; ``iters`` of the config are those of the kind "sdf"."""
     given: dict[str, Any] = {
         "iters": config.iters, "resolution": config.fine, "dims": config.dims, "skips": config.dims_skips,
         "points": config.refine_points, "lr": config.refine_lr, "plan": replace(POSED, off=config.refine_off),
     }  # fmt: skip
+    if changes.get("kind") == "mesh":
+        given["iters"] = min(config.iters, MESH_ITERS)
     return RefineSettings(**{**given, **changes})
 
 

@@ -107,7 +107,7 @@ class AvatarReconstructor:
         *,
         maps: Maps | None = None,
         refine: bool = True,
-        kind: Literal["sdf", "mesh"] = "sdf",
+        kind: Literal["sdf", "mesh"] = "mesh",
         start: Start = "hyper",
         iters: int | None = None,
         coarse: int | None = None,
@@ -123,7 +123,8 @@ class AvatarReconstructor:
             body: estimated, in the picture.
             maps: normals, if they are known; default those of the nets.
             refine: the second stage; else the coarse surface is the result.
-            kind: of the refinement.
+            kind: of the refinement: "mesh" moves vertices and keeps hands and feet; "sdf", as published, moves
+                the zero set of a small network.
             start: first weights of the refinement's network ("sdf").
             iters: its steps; default those of the config.
             coarse: cells of the longest side of the coarse grid; default as trained for.
@@ -174,13 +175,14 @@ class AvatarReconstructor:
         net = self.net.need("sdf")
         back = None if maps.back is None else maps.back[None]
         with torch.no_grad():
-            net.filter(maps.front[None], back)
+            read = net.filter(maps.front[None], back)
         depth = body.maps(self.size)[2][None]
         posed = net.space == "posed"
         near = distance_to(body.posed() if posed else body.vertices, body.faces)
         transforms, calib = body.transforms[None], body.calib[None]
 
         def at(points: Tensor) -> Tensor:
+            net.maps = read  # another picture may have been read since
             weights = body.weights[near.nearest(points)][None]
             world = points[None]
             if not posed:
@@ -354,6 +356,7 @@ def skin(points: Tensor, faces: Tensor, vertices: Tensor, weights: Tensor, neigh
 
 def star_view(body: BodyParams) -> Tensor:
     """(V, 3) the body in the star pose, at the scale and place of the picture's."""
-    scale = body.calib[:3, :3].diagonal().abs().mean()
+    scale = torch.linalg.det(body.calib[:3, :3]).abs() ** (1 / 3)  # calib may turn as well
     middle = (body.vertices.amin(0) + body.vertices.amax(0)) / 2
-    return (body.vertices - middle) * scale
+    out: Tensor = (body.vertices - middle) * scale
+    return out

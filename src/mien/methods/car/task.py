@@ -94,17 +94,21 @@ def take_over(net: CarNet, path: Path) -> None:
     """Fills the parts of a net that an earlier model has; those of the net's own stage stay as they start.
 
     Raises:
-        ConfigError: a part of other sizes.
+        ConfigError: a part of other sizes, or one that the earlier model has not reached.
     """
     folder = open_folder(path)
     theirs, _ = configs(folder.recipe)
+    needed = ORDER[: ORDER.index(net.config.stage)]
+    if needed and theirs.stage not in ORDER[len(needed) - 1 :]:
+        raise ConfigError(
+            f"{path}: trained up to stage {theirs.stage!r}, stage {net.config.stage!r} goes on from"
+            f" {needed[-1]!r}"
+        )
     before = CarNet(theirs, int(folder.facts["joints"]))
     load_weights(before, folder.weights)
-    for stage in ORDER[: ORDER.index(net.config.stage)]:
+    for stage in needed:
         name = {"sdf": "field"}.get(stage, stage)
         part, given = getattr(net, name), getattr(before, name)
-        if given is None:
-            continue
         own, found = ({k: v.shape for k, v in m.state_dict().items()} for m in (part, given))
         if own != found:
             odd = next(k for k in {**own, **found} if own.get(k) != found.get(k))
