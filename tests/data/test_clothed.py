@@ -131,7 +131,7 @@ def test_body_in_the_box_has_unit_normals(splits):
 def test_depths_of_the_given_body(splits):
     """z of the posed given body in the box, at the pixels of its normals; mirrored with the picture."""
     own = splits.train
-    loader = clothed_loader(DATA, own, "sdf", 2, 0, depth=True)
+    loader = clothed_loader(DATA, own, "sdf", 2, 0, body=True)
     batch = loader.batch_of([(0, 0), (0, 3)])
     assert batch.depth.shape == (2, 2, 32, 32)
     drawn = batch.body_normals[:, 0].norm(dim=1) > 0

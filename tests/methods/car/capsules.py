@@ -65,7 +65,7 @@ def train_debug(folder: Path) -> Path:
 class Skeleton(nn.Module):
     """In place of a trained field: capsules of 7 cm around the bones of `first_person`, an exact distance."""
 
-    space, two_sided, features = "canonical", False, ()
+    space, two_sided, residual, features = "canonical", False, False, ()
     radius = 0.07
 
     def __init__(self) -> None:

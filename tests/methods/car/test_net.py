@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mien.core.errors import ConfigError
+from mien.methods.car.bodies import BodyDistance
 from mien.methods.car.net import ORDER, CarNet, cues_of, make_hyper, refinement
 from mien.methods.car.refine import start_net
 from mien.nn.hyper import one_of
@@ -59,18 +60,32 @@ def test_cues_turn_the_view_into_the_box():
     depth[:, 0, 4:], depth[:, 1, 4:] = -0.6, -0.8
     up, down = [0.1, 0.5], [0.1, -0.5]
     x = torch.tensor([[[*up, 0.75], [*up, 0.65], [*down, -0.65], [*down, -0.75]]])
-    net = tiny_net().field
-    assert cues_of(net, x, depth).front[0, :, 0].tolist() == [1, 0, 1, 0]
+    net = tiny_net(residual=False).field
+    assert cues_of(net, x, x, depth, []).front[0, :, 0].tolist() == [1, 0, 1, 0]
 
 
 def test_beside_the_body_the_middle_is_that_of_the_whole():
     depth = torch.full((1, 2, 4, 4), math.nan)
     depth[:, 0, 1, 1], depth[:, 1, 1, 1] = 0.5, 0.3
     x = torch.tensor([[[0.9, -0.9, 0.41], [0.9, -0.9, 0.39]]])
-    assert cues_of(tiny_net().field, x, depth).front[0, :, 0].tolist() == [1, 0]
+    assert cues_of(tiny_net(residual=False).field, x, x, depth, []).front[0, :, 0].tolist() == [1, 0]
 
 
 def test_fields_that_do_not_ask_get_no_cues():
     x, depth = torch.zeros(1, 2, 3), torch.zeros(1, 2, 0, 0)
-    assert cues_of(tiny_net(two_sided=False).field, x, depth).front is None
-    assert cues_of(tiny_net(features=("image",)).field, x, depth).front is None
+    for changes in ({"two_sided": False}, {"features": ("image",)}):
+        found = cues_of(tiny_net(residual=False, **changes).field, x, x, depth, [])
+        assert found == (None,) * 4
+
+
+def test_a_residual_is_told_the_distance_to_the_body():
+    """Above a floor of points: its height, and straight up; the second body is 1 m lower."""
+    at = torch.linspace(-1, 1, 101)
+    floor = torch.stack([*torch.meshgrid(at, at, indexing="ij"), torch.zeros(101, 101)], -1).reshape(-1, 3)
+    up = torch.tensor([0.0, 0, 1]).expand_as(floor)
+    bodies = [BodyDistance(floor - k * up, up) for k in (0, 1)]
+    x = torch.tensor([[[0.0, 0, 0.5], [0.3, 0.1, -0.02]]]).expand(2, 2, 3)
+    found = cues_of(tiny_net(two_sided=False).field, x, x, torch.zeros(2, 2, 0, 0), bodies)
+    assert torch.allclose(found.distance[..., 0], torch.tensor([[0.5, -0.02], [1.5, 0.98]]), atol=1e-5)
+    assert torch.allclose(found.slope, up[0].expand(2, 2, 3), atol=1e-5)
+    assert found.front is None

@@ -14,9 +14,18 @@ from mien.data.clothed_loader import NormalBatch, SdfBatch, body_in_box
 from mien.data.clothed_sets import clothed_loader
 from mien.engine.task import Clock, Rng
 from mien.methods.car.config import RECIPES
-from mien.methods.car.losses import FieldSamples
 from mien.methods.car.skinning import transform_points
-from mien.methods.car.stages import DEEP, FAR, HyperTask, NormalTask, SdfTask, in_view, posed_normals
+from mien.methods.car.stages import (
+    CLEAR,
+    DEEP,
+    HyperTask,
+    NormalTask,
+    SdfTask,
+    in_view,
+    points_around,
+    posed_normals,
+    star_normals,
+)
 from mien.render.normal_maps import vertex_normals
 from tests.methods.car.capsules import JOINTS, capsules, case, tiny_net
 
@@ -31,7 +40,7 @@ def loss_of(task, batch, seed=0):
 def batch_of(stage, **changes):
     """A batch of the made people."""
     data = replace(RECIPES["debug"]().data, **changes)
-    loader = clothed_loader(data, capsules().train, stage, 2, 0, depth=True)
+    loader = clothed_loader(data, capsules().train, stage, 2, 0, body=True)
     return next(loader.stream(0, 0, 1))[0]
 
 
@@ -80,7 +89,7 @@ class Ball(nn.Module):
         return self.factor * (x.norm(dim=-1, keepdim=True) - RADIUS)
 
 
-def ball_batch(transforms=None, count=64):
+def ball_batch(transforms=None, count=4000, given=None):
     """Samples of the ball, skinned to random joints."""
     generator = torch.Generator().manual_seed(0)
 
@@ -95,7 +104,9 @@ def ball_batch(transforms=None, count=64):
     return SdfBatch(
         image=maps[:, 0], mask=torch.ones(2, 1, 32, 32), normals=maps, body_normals=maps,
         calib=torch.diag(torch.tensor([1.0, -1, 1, 1])).expand(2, 4, 4), depth=torch.zeros(2, 2, 32, 32),
-        transforms=eye if transforms is None else transforms, surface=surface,
+        star=torch.zeros(2, 0, 6), posed=torch.zeros(2, 0, 6),
+        transforms=eye if transforms is None else transforms,
+        given_transforms=eye if given is None else given, surface=surface,
         surface_normal=normalize(surface, dim=-1), surface_weight=weights[0],
         near=near, near_sdf=near.norm(dim=-1) - RADIUS, near_weight=weights[1],
         box=box, box_sdf=box.norm(dim=-1) - RADIUS, box_weight=weights[2],
@@ -103,7 +114,7 @@ def ball_batch(transforms=None, count=64):
 
 
 def known_task(factor=1.0, **changes):
-    net = tiny_net(stage="sdf", features=(), **changes)
+    net = tiny_net(stage="sdf", **{"features": (), "residual": False, **changes})
     net.field.field = Ball(factor)
     return SdfTask(net)
 
@@ -129,7 +140,7 @@ def test_both_spaces_agree_where_nothing_moves():
     batch = replace(ball_batch(), calib=torch.eye(4).expand(2, 4, 4))
     losses = []
     for space in ("canonical", "posed"):
-        task = SdfTask(tiny_net(stage="sdf", space=space).train())
+        task = SdfTask(tiny_net(stage="sdf", space=space, residual=False).train())
         losses.append(loss_of(task, batch).loss.item())
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
@@ -174,38 +185,65 @@ def test_occupancy_learns_the_labels():
     assert unsure.loss.item() == pytest.approx(0.25)
 
 
-class Values(nn.Module):
-    """A field that answers s = -sdf at points that are not sure, sdf at the others, or the reverse."""
-
-    two_sided, features = False, ()
-
-    def __init__(self, labels, sure_right):
-        super().__init__()
-        sure = (labels > FAR) | (labels < -DEEP)
-        self.s = torch.where(sure == sure_right, labels, -labels)
-        self.unused = nn.Parameter(torch.zeros(()))
-
-    def filter(self, front, back):
-        pass
-
-    def query(self, x, *others, cues, create_graph):
-        surface = x.new_zeros(2, x.shape[1] - self.s.shape[1])
-        s = torch.cat([surface, self.s], 1)[..., None]
-        return FieldSamples(s, x)
-
-
-@pytest.mark.parametrize(("sure_right", "cost"), [(True, 0.0), (False, 1.0)])
-def test_signs_are_learnt_of_sure_points_alone(sure_right, cost):
+def test_signs_are_learnt_far_outside_and_deep_inside():
+    """A field inside out: s = R - |x|, so it lacks d / 2 - s outside and is above 0 by s inside."""
     batch = ball_batch()
-    sizes = {"near_sdf": batch.near_sdf.shape, "box_sdf": batch.box_sdf.shape}
-    marks = torch.tensor([0.9 * FAR, FAR + 0.1, -0.9 * DEEP, -DEEP - 0.1])
-    labels = {k: marks.repeat(s.numel() // 4).view(s) for k, s in sizes.items()}
-    batch = replace(batch, **labels)
-    net = tiny_net(stage="sdf")
-    net.field = Values(torch.cat([batch.near_sdf, batch.box_sdf], 1), sure_right)
-    terms = loss_of(SdfTask(net), batch).logs
-    worst = (FAR + 0.1 + 0.01) + (DEEP + 0.1 + 0.01)
-    assert float(terms["sign"]) == pytest.approx(cost * worst, abs=1e-6)
+    task = known_task(-1.0)
+    away = points_around(batch, task.net.config.around, Rng(0).generator("around"))
+    s = RADIUS - away.points.norm(dim=-1)
+    far = away.outside & (away.distance > CLEAR)
+    outside = (away.distance / 2 - s)[far].mean()
+    labels = torch.cat([batch.near_sdf, batch.box_sdf], 1)
+    inside = -labels[labels < -DEEP].mean()
+    assert 0 < far.float().mean() < 1
+    terms = loss_of(task, batch).logs
+    assert float(terms["sign"]) == pytest.approx(float(outside + inside), rel=1e-4)
+
+
+def test_points_around_know_their_side_and_distance():
+    """Slow twin: the nearest of all samples, one by one; a ball's truth is |x| - R."""
+    batch = ball_batch()
+    away = points_around(batch, 20, torch.Generator().manual_seed(3))
+    truth = away.points.norm(dim=-1) - RADIUS
+    clear = truth.abs() > 0.02
+    assert torch.equal(away.outside[clear], (truth > 0)[clear])
+    assert float((away.distance - truth.abs()).abs().max()) < 0.03
+    for b, k in ((0, 0), (1, 7)):
+        gaps = [float((away.points[b, k] - p).norm()) for p in batch.surface[b]]
+        assert float(away.distance[b, k]) == pytest.approx(min(gaps), abs=1e-3)
+        nearest = gaps.index(min(gaps))
+        assert torch.equal(away.weights[b, k], batch.surface_weight[b, nearest])
+
+
+def test_a_field_on_the_distance_to_the_body_starts_as_the_body():
+    """The given body is the ball itself: nothing is left to learn but what exp(-a |s|) costs."""
+    batch = ball_batch()
+    body = torch.cat([batch.surface, batch.surface_normal], -1)
+    task = SdfTask(tiny_net(stage="sdf", features=(), residual=True))
+    terms = loss_of(task, replace(batch, star=body, posed=body)).logs
+    assert float(terms["surface"]) < 1e-6
+    assert float(terms["normal"]) < 0.01
+    assert float(terms["eikonal"]) < 1e-6  # the gradient is the body's, of length 1
+
+
+def test_points_are_carried_to_the_star_pose_of_the_given_body():
+    """True and given pose differ by a move of 0.2 m: there the ball lies 0.2 m to the left."""
+    moved = torch.eye(4).repeat(2, JOINTS, 1, 1)
+    moved[..., 0, 3] = 0.2
+    shifted = ball_batch(given=moved)
+    exact = known_task(as_given=True)
+    assert float(loss_of(exact, ball_batch()).logs["surface"]) < 1e-5
+    off = (shifted.surface - shifted.surface.new_tensor([0.2, 0, 0])).norm(dim=-1) - RADIUS
+    terms = loss_of(exact, shifted).logs
+    assert float(terms["surface"]) == pytest.approx(float(off.abs().mean()), rel=1e-4)
+    assert float(loss_of(known_task(), shifted).logs["surface"]) < 1e-5
+
+
+def test_normals_come_back_to_the_star_pose():
+    generator = torch.Generator().manual_seed(1)
+    matrices = torch.eye(4) + 0.2 * torch.randn(1, 6, 4, 4, generator=generator)
+    n = normalize(torch.randn(1, 6, 3, generator=generator), dim=-1)
+    assert torch.allclose(star_normals(matrices, posed_normals(matrices, n)), n, atol=1e-5)
 
 
 def test_signs_can_be_left_out():

@@ -116,6 +116,8 @@ def test_joints_of_a_set():
 
 def test_only_fields_that_ask_get_depths():
     for two_sided, size in ((True, 32), (False, 0)):
-        recipe = evolve_all(RECIPES["debug-sdf"](), {"method.two_sided": two_sided})
+        recipe = evolve_all(RECIPES["debug-sdf"](), {"method.two_sided": two_sided, "method.residual": False})
         (batch,) = next(build(recipe, {}).source.stream(0, 0, 1))
         assert batch.depth.shape == (2, 2, size, size)
+    (batch,) = next(build(RECIPES["debug-sdf"](), {}).source.stream(0, 0, 1))
+    assert batch.star.shape == batch.posed.shape == (2, len(capsules().test.given[0]), 6)

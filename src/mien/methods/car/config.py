@@ -257,7 +257,7 @@ class PredictOptions:
     posed until it covers the mask."""
     refine: bool = True
     """The second stage, which adds detail."""
-    kind: Literal["sdf", "mesh"] = "sdf"
+    kind: Literal["sdf", "mesh"] = "mesh"
     """Of the second stage: a network's zero set moves, or the vertices."""
     start: Literal["hyper", "mean", "sphere"] = "hyper"
     """First weights of that network."""

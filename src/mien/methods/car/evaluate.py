@@ -35,6 +35,7 @@ from mien.render.normal_maps import normal_maps
 
 Values = NDArray[np.float64]
 SHAPES = ("refined", "coarse", "body", "integration")
+_BY_STAGE = {"normal": "body", "sdf": "coarse", "hyper": "refined"}
 SCRATCH = 2
 """A start from a sphere gets so many times the steps of the others."""
 
@@ -91,18 +92,18 @@ def restore(folder: ModelFolder) -> AvatarReconstructor:
 def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
     """One row of the protocol, on the split ``test`` or ``val``.
 
-    Options: ``shape``: one of `SHAPES`; ``maps``, ``body``: "true" instead of the predicted and the given;
+    Options: ``shape``: one of `SHAPES`, by default the most that the model can do; ``maps``, ``body``: "true" instead of the predicted and the given;
     ``kind``: of the refinement; ``pictures`` of each person; ``starts``: compare starts of the refinement.
 
     Raises:
         DataError: a split that there is not, or a set without truth.
         ConfigError: no such shape.
     """
-    _, data = configs(folder.recipe)
+    method, data = configs(folder.recipe)
     if data.kind in USER_CLOTHED:
         raise DataError(f"data.kind={data.kind!r}: this protocol needs a made set, which knows the truth")
     options = dict(evaluation.options)
-    shape = str(options.get("shape", "coarse"))
+    shape = str(options.get("shape", _BY_STAGE[method.stage]))
     if shape not in SHAPES:
         raise ConfigError(f"no shape {shape!r}; one of {', '.join(SHAPES)}")
     splits = read_clothed(data)

@@ -141,14 +141,14 @@ class BodyCues(NamedTuple):
     Attributes:
         front: (B, N, 1) share of the front normal, the rest is the back one's; `in_front`.
         distance: (B, N, 1) signed distance to the naked body, metres.
-        slope: (B, N, 3) its gradient.
         joints: (B, J, 3) canonical joints, metres.
+        slope: (B, N, 3) the distance's gradient.
     """
 
     front: Tensor | None = None
     distance: Tensor | None = None
-    slope: Tensor | None = None
     joints: Tensor | None = None
+    slope: Tensor | None = None
 
 
 class CanonicalSDF(nn.Module):

@@ -115,4 +115,4 @@ def cues_of(
     if net.residual:
         found = [own(points) for own, points in zip(body, x, strict=True)]
         distance, slope = (torch.stack(v) for v in zip(*found, strict=True))
-    return BodyCues(front, distance, slope)
+    return BodyCues(front, distance, slope=slope)

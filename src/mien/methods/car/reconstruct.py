@@ -123,8 +123,8 @@ class AvatarReconstructor:
             body: estimated, in the picture.
             maps: normals, if they are known; default those of the nets.
             refine: the second stage; else the coarse surface is the result.
-            kind: of the refinement: "mesh" moves vertices and keeps hands and feet; "sdf", as published, moves
-                the zero set of a small network.
+            kind: of the refinement: "mesh" moves vertices and keeps hands and feet; "sdf", as published,
+                moves the zero set of a small network.
             start: first weights of the refinement's network ("sdf").
             iters: its steps; default those of the config.
             coarse: cells of the longest side of the coarse grid; default as trained for.
