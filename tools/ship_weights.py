@@ -116,7 +116,9 @@ def ship(name: str, preset: str) -> None:
             images=TESTED[entry.name],
             limits=LIMITS[KINDS.get(entry.family, "classes")],
             note=folder.facts["data"]["note"],
-            metrics="\n".join(f"| {k} | {v:.4f} |" for k, v in measured.metrics.items()),
+            metrics="\n".join(
+                f"| {k} | {v:.4f} |" for k, v in measured.metrics.items() if not k.startswith("less_")
+            ),
             steps=run["steps"],
             seconds=run["seconds"],
             **{k: run["machine"][k] for k in ("cpu", "threads", "torch")},
