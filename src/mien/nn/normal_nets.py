@@ -23,7 +23,7 @@ def _check(x: Tensor, mask: Tensor, inputs: int, halvings: int) -> None:
         raise ShapeError(
             f"expected (B, {inputs}, H, W) with sides a multiple of {unit}, got {tuple(x.shape)}"
         )
-    if mask.shape != (len(x), 1, *x.shape[2:]):
+    if mask.shape != (x.shape[0], 1, *x.shape[2:]):  # len(x) would fix the batch of an export
         raise ShapeError(f"mask must be {(len(x), 1, *x.shape[2:])}, got {tuple(mask.shape)}")
 
 
