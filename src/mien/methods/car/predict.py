@@ -63,7 +63,7 @@ class ClothedResult:
     shares: Mapping[str, float] = field(default_factory=dict)
 
 
-class Predictor(AvatarReconstructor, AbstractPredictor):  # type: ignore[misc]
+class Predictor(AvatarReconstructor, AbstractPredictor):  # type: ignore[override]
     """`AvatarReconstructor` of a model folder, for photographs as users have them.
 
     Args:
