@@ -148,5 +148,9 @@ def test_the_verb(predictor, person, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(zoo, "load_folder_of", lambda method, name: predictor.folder)
     picture, mask, body = person
     flags = ["--mask", mask, "--body", body, "--refine", "False", "--output", str(tmp_path / "o"), "--json"]
+    assert main(["predict", "car", picture, *flags]) == 0
+    (item,) = json.loads(capsys.readouterr().out)["result"]["items"]
+    assert item["status"] == "ok"
+    assert {Path(f).name for f in item["files"]} == FILES
     assert main(["predict", "car", picture, "--mask", "none.png"]) == 1
     assert "none.png: no such file" in capsys.readouterr().err
