@@ -1,7 +1,8 @@
 """``mien bench car``: one photograph to the GLB of an avatar, stage by stage; octree beside dense grid.
 
 The person is made and unseen in training. The model is the shipped one; where none is shipped, an untrained
-net of the same size: its field starts as a sphere as large as a person, which shows nobody.
+net of the same size: its field starts as a sphere as large as a person, which shows nobody, and its
+vertices are refined (an untrained hyper-network gives no surface).
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def bench(plan: Plan | None = None) -> tuple[list[dict[str, Any]], dict[str, flo
     with threads(plan.threads):
         maker, source = model(plan)
         case = person(plan, maker.size)
-        entries, ratios = _photographs(maker, case, plan)
+        kind: Literal["sdf", "mesh"] = "sdf" if source == _WEIGHTS else "mesh"
+        entries, ratios = _photographs(maker, case, plan, kind)
         found, more = _grids(maker, case, plan)
     return [e | {"model": source} for e in (*entries, *found)], {**ratios, **more}
 
@@ -104,7 +106,7 @@ def person(plan: Plan, size: int) -> Case:
 
 
 def _photographs(
-    maker: AvatarReconstructor, case: Case, plan: Plan
+    maker: AvatarReconstructor, case: Case, plan: Plan, kind: Literal["sdf", "mesh"]
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """The whole way, after one run that compiles kernels."""
     stages: dict[str, list[float]] = {}
@@ -112,7 +114,13 @@ def _photographs(
 
         def whole() -> None:
             found = maker.reconstruct(
-                case.image, case.mask, case.body, coarse=plan.coarse, fine=plan.fine, iters=plan.iters
+                case.image,
+                case.mask,
+                case.body,
+                kind=kind,
+                coarse=plan.coarse,
+                fine=plan.fine,
+                iters=plan.iters,
             )
             found.avatar.export(Path(folder) / "person.glb")
             for name, seconds in found.seconds.items():
