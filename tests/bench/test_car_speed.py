@@ -11,8 +11,8 @@ from mien.render.iso import Surface
 from tests.methods.car.capsules import tiny_config
 
 PLAN = car_speed.Plan(
-    coarse=32, fine=16, iters=150, repeats=1, photographs=1, threads=1, size=64, kind="debug",
-    config=tiny_config(radius=0.8),
+    coarse=32, fine=16, iters=2, repeats=1, photographs=1, threads=1, size=64, kind="debug",
+    config=tiny_config(radius=0.4),
 )  # fmt: skip
 
 

@@ -133,9 +133,18 @@ def test_shapes_and_maps_of_an_evaluation(monkeypatch):
     assert coarse.keys() == body.keys()
     refined = measured(maker, own, "refined", {"kind": "mesh"})
     assert {k.removeprefix("coarse_"): v for k, v in refined.items() if k.startswith("coarse_")} == coarse
-    monkeypatch.setattr(maker, "normals", None)  # true maps need no prediction
+    posed, _, faces = truth()
+    seen = []
+
+    def integrated(maps, body):
+        seen.append(maps)
+        return Refined(to_view(posed, own.calib), faces, {}, None)
+
+    monkeypatch.setattr(maker, "integrated", integrated)
     sheet = measured(maker, own, "integration", {"maps": "true"})
-    assert sheet["chamfer"] < 12
+    assert seen[0] is own.true_maps
+    assert sheet["chamfer"] == pytest.approx(itself()["chamfer"], abs=1e-2)
+    assert sheet["chamfer_canonical"] < body["chamfer_canonical"] + 5  # by the skin of the given body
 
 
 def test_rows_of_a_split(known, folder):
