@@ -209,7 +209,7 @@ class AvatarReconstructor:
         high = low + cells * cell
         return marching_cubes(
             self.field(maps, body), low.tolist(), high.tolist(), cells.tolist(),
-            coarse=None if dense or self.net.config.occupancy else 12, lipschitz=LIPSCHITZ,
+            coarse=None if dense or self.net.config.occupancy else 4, lipschitz=LIPSCHITZ,
             device=self.device,
         )  # fmt: skip
 

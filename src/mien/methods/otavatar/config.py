@@ -210,7 +210,15 @@ def _demo_prior() -> Recipe:
     """The demo's generator and its encoder, on rendered people of 128 pixels."""
     return Recipe(
         name="otavatar-demo-prior",
-        method=OtavatarConfig(stage="prior", z_dim=160, w_dim=160, mapping_layers=0),
+        method=OtavatarConfig(
+            stage="prior",
+            z_dim=160,
+            w_dim=160,
+            mapping_layers=0,
+            plane_size=128,
+            squared=1.0,
+            parts=0.45,
+        ),
         data=TalkingData(size=128),
         optim=OptimConfig(kind="adam", lr=1e-2),
         schedule=ScheduleConfig(
@@ -225,6 +233,7 @@ def _demo() -> Recipe:
     changes: dict[str, object] = {
         "name": "otavatar-demo",
         "method.stage": "controller",
+        "method.squared": None,
         "method.bank": True,
         "method.inner_lr": 0.015,
         "optim.kind": "adamw",
@@ -272,6 +281,7 @@ def _debug() -> Recipe:
     changes: dict[str, object] = {
         "name": "otavatar-debug",
         "method.stage": "controller",
+        "method.squared": None,
         "method.inner_steps": 3,
         "method.controller_steps": 1,
         "optim.kind": "adamw",
