@@ -37,8 +37,24 @@ def avatar(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def standing(tmp_path_factory):
+    """A photograph of somebody who stands before a plain wall."""
+    import torch
+
+    from mien.methods.car import estimate
+
+    whole = torch.zeros(160, 160, dtype=torch.bool)
+    whole[15:145, 55:105] = True
+    seen = estimate.silhouette(estimate.placed(estimate.standing(55.0, 8.0), whole), 160).numpy()
+    path = tmp_path_factory.mktemp("standing") / "person.png"
+    Image.fromarray(np.where(seen[..., None], (60, 70, 120), (230, 230, 225)).astype(np.uint8)).save(path)
+    return path
+
+
 @pytest.fixture
-def workplace(tmp_path, monkeypatch, avatar):
+def workplace(tmp_path, monkeypatch, avatar, standing):
+    shutil.copy(standing, tmp_path / standing.name)
     for name in ("me.jpg", "track.npz"):
         shutil.copy(avatar / name, tmp_path / name)
     (tmp_path / "out/otavatar").mkdir(parents=True)
