@@ -92,7 +92,8 @@ def restore(folder: ModelFolder) -> AvatarReconstructor:
 def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
     """One row of the protocol, on the split ``test`` or ``val``.
 
-    Options: ``shape``: one of `SHAPES`, by default the most that the model can do; ``maps``, ``body``: "true" instead of the predicted and the given;
+    Options: ``shape``: one of `SHAPES`, by default the most that the model can do; ``maps``,
+    ``body``: "true" instead of the predicted and the given;
     ``kind``: of the refinement; ``pictures`` of each person; ``starts``: compare starts of the refinement.
 
     Raises:
