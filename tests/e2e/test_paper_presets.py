@@ -184,3 +184,23 @@ def test_otavatar_on_hdtf_with_eg3d_s_sizes(tmp_path):
         assert len(json.loads((out / "facts.json").read_text())["actions"]) == 64
     finally:
         shutil.rmtree(out, ignore_errors=True)
+
+
+def test_car_on_mvp_with_the_published_field(tmp_path):
+    """Widths 512 and a hourglass of 256 channels; the hyper-network of the preset, on no device."""
+    import torch
+
+    from mien.methods.car.config import RECIPES
+    from mien.methods.car.net import make_hyper
+    from tests.data.clothed_fixtures import write_render_people
+
+    root, out = write_render_people(tmp_path / "set", ["ada", "bob"]), tmp_path / "run"
+    words = ["--preset", "paper-sdf", "--max-steps", "2", "--schedule.batch", "2", "--output", str(out)]
+    words += ["--schedule.checkpoint-every", "0", "--data.root", str(root), "--data.workers", "0"]
+    words += ["--data.surface", "64", "--data.near", "64", "--data.box", "16"]
+    assert main(["train", "car", *words]) == 0
+    assert json.loads((out / "run.json").read_text())["steps"] == 2
+    with torch.device("meta"):
+        hyper = make_hyper(RECIPES["paper"]().method)
+    heads = sum(p.numel() for p in hyper.heads.parameters())
+    assert round(heads / 1e6, 1) == 177.4
