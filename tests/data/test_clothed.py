@@ -15,6 +15,7 @@ from mien.data.clothed_loader import (
     NormalBatch,
     SdfBatch,
     body_in_box,
+    depth_of,
     map_tensors,
     mirrored,
 )
@@ -143,7 +144,8 @@ def test_depths_of_the_given_body(splits):
         assert (near >= far).all()
         assert z.min() - 1e-5 <= float(far.min())
         assert float(near.max()) <= z.max() + 1e-5
-    turned = loader._depth(0, torch.from_numpy(mirrored(own.maps(0))["calib"]))
+    points, faces, _ = own.body_points(0)
+    turned = depth_of(points, faces, torch.from_numpy(mirrored(own.maps(0))["calib"]), 32)
     straight, back = batch.depth[0], turned.flip(-1)
     both = straight.isfinite() & back.isfinite()
     assert both.sum() > 0.95 * straight.isfinite().sum()

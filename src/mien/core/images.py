@@ -42,18 +42,8 @@ def read_image(source: ImageInput, *, name: str | None = None) -> NDArray[np.uin
         LimitError: more bytes or pixels than `mien.core.limits` allows; found before decoding.
         ShapeError: an array or tensor that is no picture.
     """
-    from PIL import Image
-
-    if isinstance(source, Image.Image):
-        with _explained(name or "image"):
-            return _to_rgb(source, name or "image")
-    if isinstance(source, (str, Path)):
-        return _decode(_bounded_bytes(Path(source)), name or str(source), _to_rgb)
-    if isinstance(source, (bytes, bytearray)):
-        if len(source) > max_image_bytes():
-            raise LimitError(f"{name or 'image'}: {len(source)} bytes, more than {max_image_bytes()} allowed")
-        return _decode(bytes(source), name or "image", _to_rgb)
-    return _from_array(source, name or "image")
+    opened = _opened(source, name, _to_rgb)
+    return _from_array(source, name or "image") if opened is None else opened
 
 
 def read_alpha(source: ImageInput, *, name: str | None = None) -> NDArray[np.uint8] | None:
@@ -61,15 +51,22 @@ def read_alpha(source: ImageInput, *, name: str | None = None) -> NDArray[np.uin
 
     Arguments and errors are those of `read_image`; arrays and tensors have none.
     """
+    return _opened(source, name, _to_alpha)
+
+
+def _opened(source: ImageInput, name: str | None, convert: Callable[[Image, str], T | None]) -> T | None:
+    """What ``convert`` makes of a path, bytes or a PIL image; None for arrays and tensors."""
     from PIL import Image
 
     if isinstance(source, Image.Image):
         with _explained(name or "image"):
-            return _to_alpha(source, name or "image")
+            return convert(source, name or "image")
     if isinstance(source, (str, Path)):
-        return _decode(_bounded_bytes(Path(source)), name or str(source), _to_alpha)
+        return _decode(_bounded_bytes(Path(source)), name or str(source), convert)
     if isinstance(source, (bytes, bytearray)):
-        return _decode(bytes(source), name or "image", _to_alpha)
+        if len(source) > max_image_bytes():
+            raise LimitError(f"{name or 'image'}: {len(source)} bytes, more than {max_image_bytes()} allowed")
+        return _decode(bytes(source), name or "image", convert)
     return None
 
 

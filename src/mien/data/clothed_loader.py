@@ -166,6 +166,13 @@ def body_in_box(points: Array, faces: Array, calib: Array) -> Tensor:
     return torch.cat([placed, torch.nn.functional.normalize(normal, dim=-1)], -1)
 
 
+def depth_of(points: Array, faces: Array, calib: Tensor, size: int) -> Tensor:
+    """(2, S, S) z in the box of a posed body's nearest and farthest surface, NaN beside it. O(T + S^2)."""
+    placed = torch.as_tensor(points) @ calib[:3, :3].T + calib[:3, 3]
+    placed = placed * placed.new_tensor([1.0, -1.0, 1.0])
+    return torch.cat(depth_pair(placed[None], torch.as_tensor(faces), size, size))
+
+
 class _Steps(Dataset[Any]):
     """Turns a step's (epoch, place) pairs into its batch."""
 
@@ -232,23 +239,11 @@ class ClothedLoader:
             out.setdefault("given_transforms", out["transforms"])
             out |= {"depth": torch.zeros(2, 0, 0), "star": torch.zeros(0, 6), "posed": torch.zeros(0, 6)}
             if self.body:
-                out["depth"] = self._depth(place, out["calib"])
-                for name, (points, faces) in self._bodies(place).items():
-                    out[name] = body_in_box(points, faces, np.eye(4, dtype=np.float32))
+                posed, faces, _ = self.source.body_points(place)
+                out["depth"] = depth_of(posed, faces, out["calib"], out["mask"].shape[-1])
+                for name, body in (("star", self.source.star_body(place)), ("posed", (posed, faces))):
+                    out[name] = body_in_box(*body, np.eye(4, dtype=np.float32))
         return out
-
-    def _bodies(self, place: int) -> dict[str, tuple[Array, Array]]:
-        """The given body's vertices and faces in both poses."""
-        posed, faces, _ = self.source.body_points(place)
-        return {"star": self.source.star_body(place), "posed": (posed, faces)}
-
-    def _depth(self, place: int, calib: Tensor) -> Tensor:
-        """(2, S, S) of the given body before this calib, mirrored if that is."""
-        points, faces, _ = self.source.body_points(place)
-        size = self.source.maps(place)["mask"].shape[0]
-        placed = torch.as_tensor(points) @ calib[:3, :3].T + calib[:3, 3]
-        placed = placed * placed.new_tensor([1.0, -1.0, 1.0])
-        return torch.cat(depth_pair(placed[None], torch.as_tensor(faces), size, size))
 
     def steps_per_epoch(self, world: int) -> int:
         """Optimiser steps in one pass."""

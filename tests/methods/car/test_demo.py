@@ -96,8 +96,8 @@ def test_the_avatar_walks_in_two_views(folder):
 
 
 def test_every_source_has_a_name_and_a_colour_of_its_own():
-    assert list(demo._KNOWN) == list(Source)
-    assert len({color for _, color in demo._KNOWN.values()}) == len(Source)
+    assert list(demo.SOURCES) == list(Source)
+    assert len({color for _, color in demo.SOURCES.values()}) == len(Source)
 
 
 def test_the_whole_demo(short, folder, tmp_path):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mien.methods.car.pictures import both_sides, byte, draw, lit, normals_picture, rgb
+from mien.core.figures import COLOURS
+from mien.methods.car.looks import rgb_of
+from mien.methods.car.pictures import both_sides, byte, normals_picture
 from mien.methods.car.refine import Maps
 
 
@@ -20,18 +22,19 @@ def plate():
 
 def test_front_and_back():
     view, faces, colors = plate()
-    front, back = draw(view, faces, colors, 16), draw(view, faces, colors, 16, sign=-1.0)
+    front, back = np.hsplit(both_sides(view, faces, colors, 16), 2)
     assert front[8, 12].tolist() == [255, 0, 0]
     assert front[8, 4].tolist() == [255, 255, 255]
     assert back[8, 3].tolist() == [0, 0, 255]  # from behind it is on the left
     assert back[8, 12].tolist() == [255, 255, 255]
-    assert np.array_equal(both_sides(view, faces, colors, 16), np.hstack([front, back]))
-    assert torch.equal(lit(view, faces, colors), colors)  # it faces the lamp
+    lit = both_sides(view, faces, colors, 16, lit=True)
+    assert 100 < lit[8, 12, 0] <= 255  # it faces the sky's front
+    assert lit[8, 12, 1:].tolist() == [0, 0]
 
 
 def test_bytes_and_normals():
     assert byte(torch.tensor([-1.0, 0.5, 2.0])).tolist() == [0, 128, 255]
-    assert (255 * rgb(0)).round().tolist() == [0, 114, 178]
+    assert (255 * rgb_of([COLOURS[0]])).round().tolist() == [[0, 114, 178]]
     front = torch.zeros(3, 4, 4)
     front[2] = 1
     picture = normals_picture(Maps(front, -front, torch.ones(4, 4, dtype=torch.bool)))

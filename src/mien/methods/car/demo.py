@@ -30,8 +30,9 @@ from mien.methods.car.looks import (
     map_picture,
     rgb_of,
 )
+from mien.methods.car.pictures import SOURCES
 from mien.methods.car.reconstruct import Reconstruction
-from mien.methods.car.texture import Source, paint
+from mien.methods.car.texture import paint
 from mien.methods.car.view import to_view
 from mien.methods.car.walk import PERIOD, frames_of, walk_cycle
 from mien.render.mesh_io import Mesh
@@ -57,13 +58,6 @@ _NOTE = (
     "<p class=muted>The person is made. Whoever makes an avatar of a real person should have their consent,"
     " and say that it is one.</p>"
 )
-_KNOWN = {
-    Source.VISIBLE: ("seen", figures.COLOURS[2]),
-    Source.SYMMETRIC: ("mirrored", figures.COLOURS[5]),
-    Source.BODY: ("near the body", figures.COLOURS[4]),
-    Source.EXTRAPOLATED: ("guessed", figures.COLOURS[1]),
-}
-"""Name and colour of what is known."""
 
 
 class Shapes(NamedTuple):
@@ -197,7 +191,7 @@ def draw_sheet(found: Reconstruction, case: Case, shapes: Shapes) -> bytes:
     assert true.back is not None
     behind = [map_picture(m.flip(-1) * m.new_tensor([-1.0, 1, -1])[:, None, None])
               for m in (found.maps.back, true.back)]  # fmt: skip
-    table = rgb_of([color for _, color in _KNOWN.values()])
+    table = rgb_of([color for _, color in SOURCES.values()])
     known = table[own.provenance.long().numpy()], heat(own.uncertainty.numpy())
     doubt = [draw(*shapes.refined[:2], camera, SIDE, colors=c, even=True) for c in known]
 
@@ -218,7 +212,7 @@ def draw_sheet(found: Reconstruction, case: Case, shapes: Shapes) -> bytes:
 
 def _legend() -> str:
     """What the sheet's rows and colours are."""
-    kinds = ", ".join(f"<b style='color:{color}'>{name}</b>" for name, color in _KNOWN.values())
+    kinds = ", ".join(f"<b style='color:{color}'>{name}</b>" for name, color in SOURCES.values())
     return (
         "First row: picture, mask, guessed normals of front and back. Then normals and looks of the surface,"
         " front and back: coarse, refined, true (without colours). Last row: true normals; where each"

@@ -6,6 +6,7 @@ the body that a method is given is a noisy one.
 
 from __future__ import annotations
 
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,9 +25,8 @@ from mien.engine.folder import ModelFolder
 from mien.engine.task import Measured
 from mien.methods.car.bodies import BodyParams, body_of
 from mien.methods.car.net import CarNet, refinement
-from mien.methods.car.reconstruct import AvatarReconstructor, Start, skin
+from mien.methods.car.reconstruct import CLOSE, AvatarReconstructor, Start, unposed
 from mien.methods.car.refine import Maps, PosedRefiner
-from mien.methods.car.skinning import blended_matrices, inverse_transform_points
 from mien.methods.car.task import configs
 from mien.methods.car.view import from_view, to_view
 from mien.metrics.surfaces import both_ways, is_watertight, normal_error
@@ -135,7 +135,8 @@ def measured(maker: AvatarReconstructor, case: Case, shape: str, options: dict[s
     if shape == "integration":
         view = maker.integrated(maps, body)
         posed = from_view(view.vertices, body.calib)
-        return errors(posed, unposed(posed, view.faces, body.posed(), body), view.faces, case)
+        _, canonical = unposed(posed, view.faces, body.posed(), body.weights, body.transforms)
+        return errors(posed, canonical, view.faces, case)
     first = maker.coarse(maps, body)
     before = errors(first.posed, first.canonical, first.faces, case)
     if shape == "coarse":
@@ -145,16 +146,9 @@ def measured(maker: AvatarReconstructor, case: Case, shape: str, options: dict[s
     theta = maker.start(body, "hyper") if kind == "sdf" else None
     found = PosedRefiner(settings).fit(to_view(first.posed, body.calib), first.faces, maps, theta)
     posed = from_view(found.vertices, body.calib)
-    weights = skin(posed, found.faces, first.posed, first.weights, 8)
-    blended = blended_matrices(weights[None], body.transforms[None])[0]
-    after = errors(posed, inverse_transform_points(blended, posed), found.faces, case)
+    _, canonical = unposed(posed, found.faces, first.posed, first.weights, body.transforms, CLOSE)
+    after = errors(posed, canonical, found.faces, case)
     return after | {f"coarse_{k}": v for k, v in before.items()}
-
-
-def unposed(points: Tensor, faces: Tensor, near: Tensor, body: BodyParams) -> Tensor:
-    """Posed points in the star pose, by the skinning of the body's vertices ``near`` them."""
-    weights = skin(points, faces, near, body.weights)
-    return inverse_transform_points(blended_matrices(weights[None], body.transforms[None])[0], points)
 
 
 def errors(posed: Tensor, canonical: Tensor, faces: Tensor, case: Case) -> dict[str, float]:
@@ -209,8 +203,6 @@ def compared_starts(maker: AvatarReconstructor, case: Case) -> dict[str, float]:
 
     A start that does not get there counts as many steps as the sphere has.
     """
-    import time
-
     body, iters = case.body, maker.net.config.iters
     maps = maker.normals(case.image, case.mask, body)
     first = maker.coarse(maps, body)

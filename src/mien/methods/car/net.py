@@ -22,6 +22,7 @@ from mien.methods.car.model import (
     in_front,
 )
 from mien.methods.car.refine import RefineSettings
+from mien.methods.car.view import UP
 from mien.nn.implicit import SDFNet
 
 ORDER: tuple[Stage, ...] = ("normal", "sdf", "hyper")
@@ -109,7 +110,7 @@ def cues_of(
     """
     front = distance = slope = None
     if net.two_sided and "normal" in net.features:
-        down = x_view * x_view.new_tensor([1.0, -1.0, 1.0])
+        down = x_view * x_view.new_tensor(UP)
         with torch.no_grad():
             front = in_front(down, depth[:, 0], depth[:, 1])
     if net.residual:

@@ -11,46 +11,42 @@ from torch.nn import functional
 from mien.core.figures import COLOURS
 from mien.methods.car.avatar import Avatar
 from mien.methods.car.bodies import BodyParams
+from mien.methods.car.looks import Camera, front_and_back, rgb_of
 from mien.methods.car.refine import Maps
 from mien.methods.car.texture import Source
-from mien.methods.car.view import eroded, seen_faces, to_screen, to_view
-from mien.render.normal_maps import vertex_normals
-from mien.render.raster import interpolate
+from mien.methods.car.view import eroded, seen_faces, to_view
+from mien.render.mesh_io import Mesh, to_numpy
 from mien.synth.clothed_set import normal_colors
 
 Picture = NDArray[np.uint8]
 SIDE = 384
 """Pixels of a drawn view."""
-SOURCES = {Source.VISIBLE: 2, Source.SYMMETRIC: 5, Source.BODY: 4, Source.EXTRAPOLATED: 1}
-"""Place in `COLOURS`: green, sky blue, orange, vermilion."""
-_BODY, _MASK = 1, 0
-_DARKEST = 0.35
+SOURCES = {
+    Source.VISIBLE: ("seen", COLOURS[2]),
+    Source.SYMMETRIC: ("mirrored", COLOURS[5]),
+    Source.BODY: ("near the body", COLOURS[4]),
+    Source.EXTRAPOLATED: ("guessed", COLOURS[1]),
+}
+"""What is known of a vertex: in words, and its colour."""
+BOX = Camera((0.0, 0.0, 0.0), 1.0)
+"""Sees the view box."""
+_BODY, _MASK = COLOURS[1], COLOURS[0]
 
 
-def draw(view: Tensor, faces: Tensor, colors: Tensor, size: int = SIDE, *, sign: float = 1.0) -> Picture:
-    """A mesh with colours of its vertices, on white. O(T + size^2).
+def both_sides(
+    view: Tensor, faces: Tensor, colors: Tensor, size: int = SIDE, *, lit: bool = False
+) -> Picture:
+    """A mesh (V, 3) of the view box from the front and from behind, (size, 2 size, 3). O(T + size^2).
 
     Args:
-        view: (V, 3) in the view box.
+        view: vertices.
         faces: (T, 3).
         colors: (V, 3) in [0, 1].
         size: S, pixels a side.
-        sign: 1: seen from the front; -1: from behind.
+        lit: in soft light; else the colours as they are.
     """
-    face_id = seen_faces(view, faces, size, size, sign)
-    color = interpolate(to_screen(view, sign)[None], faces, colors.to(view), face_id[None])[0]
-    drawn = byte(torch.where(face_id[..., None] >= 0, color, 1.0))
-    return drawn if sign > 0 else np.ascontiguousarray(drawn[:, ::-1])
-
-
-def lit(view: Tensor, faces: Tensor, colors: Tensor) -> Tensor:
-    """Colours (V, 3) under a lamp on the axis of view, darkest where |n_z| = 0."""
-    return colors * (_DARKEST + (1 - _DARKEST) * vertex_normals(view, faces)[:, 2:].abs())
-
-
-def both_sides(view: Tensor, faces: Tensor, colors: Tensor, size: int = SIDE) -> Picture:
-    """Front and back beside each other, (size, 2 size, 3)."""
-    return np.hstack([draw(view, faces, colors, size, sign=sign) for sign in (1.0, -1.0)])
+    own = Mesh(to_numpy(view), to_numpy(faces))
+    return np.hstack(front_and_back(own, BOX, size, colors=to_numpy(colors), even=not lit))
 
 
 def normals_picture(maps: Maps) -> Picture:
@@ -71,24 +67,17 @@ def overlay(image: Tensor, mask: Tensor, body: BodyParams, size: int = SIDE) -> 
     out = byte(functional.interpolate(image[None], (size, size), mode="bilinear")[0].permute(1, 2, 0))
     own = functional.interpolate(mask[None, None].float(), (size, size))[0, 0] > 0.5
     naked = seen_faces(body.in_view(), body.faces, size, size) >= 0
-    for area, colour in ((own, _MASK), (naked, _BODY)):
-        out[(area & ~eroded(area, 1)).cpu().numpy()] = 255 * rgb(colour).numpy()
+    for area, colour in zip((own, naked), rgb_of([_MASK, _BODY]), strict=True):
+        out[(area & ~eroded(area, 1)).cpu().numpy()] = 255 * colour + 0.5
     return out
 
 
 def knowledge(avatar: Avatar, calib: Tensor, size: int = SIDE) -> Picture:
     """Front and back by uncertainty (green 0, black 1) above, by `Source` (`SOURCES`) below."""
     view, u = to_view(avatar.posed, calib), avatar.uncertainty[:, None]
-    table = torch.stack([rgb(SOURCES[source]) for source in sorted(SOURCES)])
-    known = table[avatar.provenance.long()]
-    panels = [lit(view, avatar.faces, c) for c in ((1 - u) * rgb(SOURCES[Source.VISIBLE]), known)]
-    return np.vstack([both_sides(view, avatar.faces, c, size) for c in panels])
-
-
-def rgb(place: int) -> Tensor:
-    """(3,) in [0, 1] of an entry of `COLOURS`."""
-    text = COLOURS[place].removeprefix("#")
-    return torch.tensor([int(text[k : k + 2], 16) / 255 for k in (0, 2, 4)])
+    table = torch.from_numpy(rgb_of([SOURCES[source][1] for source in sorted(SOURCES)]))
+    panels = ((1 - u) * table[Source.VISIBLE], table[avatar.provenance.long()])
+    return np.vstack([both_sides(view, avatar.faces, c, size, lit=True) for c in panels])
 
 
 def byte(picture: Tensor) -> Picture:

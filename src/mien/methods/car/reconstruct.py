@@ -20,7 +20,7 @@ from mien.methods.car.bodies import BodyParams, distance_to
 from mien.methods.car.integration import closed_field, integrate_normals
 from mien.methods.car.net import CarNet, cues_of, refinement
 from mien.methods.car.refine import Maps, PosedRefiner, Refined
-from mien.methods.car.skin_weights import inverse_distance_weights, smooth_weights
+from mien.methods.car.skin_weights import NEIGHBOURS, inverse_distance_weights, smooth_weights
 from mien.methods.car.skinning import blended_matrices, inverse_transform_points, transform_points
 from mien.methods.car.texture import paint
 from mien.methods.car.view import from_view, to_view
@@ -34,6 +34,8 @@ MARGIN = 0.2
 """Around the body's box, metres."""
 LIPSCHITZ = 1.5
 """Largest slope of a learnt field that the octree allows for; a distance has 1."""
+CLOSE = 8
+"""Vertices of the coarse surface that a point of the refined one takes its skinning weights from."""
 KEPT = 0.25
 """A mesh whose largest part has less than this share of the triangles is refused."""
 
@@ -222,11 +224,8 @@ class AvatarReconstructor:
         found = self.surface(maps, body, resolution)
         points, faces = whole(found.vertices.to(self.device), found.faces.to(self.device))
         if self.net.need("sdf").space == "posed":
-            weights = skin(points, faces, body.posed(), body.weights)
-            blended = blended_matrices(weights[None], body.transforms[None])[0]
-            return Coarse(
-                inverse_transform_points(blended, points), faces, weights, points, found.evaluations
-            )
+            weights, star = unposed(points, faces, body.posed(), body.weights, body.transforms)
+            return Coarse(star, faces, weights, points, found.evaluations)
         weights = skin(points, faces, body.vertices, body.weights)
         blended = blended_matrices(weights[None], body.transforms[None])[0]
         return Coarse(points, faces, weights, transform_points(blended, points), found.evaluations)
@@ -265,11 +264,10 @@ class AvatarReconstructor:
     ) -> Avatar:
         """Skins and paints the posed surface: its weights are those of the coarse surface nearby."""
         posed = from_view(view, body.calib)
-        weights = first.weights if view.shape == first.posed.shape and faces is first.faces else None
-        if weights is None:
-            weights = skin(posed, faces, first.posed, first.weights, 8)
-        blended = blended_matrices(weights[None], body.transforms[None])[0]
-        canonical = inverse_transform_points(blended, posed)
+        if faces is not first.faces:
+            weights, canonical = unposed(posed, faces, first.posed, first.weights, body.transforms, CLOSE)
+        else:
+            weights, canonical = first.weights, in_star(posed, first.weights, body.transforms)
         looks = paint(view, canonical, faces, image, mask, body.vertices)
         return Avatar(
             canonical=canonical, posed=posed, faces=faces.int(), weights=weights, joints=body.joints,
@@ -345,7 +343,27 @@ def whole(points: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
     return kept, own
 
 
-def skin(points: Tensor, faces: Tensor, vertices: Tensor, weights: Tensor, neighbours: int = 30) -> Tensor:
+def in_star(posed: Tensor, weights: Tensor, transforms: Tensor) -> Tensor:
+    """Posed points (N, 3) in the star pose, by weights (N, J) and transforms (J, 4, 4). O(N J)."""
+    return inverse_transform_points(blended_matrices(weights[None], transforms[None])[0], posed)
+
+
+def unposed(
+    posed: Tensor,
+    faces: Tensor,
+    near: Tensor,
+    weights: Tensor,
+    transforms: Tensor,
+    neighbours: int = NEIGHBOURS,
+) -> tuple[Tensor, Tensor]:
+    """Skinning weights (N, J) of a posed mesh, from vertices ``near`` it, and its star pose (N, 3)."""
+    own = skin(posed, faces, near, weights, neighbours)
+    return own, in_star(posed, own, transforms)
+
+
+def skin(
+    points: Tensor, faces: Tensor, vertices: Tensor, weights: Tensor, neighbours: int = NEIGHBOURS
+) -> Tensor:
     """Skinning weights (N, J) of a mesh from those of vertices nearby, smoothed once, float32."""
     own, near, known = (x.cpu().double().numpy() for x in (points, vertices, weights))
     found = inverse_distance_weights(own, near, known, neighbours)

@@ -27,7 +27,7 @@ from mien.methods.car.skinning import (
     transform3,
     transform_points,
 )
-from mien.methods.car.view import to_view
+from mien.methods.car.view import UP, to_view
 from mien.nn.hyper import HyperNetwork, call_each
 from mien.nn.implicit import SDFNet, value_and_gradient
 
@@ -35,7 +35,6 @@ DEEP = 0.03
 """Metres inside the surface from which a point is surely inside."""
 SPREAD, CLEAR = 0.2, 0.03
 """Deviation of points around the surface, and how far outside of it they count, metres."""
-UP = (1.0, -1.0, 1.0)
 
 
 class _Stage(Task):  # type: ignore[type-arg]

@@ -12,7 +12,7 @@ import torch
 from mien.core.config import Recipe
 from mien.core.errors import ConfigError
 from mien.core.seeds import derive
-from mien.data.clothed import ClothedPeople
+from mien.data.clothed import ClothedPeople, kept_at
 from mien.data.clothed_sets import clothed_loader, clothed_settings, clothed_sources, is_drawn
 from mien.data.config import USER_CLOTHED, ClothedData
 from mien.engine.checkpoint import load_weights
@@ -72,8 +72,6 @@ def joint_count(data: ClothedData) -> int:
 
 
 def _fingerprint(data: ClothedData) -> str:
-    from mien.data.clothed import kept_at
-
     return "none" if data.kind in USER_CLOTHED else kept_at(clothed_settings(data)).name
 
 

@@ -15,17 +15,18 @@ from mien.methods.car.skinning import inverse_transform_points, transform_points
 from mien.render.normal_maps import vertex_normals
 from mien.render.raster import rasterize
 
-_UP = (1.0, -1.0, 1.0)
+UP = (1.0, -1.0, 1.0)
+"""Turns y of a box: y down <-> y up."""
 
 
 def to_view(points: Tensor, calib: Tensor) -> Tensor:
     """Points of the world (..., V, 3) in the view box of a calib (..., 4, 4). O(V)."""
-    return transform_points(calib[..., None, :, :], points) * points.new_tensor(_UP)
+    return transform_points(calib[..., None, :, :], points) * points.new_tensor(UP)
 
 
 def from_view(points: Tensor, calib: Tensor) -> Tensor:
     """The inverse of `to_view`."""
-    return inverse_transform_points(calib[..., None, :, :], points * points.new_tensor(_UP))
+    return inverse_transform_points(calib[..., None, :, :], points * points.new_tensor(UP))
 
 
 def sample_map(image: Tensor, points: Tensor) -> Tensor:
