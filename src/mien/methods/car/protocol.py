@@ -57,6 +57,18 @@ ROWS: tuple[Row, ...] = (
     _coarse("phi", "x and Phi", PHI, "claims"),
     _coarse("coarse", "x, Phi and n_c", {}, "claims"),
     _refined("ours", "same, refined", "claims", STARTS),
+    _coarse("front_only", "n_c of the front for all of a ray", {"method.two_sided": False}),
+    _coarse("official", "n_c by the inverse, as released", {"method.normal_transport": "official"}),
+    _coarse("occupancy", "occupancy in place of distance", {"method.occupancy": True}),
+    _coarse("sphere", "no distance to the body: from a sphere", {"method.residual": False}),
+    _coarse("as_given", "trained in the given star pose", {"method.as_given": True}),
+    _coarse("unsigned", "losses as published, no signs", {"method.sign": 0.0}),
+    _refined("mesh", "vertices refined, not a field", kind="mesh"),
+    _coarse("coarse_true_normals", "coarse, true normals", {}, maps="true"),
+    _refined("true_normals", "refined, true normals", maps="true"),
+    _refined("true_body", "refined, true body", body="true"),
+    _refined("true_both", "refined, true normals and body", maps="true", body="true"),
+    _normals("integration", "normals integrated, no field (as ECON)", shape="integration"),
 )  # fmt: skip
 MAIN = "ours"
 SHOWN: dict[str, tuple[str, float]] = {
