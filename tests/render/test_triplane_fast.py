@@ -177,7 +177,7 @@ def test_comparison():
     assert out.psnr > 45
     assert min(out[:3]) > 0
     assert out.speedup == pytest.approx(out.reference_seconds / (out.bake_seconds + out.fast_seconds))
-    assert out.points > 24**3 / (16 * 16 * 96)
+    assert out.points > FastSettings().cells ** 3 / (16 * 16 * 96)
 
 
 def test_wrong_input_says_so():

@@ -32,6 +32,11 @@ VERBS = {
     "doctor": ("doctor", "versions, devices, threads, paths, what is missing"),
 }
 
+SPINS = "30000"
+"""Turns in which an idle thread of GNU OpenMP waits awake, a tenth of its own: less than a millisecond.
+
+With more, torch's threads hold the cores while compiled code (renderers) works between torch's operations."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 1 for a failure, 2 for wrong use.
@@ -39,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: words after ``mien``; default those of the process.
     """
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is loaded, which is later
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [w for w in words if w != "--debug"]

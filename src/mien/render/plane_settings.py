@@ -80,13 +80,13 @@ class FastSettings:
         dim: weight below which an interval adds no colour.
     """
 
-    samples: int = 64
-    cells: int = 24
-    threshold: float = 0.02
+    samples: int = 48
+    cells: int = 16
+    threshold: float = 0.1
     leap: int = 4
     refine: float = 0.01
-    stop: float = 0.01
-    dim: float = 1e-4
+    stop: float = 0.03
+    dim: float = 1e-3
 
     def __post_init__(self) -> None:
         if self.samples < 2 or not 0 <= self.cells <= 256:

@@ -300,13 +300,16 @@ def _march(field: BakedField, origins: Tensor, directions: Tensor) -> tuple[RayR
 
 
 def _in_parts(work: Callable[[slice], T], count: int) -> list[T]:
-    """Work on 0 .. count in slices, by as many threads as torch has; each place is worked on by itself."""
+    """Work on 0 .. count in slices, by torch's number of threads, each place by itself; any order."""
     workers = torch.get_num_threads()
     if workers == 1 or count < _FEW:
         return [work(slice(0, count))]
     edges = [count * k // (_SLICES * workers) for k in range(_SLICES * workers + 1)]
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(work, (slice(*pair) for pair in pairwise(edges))))
+    parts = [slice(*pair) for pair in pairwise(edges)]
+    with ThreadPoolExecutor(workers - 1) as pool:  # this thread works, too
+        others = [pool.submit(work, part) for k, part in enumerate(parts) if k % workers]
+        own = [work(part) for part in parts[::workers]]
+    return own + [other.result() for other in others]
 
 
 def _kernels() -> Any:
