@@ -22,6 +22,9 @@ from .full_body import make_body as make_body
 from .full_body import photograph_body as photograph_body
 from .garment import Garment as Garment
 from .garment import sample_outfit as sample_outfit
+from .phys_world import Objects as Objects
+from .phys_world import PhysWorld as PhysWorld
+from .phys_world import Trajectory as Trajectory
 from .portraits import make_face as make_face
 from .portraits import photograph as photograph
 from .portraits import portrait as portrait
