@@ -22,6 +22,8 @@ from .full_body import make_body as make_body
 from .full_body import photograph_body as photograph_body
 from .garment import Garment as Garment
 from .garment import sample_outfit as sample_outfit
+from .phys_render import Rendered as Rendered
+from .phys_render import render_clip as render_clip
 from .phys_world import Objects as Objects
 from .phys_world import PhysWorld as PhysWorld
 from .phys_world import Trajectory as Trajectory
