@@ -4,6 +4,12 @@ from .classification import mean_class_recall as mean_class_recall
 from .classification import shot_accuracy as shot_accuracy
 from .classification import shot_groups as shot_groups
 from .classification import symmetric_kl as symmetric_kl
+from .concepts import ConceptReport as ConceptReport
+from .concepts import Interactions as Interactions
+from .concepts import class_midpoint as class_midpoint
+from .concepts import concept_report as concept_report
+from .concepts import interactions as interactions
+from .concepts import trajectory_mse as trajectory_mse
 from .curves import Roc as Roc
 from .curves import det_plot as det_plot
 from .curves import roc_plot as roc_plot
@@ -70,6 +76,8 @@ from .rates import choose_threshold as choose_threshold
 from .rates import d_prime as d_prime
 from .rates import eer as eer
 from .rates import tar_at_far as tar_at_far
+from .segmentation import adjusted_rand_index as adjusted_rand_index
+from .segmentation import mean_iou as mean_iou
 from .surfaces import chamfer as chamfer
 from .surfaces import euler_number as euler_number
 from .surfaces import is_watertight as is_watertight
