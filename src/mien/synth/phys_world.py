@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from mien.core.errors import ConfigError
-from mien.core.seeds import derive
+from mien.core.seeds import derive, uniform
 from mien.synth.jit import njit
 
 Array = NDArray[Any]
@@ -23,6 +24,7 @@ MATERIALS = ("metal", "rubber")
 SHAPES = ("sphere", "cylinder", "cube")
 """ComPhy's words; drawn as disc, diamond and square, which all collide as discs."""
 _TRIES = 200
+_GAP = 0.05  # between objects at the start, world units
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,50 +184,63 @@ class PhysWorld:
         if unknown or not self.shapes:
             raise ConfigError(f"shapes {unknown} are none of {', '.join(SHAPES)}")
 
-    def simulate(self, batch: int, frames: int) -> Trajectory:
-        """``batch`` clips of ``frames`` frames; the same seed, the same clips. O(B T substeps N^2)."""
-        rng = np.random.default_rng(derive(self.seed, "phys_world"))
-        objects = self.draw_objects(batch, rng)
-        return self.run(*self.draw_start(objects, rng), objects, frames)
+    def simulate(self, batch: int, frames: int, first: int = 0) -> Trajectory:
+        """Clips ``first`` .. ``first + batch`` of the seed, each the same whatever is drawn beside it.
 
-    def draw_objects(self, batch: int, rng: np.random.Generator) -> Objects:
-        """Looks, masses and charges, independent of each other; O(B N)."""
-        size = (batch, self.n_objects)
+        O(B T substeps N^2).
+        """
+        clips = np.arange(first, first + batch)
+        objects = self.draw_objects(clips)
+        return self.run(*self.draw_start(objects, clips), objects, frames)
+
+    def draw_objects(self, clips: Array) -> Objects:
+        """Looks, masses and charges of numbered clips (B,), independent of each other; O(B N)."""
+        size = (len(clips), self.n_objects)
         kinds = np.array([SHAPES.index(s) for s in self.shapes])
         count = len(COLOURS) * len(MATERIALS) * len(kinds)
-        if self.unique and self.n_objects > count:
-            raise ConfigError(f"{self.n_objects} objects cannot all look different: {count} looks")
         if self.unique:
-            looks = np.argsort(rng.random((batch, count)), 1)[:, : self.n_objects]
+            looks = np.argsort(self._uniform(clips, "looks", count), 1)[:, : self.n_objects]
         else:
-            looks = rng.integers(0, count, size)
+            looks = (self._uniform(clips, "looks", self.n_objects) * count).astype(int)
+        values = [np.asarray(v, float) for v in (self.mass_values, self.charge_values)]
+        drawn = [self._uniform(clips, name, self.n_objects) for name in ("mass", "charge")]
+        mass, charge = (v[(u * len(v)).astype(int)] for v, u in zip(values, drawn, strict=True))
         return Objects(
-            np.asarray(self.mass_values, float)[rng.integers(0, len(self.mass_values), size)],
-            np.asarray(self.charge_values, float)[rng.integers(0, len(self.charge_values), size)],
+            mass,
+            charge,
             np.full(size, self.radius),
             looks % len(COLOURS),
             looks // len(COLOURS) % len(MATERIALS),
             kinds[looks // (len(COLOURS) * len(MATERIALS))],
         )
 
-    def draw_start(self, objects: Objects, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Places (B, N, 2), apart from each other, and velocities (B, N, 2); O(B N^2).
+    def draw_start(self, objects: Objects, clips: Array) -> tuple[Array, Array]:
+        """Places (B, N, 2), apart from each other, and velocities (B, N, 2) of numbered clips; O(B N^2).
 
         Raises:
             ConfigError: the objects do not fit.
         """
         batch, n = objects.mass.shape
-        x = np.empty((batch, n, 2))
-        open_ = np.arange(batch)
-        for _ in range(_TRIES):
-            x[open_] = rng.uniform(-self.half, self.half, (len(open_), n, 2))
+        x, open_ = np.empty((batch, n, 2)), np.arange(batch)
+        for again in range(_TRIES):
+            drawn = self._uniform(clips[open_], f"place {again}", 2 * n).reshape(-1, n, 2)
+            x[open_] = self.half * (2 * drawn - 1)
             gap = np.linalg.norm(x[open_, :, None] - x[open_, None], axis=-1)
             gap -= objects.radius[open_, :, None] + objects.radius[open_, None]
             gap[:, np.arange(n), np.arange(n)] = np.inf
-            open_ = open_[gap.min((1, 2)) < 0.05] if n > 1 else open_[:0]
+            open_ = open_[gap.min((1, 2)) < _GAP]
             if not len(open_):
-                return x, rng.normal(0, self.speed, x.shape)
-        raise ConfigError(f"{n} objects of radius {self.radius} do not fit into half={self.half}")
+                break
+        else:
+            raise ConfigError(f"{n} objects of radius {self.radius} do not fit into half={self.half}")
+        chance = self._uniform(clips, "velocity", 2 * n).reshape(batch, n, 2)
+        return x, self.speed * ndtri(np.clip(chance, 1e-6, 1 - 1e-6))
+
+    def _uniform(self, clips: Array, name: str, count: int) -> Array:
+        """(B, count) numbers in [0, 1) of each clip."""
+        return uniform(derive(self.seed, "phys_world", name), np.asarray(clips, np.uint64), count).astype(
+            float
+        )
 
     def run(self, x: Array, v: Array, objects: Objects, frames: int) -> Trajectory:
         """From a given start: what a counterfactual asks. O(B T substeps N^2).
