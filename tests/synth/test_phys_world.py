@@ -22,7 +22,7 @@ def started(seed=3, batch=6, **settings):
     """A world that collides and repels a lot, and the start of its clips."""
     world = PhysWorld(**{"n_objects": 5, "half": 1.3, "speed": 0.9, **settings})
     clips = seed * 1000 + np.arange(batch)
-    objects = world.draw_objects(batch, clips)
+    objects = world.draw_objects(clips)
     return world, objects, *world.draw_start(objects, clips)
 
 
