@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mien.core.errors import ConfigError, ShapeError
-from mien.methods.phycine.decoder import BroadcastDecoder, Layers, SmallDecoder, position_grid
+from mien.methods.phycine.decoder import BroadcastDecoder, Layers, PlaceDecoder, SmallDecoder, position_grid
 
 
 def test_grid_is_x_right_and_y_down():
@@ -50,3 +50,13 @@ def test_bad_input_is_one_clear_line():
         SmallDecoder(4, 30)
     with pytest.raises(ShapeError, match="length 4"):
         SmallDecoder(4, 16)(torch.zeros(1, 2, 5))
+
+
+def test_an_object_is_drawn_alike_at_every_place():
+    torch.manual_seed(0)
+    decoder, code = PlaceDecoder(4, 32, 8), torch.randn(4)
+    step = 2 / 15  # of the grid of half the side
+    at = torch.tensor([[-0.2, 0.1], [-0.2 + 3 * step, 0.1 - 2 * step]])
+    layers = decoder(torch.cat([at, code.expand(2, 4)], 1))
+    for first, second in layers.means, layers.logits:
+        torch.testing.assert_close(second[:, 2:20, 10:28], first[:, 6:24, 4:22])

@@ -41,6 +41,14 @@ def test_touching_colours_are_two_pieces_and_highlights_are_none():
     assert np.array_equal(labels, expected)
 
 
+def test_a_blended_edge_is_no_object():
+    picture = np.tile(np.array(GREY), (12, 12, 1))
+    picture[2:10, 2:10], picture[3:9, 3:9] = (np.array(GREY) + RED) / 2, RED
+    labels = pieces(picture, np.array(GREY), 0.1, 4)
+    assert labels.max() == 1
+    assert int(labels.sum()) == 64
+
+
 def test_pieces_of_an_empty_picture():
     picture = np.tile(np.array(GREY), (6, 6, 1))
     labels = pieces(picture, np.array(GREY), 0.1, 4)

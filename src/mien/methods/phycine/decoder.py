@@ -135,8 +135,6 @@ class PlaceDecoder(nn.Module):
         self.size, self.inputs = size, inputs
         self.from_code, self.from_offset = nn.Linear(inputs, width), nn.Linear(3, width, bias=False)
         self.body = nn.Sequential(nn.ELU(), nn.Linear(width, width), nn.ELU(), nn.Linear(width, 4))
-        self.bump = nn.Linear(inputs, 1)
-        nn.init.constant_(self.bump.bias, 3.0)
 
     def forward(self, slots: Tensor) -> Layers:
         """Slots (..., K, 2 + D) -> layers of (..., K, ., S, S). O(K S^2 width^2).
@@ -148,11 +146,9 @@ class PlaceDecoder(nn.Module):
             raise ShapeError(f"slots must have length {self.inputs + 2}, got {tuple(slots.shape)}")
         place, code = slots[..., None, :].split([2, self.inputs], -1)
         offset = (self.grid - place) * _ZOOM
-        near = (-offset.square().sum(-1, keepdim=True)).exp()
+        offset = torch.cat([offset, offset.square().sum(-1, keepdim=True)], -1)
         side = self.size // 2
-        small = self.body(
-            self.from_code(code) + self.from_offset(torch.cat([offset, near], -1))
-        ).mT.unflatten(-1, (side, side))
+        small = self.body(self.from_code(code) + self.from_offset(offset)).mT.unflatten(-1, (side, side))
         out = F.interpolate(small.flatten(0, -4), scale_factor=2, mode="bilinear").view(
             *small.shape[:-2], self.size, self.size
         )

@@ -13,7 +13,7 @@ from mien.nn.softplus import softplus
 
 
 def pixel_log_likelihood(x: Tensor, means: Tensor, sigma: float) -> Tensor:
-    """Gaussian log-density log N(x; mean, sigma^2) of each layer, pixel and channel: (..., K, 3, H, W). O(K H W).
+    """Log-density N(x; mean, sigma^2) of each layer, pixel and channel: (..., K, 3, H, W). O(K H W).
 
     Args:
         x: (..., 3, H, W) in [0, 1].

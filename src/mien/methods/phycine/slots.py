@@ -128,9 +128,9 @@ class SlotAttention(nn.Module):
             far = (at - place[:, :, None]).square().sum(3)
             logits = self.to_q(asking) @ k.mT * self.dim**-0.5 - softplus(self.to_a(asking)) * far
             shares = logits.softmax(1)
-            weights = (shares + 1e-8) / (shares + 1e-8).sum(2, keepdim=True)
-            code = self.gru((weights @ v).flatten(0, 1), code.flatten(0, 1)).view_as(code)
-            slots = torch.cat([weights @ at, code + self.mlp(self.norm_mlp(code))], 2)
+            seen = (shares + 1e-8) / (shares + 1e-8).sum(2, keepdim=True)
+            code = self.gru((seen @ v).flatten(0, 1), code.flatten(0, 1)).view_as(code)
+            slots = torch.cat([seen @ at, code + self.mlp(self.norm_mlp(code))], 2)
         return slots, shares
 
 

@@ -27,14 +27,14 @@ def most_frequent_colour(pixels: Picture) -> Picture:
 def pieces(picture: Picture, background: Picture, threshold: float, min_pixels: int) -> NDArray[np.int64]:
     """Number 1 .. N of the piece of each pixel, the largest first, 0 = background. O(H W).
 
-    Neighbours whose colours differ by at most ``threshold`` (largest channel) belong together; what is
-    smaller than ``min_pixels`` (edges, highlights) joins the nearest piece.
+    Neighbours whose colours differ by at most ``threshold`` (largest channel) belong together; what has
+    fewer than ``min_pixels`` inner pixels (edges, highlights) joins the nearest piece.
 
     Args:
         picture: (H, W, 3).
         background: (3,), or (H, W, 3).
         threshold: of colours, in (0, 1).
-        min_pixels: of a piece.
+        min_pixels: pixels of a piece whose four neighbours are of it too.
     """
     shape, front = picture.shape[:2], np.abs(picture - background).max(2) > threshold
     number = np.arange(front.size).reshape(shape)
@@ -45,7 +45,10 @@ def pieces(picture: Picture, background: Picture, threshold: float, min_pixels: 
     i, j = np.concatenate(pairs, 1)
     graph = sparse.coo_matrix((np.ones(len(i)), (i, j)), (front.size, front.size))
     label = sparse.csgraph.connected_components(graph, directed=False)[1].reshape(shape)
-    sizes = np.bincount(label[front], minlength=label.max() + 1)
+    edged = np.pad(label, 1, constant_values=-1)
+    around = [edged[1:-1, :-2], edged[1:-1, 2:], edged[:-2, 1:-1], edged[2:, 1:-1]]
+    inner = front & (np.stack(around) == label).all(0)
+    sizes = np.bincount(label[inner], minlength=label.max() + 1)
     kept = [int(k) for k in np.argsort(-sizes, kind="stable") if sizes[k] >= min_pixels]
     rank = np.zeros(len(sizes), int)
     rank[kept] = np.arange(1, len(kept) + 1)
@@ -75,7 +78,7 @@ class ThresholdSegmenter(nn.Module):
     Args:
         slots: K, background among them.
         threshold: two colours are one below it.
-        min_pixels: of an object.
+        min_pixels: inner pixels of an object, as in `pieces`.
         median: the background is the median frame of the clip; else the most frequent colour of all frames.
 
     Raises:
@@ -83,7 +86,7 @@ class ThresholdSegmenter(nn.Module):
     """
 
     def __init__(
-        self, slots: int = 5, threshold: float = 0.12, min_pixels: int = 8, *, median: bool = False
+        self, slots: int = 5, threshold: float = 0.12, min_pixels: int = 4, *, median: bool = False
     ) -> None:
         super().__init__()
         if slots < 2 or not 0 < threshold < 1 or min_pixels < 1:
