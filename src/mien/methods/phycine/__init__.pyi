@@ -1,0 +1,13 @@
+from .decoder import BroadcastDecoder as BroadcastDecoder
+from .decoder import Layers as Layers
+from .decoder import PlaceDecoder as PlaceDecoder
+from .decoder import SmallDecoder as SmallDecoder
+from .likelihood import elbo as elbo
+from .likelihood import gaussian_kl as gaussian_kl
+from .likelihood import mixture_nll as mixture_nll
+from .likelihood import op3_std as op3_std
+from .likelihood import over_rounds as over_rounds
+from .perception import Perception as Perception
+from .perception import Percepts as Percepts
+from .slots import SlotAttention as SlotAttention
+from .slots import SlotVideo as SlotVideo

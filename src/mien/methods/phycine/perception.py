@@ -1,0 +1,42 @@
+"""What every perception of objects takes and gives."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from mien.core.errors import ShapeError
+
+
+class Percepts(NamedTuple):
+    """What is seen in clips; a slot keeps its object from frame to frame.
+
+    Attributes:
+        masks: (B, T, K, H, W), shares of the slots, sum 1 over K.
+        slots: (B, T, K, D) codes.
+        recon: (B, T, 3, H, W) in [0, 1].
+        left_out: (B, T) objects seen for which there was no slot; None = not counted.
+    """
+
+    masks: Tensor
+    slots: Tensor
+    recon: Tensor
+    left_out: Tensor | None = None
+
+
+class Perception(Protocol):
+    """A video (B, T, 3, H, W) in [0, 1] -> `Percepts`."""
+
+    def forward(self, video: Tensor) -> Percepts:
+        """Finds the objects of each frame."""
+
+
+def check_video(video: Tensor) -> None:
+    """One clear line where a video has another shape.
+
+    Raises:
+        ShapeError: not (B, T, 3, H, W), or empty.
+    """
+    if video.ndim != 5 or video.shape[2] != 3 or 0 in video.shape:
+        raise ShapeError(f"a video is (B, T, 3, H, W), not empty; got {tuple(video.shape)}")

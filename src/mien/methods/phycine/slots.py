@@ -1,0 +1,200 @@
+"""Slot attention: slots compete for the places of a picture; over a clip each starts from where it was.
+
+Locatello et al., arXiv 2006.15055; over time as in SAVi, Kipf et al., arXiv 2111.12594.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mien.core.errors import ConfigError, ShapeError
+from mien.methods.phycine.decoder import Layers, PlaceDecoder, position_grid
+from mien.methods.phycine.perception import Percepts, check_video
+from mien.nn.softplus import softplus
+
+
+class Encoder(nn.Module):
+    """A picture -> features of its places, half the side, that know where they are.
+
+    Args:
+        size: S, side of the pictures.
+        width: channels.
+    """
+
+    places: Tensor
+
+    def __init__(self, size: int, width: int = 32) -> None:
+        super().__init__()
+        side = (size + 1) // 2
+        self.register_buffer("places", position_grid(side, side).flatten(1).T, persistent=False)
+        self.convs = nn.Sequential(
+            nn.Conv2d(3, width, 5, 2, 2),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 5, 1, 2),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 5, 1, 2),
+            nn.ReLU(),
+        )
+        self.place = nn.Linear(4, width)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in [0, 1] -> (B, S^2 / 4, width)."""
+        at = torch.cat([self.places, -self.places], 1)
+        features: Tensor = self.mlp(self.convs(images * 2 - 1).flatten(2).mT + self.place(at))
+        return features
+
+
+class SlotAttention(nn.Module):
+    """Slots ask the features: softmax over the slots, weighted mean over the places, GRU, MLP.
+
+    A slot is its place (2 numbers, [-1, 1], x right and y down) and its code (D); it looks around its place,
+    as far as its code says: logit = q.k / sqrt(D) - a |x - place|^2. The place becomes the mean of what the
+    slot sees, as in invariant slot attention (Biza et al., arXiv 2302.04973).
+
+    Args:
+        inputs: length of a feature.
+        slots: K.
+        dim: D, length of a code.
+        iterations: of a still picture.
+        learned: every slot has its own learned start; else all are drawn from one learned Gaussian.
+
+    Raises:
+        ConfigError: counts below 1.
+    """
+
+    def __init__(
+        self, inputs: int, slots: int = 5, dim: int = 16, iterations: int = 3, *, learned: bool = True
+    ) -> None:
+        super().__init__()
+        if min(slots, dim, iterations) < 1:
+            raise ConfigError(f"slots, dim, iterations must be at least 1; got {slots}, {dim}, {iterations}")
+        self.slots, self.dim, self.iterations = slots, dim, iterations
+        own = slots if learned else 1
+        self.mean = nn.Parameter(torch.cat([torch.rand(own, 2) - 0.5, torch.randn(own, dim) * dim**-0.5], 1))
+        self.log_std = None if learned else nn.Parameter(torch.zeros(1, 2 + dim))
+        self.norm_inputs, self.norm_slots, self.norm_mlp = (nn.LayerNorm(d) for d in (inputs, dim, dim))
+        self.to_k, self.to_v = (nn.Linear(inputs, dim, bias=False) for _ in range(2))
+        self.to_q, self.to_a = nn.Linear(dim, dim, bias=False), nn.Linear(dim, 1)
+        nn.init.constant_(self.to_a.bias, 4.0)
+        self.gru = nn.GRUCell(dim, dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim))
+
+    def start(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
+        """(B, K, 2 + D) first slots."""
+        mean = self.mean.expand(batch, self.slots, -1)
+        if self.log_std is None:
+            return mean
+        return mean + self.log_std.exp() * torch.randn(mean.shape, generator=generator).to(mean)
+
+    def forward(
+        self, features: Tensor, at: Tensor, slots: Tensor, iterations: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Slots (B, K, 2 + D) and their shares (B, K, P) of the places, sum 1 over K.
+
+        The gradient passes the last iteration only; the slots before it are a fixed point's starting
+        value (implicit slot attention, Chang et al., arXiv 2207.00787). O(iterations B K P D).
+
+        Args:
+            features: (B, P, inputs).
+            at: (P, 2) their places.
+            slots: (B, K, 2 + D) to start from.
+            iterations: None = as built.
+
+        Raises:
+            ShapeError: shapes that do not fit.
+        """
+        if (
+            features.ndim != 3
+            or slots.ndim != 3
+            or len(features) != len(slots)
+            or slots.shape[2] != self.dim + 2
+        ):
+            raise ShapeError(
+                f"features (B, P, inputs), slots (B, K, {self.dim + 2}): got {tuple(features.shape)},"
+                f" {tuple(slots.shape)}"
+            )
+        features = self.norm_inputs(features)
+        k, v = self.to_k(features), self.to_v(features)
+        start, shares, count = slots, k.new_zeros(()), self.iterations if iterations is None else iterations
+        for left in reversed(range(count)):
+            place, code = (slots if left else slots.detach() + start - start.detach()).split([2, self.dim], 2)
+            asking = self.norm_slots(code)
+            far = (at - place[:, :, None]).square().sum(3)
+            logits = self.to_q(asking) @ k.mT * self.dim**-0.5 - softplus(self.to_a(asking)) * far
+            shares = logits.softmax(1)
+            seen = (shares + 1e-8) / (shares + 1e-8).sum(2, keepdim=True)
+            code = self.gru((seen @ v).flatten(0, 1), code.flatten(0, 1)).view_as(code)
+            slots = torch.cat([seen @ at, code + self.mlp(self.norm_mlp(code))], 2)
+        return slots, shares
+
+
+class SlotFrames(NamedTuple):
+    """Slots of clips and the layers they are drawn as.
+
+    Attributes:
+        slots: (B, T, K, 2 + D).
+        layers: of (B, T, K, ., H, W).
+    """
+
+    slots: Tensor
+    layers: Layers
+
+
+class SlotVideo(nn.Module):
+    """Slot attention over clips: each frame starts from the slots of the frame before.
+
+    Args:
+        size: S, side of the frames, a multiple of 4.
+        slots: K, background among them.
+        dim: D.
+        width: channels of encoder and decoder.
+        iterations: of the first frame.
+        later: iterations of each later frame.
+        learned: as in `SlotAttention`.
+    """
+
+    def __init__(
+        self,
+        size: int = 48,
+        slots: int = 5,
+        dim: int = 16,
+        width: int = 32,
+        iterations: int = 3,
+        later: int = 2,
+        *,
+        learned: bool = True,
+    ) -> None:
+        super().__init__()
+        self.later = later
+        self.encoder = Encoder(size, width)
+        self.attention = SlotAttention(width, slots, dim, iterations, learned=learned)
+        self.decoder = PlaceDecoder(dim, size, width)
+
+    def frames(self, video: Tensor, generator: torch.Generator | None = None) -> SlotFrames:
+        """Slots and layers of a video (B, T, 3, S, S) in [0, 1], for training. O(B T K S^2).
+
+        Raises:
+            ShapeError: another shape.
+        """
+        check_video(video)
+        batch, count = video.shape[:2]
+        features = self.encoder(video.flatten(0, 1)).unflatten(0, (batch, count))
+        slots, out = self.attention.start(batch, generator), []
+        for t in range(count):
+            slots, _ = self.attention(
+                features[:, t], self.encoder.places, slots, None if t == 0 else self.later
+            )
+            out.append(slots)
+        stacked = torch.stack(out, 1)
+        return SlotFrames(stacked, self.decoder(stacked))
+
+    def forward(self, video: Tensor) -> Percepts:
+        """What is seen."""
+        slots, layers = self.frames(video)
+        return Percepts(layers.masks.squeeze(-3), slots, layers.image)

@@ -1,0 +1,198 @@
+"""Object tracks from percepts: where each object is, what it looks like, which slot is no object.
+
+World units: x right, y down, as rows of the picture grow; the picture shows [-half, half]^2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from mien.core.errors import ShapeError
+from mien.methods.phycine.perception import Percepts, check_video
+
+_FAR = 1e3  # cost of a pair that cannot be matched, above every real one
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """Slots of clips as objects; entries of an absent object are its last seen ones (zeros before the first).
+
+    Attributes:
+        place: (B, T, K, 2) centroids, world units, x right and y down.
+        colour: (B, T, K, 3) mean colours in [0, 1].
+        area: (B, T, K) square world units.
+        present: (B, T, K) bool: the slot shows an object; False for the background's.
+        background: (B,) which slot is the background.
+    """
+
+    place: Tensor
+    colour: Tensor
+    area: Tensor
+    present: Tensor
+    background: Tensor
+
+    def reordered(self, order: Tensor) -> Tracks:
+        """Slot ``order[b, t, k]`` of frame t becomes slot k; the background keeps its number."""
+        moved = {}
+        for name in ("place", "colour", "area", "present"):
+            value = getattr(self, name)
+            moved[name] = value.gather(2, order.view(*order.shape, *[1] * (value.ndim - 3)).expand_as(value))
+        return replace(self, **moved)
+
+
+def pixel_places(height: int, width: int, half: float) -> Tensor:
+    """(H, W, 2) world places of the pixels' centres, x right and y down."""
+    y, x = (((torch.arange(n) + 0.5) / n * 2 - 1) * half for n in (height, width))
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), 2)
+
+
+def find_background(masks: Tensor) -> Tensor:
+    """The slot of each clip with the greatest share of the pictures: (B,) of masks (B, T, K, H, W)."""
+    return masks.mean((1, 3, 4)).argmax(1)
+
+
+def last_seen(values: Tensor, present: Tensor) -> Tensor:
+    """(B, T, K, ...): where absent, the value when last present, zero before the first time. O(B T K)."""
+    steps = torch.arange(present.shape[1], device=present.device)[:, None]
+    last = torch.where(present, steps, -1).cummax(1).values
+    shape = (*last.shape, *[1] * (values.ndim - 3))
+    held = values.gather(1, last.clamp_min(0).view(shape).expand_as(values))
+    return torch.where((last >= 0).view(shape), held, 0.0)
+
+
+def object_tracks(percepts: Percepts, video: Tensor, half: float = 1.4, min_pixels: float = 4.0) -> Tracks:
+    """Centroid, colour and area of each slot, counted where it is the strongest. O(B T K H W).
+
+    Args:
+        percepts: of the video.
+        video: (B, T, 3, H, W) in [0, 1].
+        half: the picture shows [-half, half]^2.
+        min_pixels: below, a slot shows nothing.
+
+    Raises:
+        ShapeError: percepts of another video.
+    """
+    check_video(video)
+    masks = percepts.masks
+    batch, frames, _, height, width = video.shape
+    if masks.ndim != 5 or masks.shape[:2] != (batch, frames) or masks.shape[3:] != (height, width):
+        raise ShapeError(f"masks {tuple(masks.shape)} are not of the video {tuple(video.shape)}")
+    weight = torch.where(masks == masks.amax(2, keepdim=True), masks, 0.0).flatten(3)
+    total = weight.sum(3)
+    share = weight / total.clamp_min(1e-9)[..., None]
+    place = share @ pixel_places(height, width, half).to(masks).flatten(0, 1)
+    colour = share @ video.flatten(3).mT.to(masks)
+    background = find_background(masks)
+    present = total >= min_pixels
+    present &= torch.arange(masks.shape[2], device=masks.device) != background[:, None, None]
+    area = total * (2 * half) ** 2 / (height * width)
+    place, colour, area = (last_seen(v, present) for v in (place, colour, area))
+    return Tracks(place, colour, area, present, background)
+
+
+def assign(cost: NDArray[np.float64], limit: float) -> list[tuple[int, int]]:
+    """Pairs (row, column) of least total cost, none dearer than ``limit``; O(n^3)."""
+    rows, columns = linear_sum_assignment(np.where(cost <= limit, cost, _FAR))
+    return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if cost[i, j] <= limit]
+
+
+def distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, M) Euclidean distances between the rows of a (N, D) and b (M, D)."""
+    return np.asarray(np.linalg.norm(a[:, None] - b[None], axis=-1))
+
+
+def _relink_clip(
+    place: NDArray[np.float64], colour: NDArray[np.float64], present: NDArray[np.bool_], limit: float
+) -> NDArray[np.int64]:
+    """(T, K): which slot of each frame continues slot k of the first."""
+    frames, count = present.shape
+    order = np.tile(np.arange(count), (frames, 1))
+    at, speed, look, known = place[0].copy(), np.zeros((count, 2)), colour[0].copy(), present[0].copy()
+    for t in range(1, frames):
+        old, new = np.flatnonzero(known), np.flatnonzero(present[t])
+        expected = at[old] + speed[old]
+        cost = distances(expected, place[t, new]) + distances(look[old], colour[t, new])
+        pairs = [(int(old[i]), int(new[j])) for i, j in assign(cost, limit)]
+        free_new = [int(j) for j in new if j not in {p[1] for p in pairs}]
+        taken = {p[0] for p in pairs}
+        free_old = sorted((k for k in range(count) if k not in taken), key=lambda k: bool(known[k]))
+        pairs += list(zip(free_old, free_new, strict=False))
+        rest = [k for k in range(count) if k not in {p[0] for p in pairs}]
+        absent = [j for j in range(count) if not present[t, j]]
+        for k, j in pairs:
+            speed[k] = place[t, j] - at[k] if known[k] and k in taken else 0.0
+            at[k], look[k], known[k] = place[t, j], colour[t, j], True
+        for k, j in [*pairs, *zip(rest, absent, strict=True)]:
+            order[t, k] = j
+    return order
+
+
+def relink(tracks: Tracks, limit: float = 1.0) -> Tracks:
+    """Gives each object one slot all through its clip, by place and colour; O(B T K^3).
+
+    The cost of a pair is the distance from the place expected at constant speed (world units) plus the
+    distance of the colours; pairs dearer than ``limit`` start a new track in a free slot.
+    """
+    place, colour, present = (t.detach().cpu().numpy() for t in (tracks.place, tracks.colour, tracks.present))
+    order = np.stack(
+        [
+            _relink_clip(*clip, limit)
+            for clip in zip(place.astype(float), colour.astype(float), present, strict=True)
+        ]
+    )
+    moved = tracks.reordered(torch.from_numpy(order).to(tracks.present.device))
+    return replace(
+        moved, **{n: last_seen(getattr(moved, n), moved.present) for n in ("place", "colour", "area")}
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """Which slot shows which true object.
+
+    Attributes:
+        slot: (B, N); -1 where none does.
+        error: (B, T, N) distances, world units; NaN where the object is unseen, unmatched or absent.
+    """
+
+    slot: Tensor
+    error: Tensor
+
+
+def match_objects(tracks: Tracks, true: Tensor, visible: Tensor) -> Matched:
+    """Matches slots to true objects, for scoring: least mean distance over a whole clip. O(B T N K + B K^3).
+
+    A frame in which a visible object's slot is absent counts as the picture's width would: 2 units.
+
+    Args:
+        tracks: of B clips.
+        true: (B, T, N, 2) places, world units.
+        visible: (B, T, N) bool.
+
+    Raises:
+        ShapeError: shapes that do not fit.
+    """
+    batch, frames, count = visible.shape
+    if true.shape != (batch, frames, count, 2) or tracks.place.shape[:2] != (batch, frames):
+        raise ShapeError(
+            f"true (B, T, N, 2), visible (B, T, N), tracks of B, T: got {tuple(true.shape)},"
+            f" {tuple(visible.shape)}, {tuple(tracks.place.shape)}"
+        )
+    far = (true[:, :, :, None].to(tracks.place) - tracks.place[:, :, None]).norm(dim=-1)  # (B, T, N, K)
+    both = visible[..., None] & tracks.present[:, :, None]
+    cost = torch.where(both, far, 2.0).mul(visible[..., None]).sum(1) / visible.sum(1).clamp_min(1)[..., None]
+    cost = torch.where(both.any(1), cost, torch.inf)
+    slot = torch.full((batch, count), -1, dtype=torch.long)
+    for b, clip in enumerate(cost.double().cpu().numpy()):
+        for i, k in assign(clip, _FAR / 2):
+            slot[b, i] = k
+    chosen = slot.clamp_min(0).to(far.device)[:, None, :, None].expand(-1, frames, -1, -1)
+    error = far.gather(3, chosen).squeeze(3)
+    seen = both.gather(3, chosen).squeeze(3) & (slot >= 0).to(far.device)[:, None]
+    return Matched(slot, torch.where(seen, error, torch.nan))

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mien.core.errors import ShapeError
+from mien.methods.phycine.perception import Percepts
+from mien.methods.phycine.tracks import (
+    Tracks,
+    assign,
+    find_background,
+    last_seen,
+    match_objects,
+    object_tracks,
+    pixel_places,
+    relink,
+)
+
+
+def test_pixels_lie_x_right_and_y_down():
+    places = pixel_places(2, 4, 1.4)
+    assert places[0, :, 0].tolist() == pytest.approx([-1.05, -0.35, 0.35, 1.05])
+    assert places[:, 0, 1].tolist() == pytest.approx([-0.7, 0.7])
+
+
+def scene():
+    """One clip, two frames of 4 x 8: slot 0 a red block, slot 1 the background, slot 2 gone in frame 1."""
+    masks = torch.zeros(1, 2, 3, 4, 8)
+    masks[0, :, 0, :2, 6:] = 1
+    masks[0, 0, 2, 2:, :2] = 1
+    masks[0, :, 1] = 1 - masks[0, :, 0] - masks[0, :, 2]
+    video = torch.zeros(1, 2, 3, 4, 8)
+    video[0, :, 0] = masks[0, :, 0]
+    return Percepts(masks, torch.zeros(1, 2, 3, 4), video), video
+
+
+def test_tracks_of_a_made_clip():
+    percepts, video = scene()
+    tracks = object_tracks(percepts, video, half=2.0)
+    assert tracks.background.tolist() == [1] == find_background(percepts.masks).tolist()
+    assert tracks.present[0].tolist() == [[True, False, True], [True, False, False]]
+    assert tracks.place[0, 0, 0].tolist() == pytest.approx([1.5, -1.0])
+    assert tracks.colour[0, 0, 0].tolist() == pytest.approx([1, 0, 0])
+    assert tracks.area[0, 0, 0].item() == pytest.approx(4 * 16 / 32)
+    assert tracks.place[0, 1, 2].tolist() == pytest.approx([-1.5, 1.0])  # where it was last seen
+
+
+def test_last_seen_holds_values():
+    present = torch.tensor([False, True, False, True])[None, :, None]
+    values = torch.tensor([9.0, 1, 9, 2])[None, :, None]
+    assert last_seen(values, present).flatten().tolist() == [0, 1, 1, 2]
+
+
+def test_assign_leaves_dear_pairs_out():
+    assert assign(np.array([[0.1, 0.2], [0.2, 5.0]]), 1.0) == [(0, 1), (1, 0)]
+    assert assign(np.array([[5.0, 5.0]]), 1.0) == []
+    assert assign(np.zeros((0, 3)), 1.0) == []
+
+
+def moving(frames=6):
+    """Three objects on straight lines; slot 3 is the background."""
+    t = torch.arange(frames)[:, None, None] * 0.1
+    start = torch.tensor([[-1.0, 0], [1, 0.1], [0, 1]])
+    speed = torch.tensor([[3.0, 0], [-3, 0], [0, -1]])
+    place = torch.cat([start + t * speed, torch.zeros(frames, 1, 2)], 1)[None]
+    colour = torch.eye(4)[:, :3].expand(1, frames, 4, 3).clone()
+    present = torch.tensor([True, True, True, False]).expand(1, frames, 4).clone()
+    return Tracks(place, colour, torch.ones(1, frames, 4), present, torch.tensor([3]))
+
+
+@pytest.mark.parametrize("coloured", [True, False])
+def test_relink_undoes_swaps(coloured):
+    tracks = moving()
+    if not coloured:
+        tracks = replace(tracks, colour=torch.zeros_like(tracks.colour))  # by place and speed alone
+    orders = torch.tensor(
+        [[0, 1, 2, 3], [1, 0, 2, 3], [2, 1, 0, 3], [0, 2, 1, 3], [1, 2, 0, 3], [2, 0, 1, 3]]
+    )
+    swapped = tracks.reordered(orders[None])
+    assert not torch.equal(swapped.place, tracks.place)
+    again = relink(swapped)
+    torch.testing.assert_close(again.place, tracks.place)
+    torch.testing.assert_close(again.colour, tracks.colour)
+
+
+def test_relink_keeps_a_slot_for_who_comes_back():
+    tracks = moving()
+    present = tracks.present.clone()
+    present[0, 2:4, 2] = False
+    again = relink(replace(tracks, present=present))
+    torch.testing.assert_close(again.present, present)
+    assert again.place[0, 3, 2].tolist() == pytest.approx(tracks.place[0, 1, 2].tolist())
+
+
+def test_matching_is_over_the_whole_clip():
+    tracks = moving()
+    true = tracks.place[:, :, [2, 0, 1]] + torch.tensor([0.03, 0.04])
+    visible = torch.ones(1, 6, 3, dtype=torch.bool)
+    visible[0, 4:, 1] = False
+    found = match_objects(tracks, true, visible)
+    assert found.slot.tolist() == [[2, 0, 1]]
+    torch.testing.assert_close(found.error[visible], torch.full((16,), 0.05))
+    assert bool(found.error[~visible].isnan().all())
+
+
+def test_an_object_without_a_slot_is_unmatched():
+    tracks = moving()
+    tracks.present[0, :, 1] = False
+    true = tracks.place[:, :, :3]
+    found = match_objects(tracks, true, torch.ones(1, 6, 3, dtype=torch.bool))
+    assert found.slot.tolist() == [[0, -1, 2]]
+    assert bool(found.error[0, :, 1].isnan().all())
+
+
+def test_bad_input_is_one_clear_line():
+    percepts, video = scene()
+    with pytest.raises(ShapeError, match="masks"):
+        object_tracks(percepts, video[..., :4])
+    with pytest.raises(ShapeError, match="visible"):
+        match_objects(moving(), torch.zeros(1, 6, 3), torch.ones(1, 6, 3, dtype=torch.bool))
