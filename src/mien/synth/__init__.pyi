@@ -16,8 +16,8 @@ from .comphy_program import Executor as Executor
 from .comphy_program import check_program as check_program
 from .comphy_questions import QuestionGenerator as QuestionGenerator
 from .comphy_scene import Change as Change
+from .comphy_scene import ComPhyScene as ComPhyScene
 from .comphy_scene import Event as Event
-from .comphy_scene import Scene as ComPhyScene
 from .comphy_scene import Thing as Thing
 from .comphy_set import ComPhySet as ComPhySet
 from .comphy_set import draw_set as draw_set

@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import Any
 
 from mien.core.errors import ConfigError
-from mien.synth.comphy_scene import DIRECTIONS, Change, Event, Scene, Thing, pairs_of
+from mien.synth.comphy_scene import DIRECTIONS, Change, ComPhyScene, Event, Thing, pairs_of
 from mien.synth.phys_world import COLOURS, MATERIALS, SHAPES
 
 END_FRAME = 125
@@ -54,12 +54,12 @@ def _event(value: Any) -> Event:
     return value  # type: ignore[no-any-return]
 
 
-def _object(scene: Scene, value: Any) -> int:
+def _object(scene: ComPhyScene, value: Any) -> int:
     _need(isinstance(value, int) and 0 <= value < len(scene.things))
     return int(value)
 
 
-def _objects(scene: Scene, value: Any) -> list[int]:
+def _objects(scene: ComPhyScene, value: Any) -> list[int]:
     """A list of objects, or one alone."""
     return [_object(scene, o) for o in (value if isinstance(value, list) else [value])]
 
@@ -78,45 +78,45 @@ def _when(event: Event) -> int:
 # Sets of objects and events.
 
 
-def seen_events(scene: Scene) -> list[Event]:
+def seen_events(scene: ComPhyScene) -> list[Event]:
     """Start, end and all that is shown, in the order of time."""
     seen = [e for e in (*scene.in_out, *scene.collisions) if _when(e) < scene.shown]
     return sorted([Event("start", (), 0), Event("end", (), END_FRAME), *seen], key=_when)
 
 
-def _unseen(scene: Scene) -> list[Event]:
+def _unseen(scene: ComPhyScene) -> list[Event]:
     return [e for e in (*scene.in_out, *scene.collisions) if _when(e) >= scene.shown]
 
 
-def _all_events(scene: Scene) -> list[Event]:
+def _all_events(scene: ComPhyScene) -> list[Event]:
     return [Event("collision", pair) for pair in combinations(range(len(scene.things)), 2)]
 
 
-def _unique(scene: Scene, values: Any) -> Any:
+def _unique(scene: ComPhyScene, values: Any) -> Any:
     _need(len(found := _list(values)) == 1)
     return found[0]
 
 
-def _unique_as_released(scene: Scene, values: Any) -> Any:
+def _unique_as_released(scene: ComPhyScene, values: Any) -> Any:
     found = _list(values)
     _need(found)
     return found if len(found) == 2 else found[0]
 
 
-def _count(scene: Scene, values: Any) -> int:
+def _count(scene: ComPhyScene, values: Any) -> int:
     return len(_list(values))
 
 
-def _exist(scene: Scene, values: Any) -> str:
+def _exist(scene: ComPhyScene, values: Any) -> str:
     return _yes(_list(values))
 
 
-def _negate(scene: Scene, answer: Any) -> str:
+def _negate(scene: ComPhyScene, answer: Any) -> str:
     _need(answer in ("yes", "no"))
     return _yes(answer == "no")
 
 
-def _belong_to(scene: Scene, entry: Any, events: Any) -> str:
+def _belong_to(scene: ComPhyScene, entry: Any, events: Any) -> str:
     found = [e for e in _list(events, Event) if e.objects]
     if isinstance(entry, Event):
         return _yes(any(e.kind == entry.kind and set(e.objects) == set(entry.objects) for e in found))
@@ -126,18 +126,18 @@ def _belong_to(scene: Scene, entry: Any, events: Any) -> str:
 # Filters of objects.
 
 
-def _filter_look(attribute: str, scene: Scene, objects: Any, word: Any) -> list[int]:
+def _filter_look(attribute: str, scene: ComPhyScene, objects: Any, word: Any) -> list[int]:
     _need(word in _ATTRIBUTES[attribute])
     found = _objects(scene, _list(objects))
     return [o for o in found if getattr(scene.things[o], attribute) == word and scene.is_visible(o)]
 
 
-def _filter_motion(moving: bool, scene: Scene, objects: Any, frame: Any) -> list[int]:
+def _filter_motion(moving: bool, scene: ComPhyScene, objects: Any, frame: Any) -> list[int]:
     when, found = _frame(frame), _objects(scene, _list(objects))
     return [o for o in found if scene.is_visible(o, when) and scene.is_moving(o, when) == moving]
 
 
-def _filter_physical(field: str, values: tuple[int, ...], scene: Scene, objects: Any) -> list[int]:
+def _filter_physical(field: str, values: tuple[int, ...], scene: ComPhyScene, objects: Any) -> list[int]:
     found = _objects(scene, _list(objects))
     return [o for o in found if scene.is_visible(o) and getattr(scene.things[o], field) in values]
 
@@ -145,11 +145,11 @@ def _filter_physical(field: str, values: tuple[int, ...], scene: Scene, objects:
 _filter_charged = partial(_filter_physical, "charge", (-1, 1))
 
 
-def _filter_mass(scene: Scene, objects: Any) -> list[float]:
+def _filter_mass(scene: ComPhyScene, objects: Any) -> list[float]:
     return [scene.things[o].mass for o in _objects(scene, _list(objects))]
 
 
-def _filter_pair(sign: int, scene: Scene, objects: Any) -> list[int]:
+def _filter_pair(sign: int, scene: ComPhyScene, objects: Any) -> list[int]:
     """The two charged objects, if two there are and sign q_i q_j > 0."""
     found = _filter_charged(scene, objects)
     _need(len(found) == 2 and sign * scene.things[found[0]].charge * scene.things[found[1]].charge > 0)
@@ -159,34 +159,34 @@ def _filter_pair(sign: int, scene: Scene, objects: Any) -> list[int]:
 # Filters of events.
 
 
-def _filter_kind(kind: str, scene: Scene, events: Any, objects: Any) -> list[Event]:
+def _filter_kind(kind: str, scene: ComPhyScene, events: Any, objects: Any) -> list[Event]:
     own = set(_objects(scene, objects))
     return [e for e in _list(events, Event) if e.kind == kind and own & set(e.objects)]
 
 
-def _filter_edge(kind: str, scene: Scene, events: Any) -> Event:
+def _filter_edge(kind: str, scene: ComPhyScene, events: Any) -> Event:
     found = [e for e in _list(events, Event) if e.kind == kind]
     _need(found)
     return found[0]  # type: ignore[no-any-return]
 
 
-def _filter_order(scene: Scene, events: Any, order: Any) -> Event:
+def _filter_order(scene: ComPhyScene, events: Any, order: Any) -> Event:
     found = _list(events, Event)
-    _need(order in ORDERS and found and ORDERS[order] < len(found))
+    _need(isinstance(order, str) and order in ORDERS and ORDERS[order] < len(found) > 0)
     return found[ORDERS[order]]  # type: ignore[no-any-return]
 
 
-def _filter_before(scene: Scene, events: Any, event: Any) -> list[Event]:
+def _filter_before(scene: ComPhyScene, events: Any, event: Any) -> list[Event]:
     limit = _when(_event(event))
     return [e for e in _list(events, Event) if _when(e) < limit]
 
 
-def _filter_after(scene: Scene, events: Any, event: Any) -> list[Event]:
+def _filter_after(scene: ComPhyScene, events: Any, event: Any) -> list[Event]:
     limit = _when(_event(event))
     return [e for e in _list(events, Event) if _when(e) > limit]
 
 
-def _filter_ancestor(scene: Scene, events: Any, event: Any) -> list[Event]:
+def _filter_ancestor(scene: ComPhyScene, events: Any, event: Any) -> list[Event]:
     """Events from which a chain leads to the event, each link the one before in the life of an object."""
     seen = [e for e in seen_events(scene) if e.objects]
     lives = [[e for e in seen if o in e.objects] for o in range(len(scene.things))]
@@ -204,16 +204,16 @@ def _filter_ancestor(scene: Scene, events: Any, event: Any) -> list[Event]:
 # Questions to objects and events.
 
 
-def _query_look(attribute: str, scene: Scene, item: Any) -> str:
+def _query_look(attribute: str, scene: ComPhyScene, item: Any) -> str:
     return str(getattr(scene.things[_object(scene, item)], attribute))
 
 
-def _query_both(attribute: str, scene: Scene, items: Any) -> str:
+def _query_both(attribute: str, scene: ComPhyScene, items: Any) -> str:
     _need(len(found := _list(items)) >= 2)
     return " and ".join(_query_look(attribute, scene, o) for o in found[:2])
 
 
-def _query_direction(still_agrees: bool, scene: Scene, item: Any, frame: Any) -> str:
+def _query_direction(still_agrees: bool, scene: ComPhyScene, item: Any, frame: Any) -> str:
     """The direction at a frame, or of at least half of the sampled frames.
 
     As released, a frame in which the object rests or is not visible agrees with every direction.
@@ -232,34 +232,34 @@ def _query_direction(still_agrees: bool, scene: Scene, item: Any, frame: Any) ->
     return found[0]
 
 
-def _query_frame(scene: Scene, event: Any) -> int:
+def _query_frame(scene: ComPhyScene, event: Any) -> int:
     return _when(_event(event))
 
 
-def _query_object(scene: Scene, event: Any) -> int:
+def _query_object(scene: ComPhyScene, event: Any) -> int:
     _need(_event(event).kind in ("in", "out"))
     return int(event.objects[0])
 
 
-def _query_partner(scene: Scene, event: Any, item: Any) -> int:
+def _query_partner(scene: ComPhyScene, event: Any, item: Any) -> int:
     own = _object(scene, item)
     _need(_event(event).kind == "collision" and own in event.objects)
     return int(event.objects[1 if own == event.objects[0] else 0])
 
 
-def _is_heavier(scene: Scene, first: Any, second: Any) -> str:
+def _is_heavier(scene: ComPhyScene, first: Any, second: Any) -> str:
     if isinstance(first, list) and len(first) == 2:
         first, second = first
     _need(isinstance(first, (int, float)) and isinstance(second, (int, float)))
     return _yes(first > second)
 
 
-def _is_lighter(scene: Scene, first: Any, second: Any) -> str:
+def _is_lighter(scene: ComPhyScene, first: Any, second: Any) -> str:
     _need(isinstance(first, (int, float)) and isinstance(second, (int, float)))
     return _yes(first < second)
 
 
-def _equal_charge(scene: Scene, first: Any, second: Any) -> str:
+def _equal_charge(scene: ComPhyScene, first: Any, second: Any) -> str:
     a, b = (scene.things[_object(scene, o)].charge for o in (first, second))
     return _yes(a == b != 0)
 
@@ -278,14 +278,14 @@ def counterfactual(thing: Thing, item: int, word: str) -> Change | None:
     return Change(item, "charge", -thing.charge) if "opposite" in word else None
 
 
-def _counterfact_events(scene: Scene, item: Any, word: Any) -> list[Event]:
+def _counterfact_events(scene: ComPhyScene, item: Any, word: Any) -> list[Event]:
     own = _object(scene, item)
     change = counterfactual(scene.things[own], own, word) if isinstance(word, str) else None
     _need(change in scene.counterfactuals)
     return list(scene.counterfactuals[change]) if change else []
 
 
-def _filter_counterfact(scene: Scene, events: Any, item: Any, word: Any) -> list[Event]:
+def _filter_counterfact(scene: ComPhyScene, events: Any, item: Any, word: Any) -> list[Event]:
     pairs = pairs_of(_counterfact_events(scene, item, word))
     return [e for e in _list(events, Event) if frozenset(e.objects) in pairs]
 
@@ -372,7 +372,7 @@ class Executor:
     '2'
     """
 
-    def __init__(self, sim: Scene, compat: bool = True) -> None:
+    def __init__(self, sim: ComPhyScene, compat: bool = True) -> None:
         """Holds the scene.
 
         Args:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mien.core.errors import ConfigError
 from mien.core.seeds import derive
-from mien.synth.comphy_scene import CONE, Change, Event, Scene, Thing, pairs_of
+from mien.synth.comphy_scene import CONE, Change, ComPhyScene, Event, Thing, pairs_of
 from mien.synth.phys_world import COLOURS, MATERIALS, SHAPES
 
 FACTUAL, PREDICTIVE, COUNTERFACTUAL = (
@@ -60,10 +60,10 @@ class Named(NamedTuple):
     program: tuple[str, ...]
 
 
-Template = Callable[[Scene, np.random.Generator], Iterable[Candidate]]
+Template = Callable[[ComPhyScene, np.random.Generator], Iterable[Candidate]]
 
 
-def describe(scene: Scene, item: int, rng: np.random.Generator) -> Named:
+def describe(scene: ComPhyScene, item: int, rng: np.random.Generator) -> Named:
     """An object by as few of its looks as single it out; which ones is drawn.
 
     Raises:
@@ -112,11 +112,11 @@ def _group(name: str, value: str, kind: str) -> tuple[str, tuple[str, ...]]:
     return f"{kind} {noun}", ("objects", *look, f"filter_{kind}")
 
 
-def _members(scene: Scene, name: str, value: str, kind: str) -> list[Thing]:
+def _members(scene: ComPhyScene, name: str, value: str, kind: str) -> list[Thing]:
     return [t for t in scene.things if _PHYSICAL[kind](t) and (not name or getattr(t, name) == value)]
 
 
-def _exist(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _exist(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     for kind in _PHYSICAL:
         for name, value in _restrictions():
             noun, program = _group(name, value, kind)
@@ -124,7 +124,7 @@ def _exist(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
             yield Candidate(f"Are there any {noun}s?", (*program, "exist"), _yes(found))
 
 
-def _count(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _count(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     for kind in _PHYSICAL:
         for name, value in _restrictions():
             noun, program = _group(name, value, kind)
@@ -132,7 +132,7 @@ def _count(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
             yield Candidate(f"How many {noun}s are there?", (*program, "count"), str(len(found)))
 
 
-def _query(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _query(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     """Another look of the one object of a group."""
     for kind in _PHYSICAL:
         for name, value in _restrictions():
@@ -147,19 +147,19 @@ def _query(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
 
 
 def _query_one(look: str) -> Template:
-    def template(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+    def template(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
         return (c for c in _query(scene, rng) if c.program[-1] == f"query_{look}")
 
     return template
 
 
-def _two(scene: Scene, rng: np.random.Generator) -> Iterable[tuple[Named, Named]]:
+def _two(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[tuple[Named, Named]]:
     """All ordered pairs."""
     names = [describe(scene, i, rng) for i in range(len(scene.things))]
     return ((a, b) for a in names for b in names if a.item != b.item)
 
 
-def _heavier(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _heavier(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     for a, b in _two(scene, rng):
         masses = [scene.things[o.item].mass for o in (a, b)]
         programs = [(*o.program[:-1], "filter_mass", "unique") for o in (a, b)]
@@ -168,14 +168,14 @@ def _heavier(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
             yield Candidate(text, (*programs[0], *programs[1], f"is_{word}"), _yes(holds))
 
 
-def _same_charge(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _same_charge(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     for a, b in _two(scene, rng):
         product = scene.things[a.item].charge * scene.things[b.item].charge
         text = f"Do the {a.text} and the {b.text} carry the same type of charge?"
         yield Candidate(text, (*a.program, *b.program, "equal_charge"), _yes(product > 0))
 
 
-def _opposite_charge(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _opposite_charge(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     """Of two charged objects only: no module asks it, but "not equal" is the same then."""
     for a, b in _two(scene, rng):
         if product := scene.things[a.item].charge * scene.things[b.item].charge:
@@ -183,7 +183,7 @@ def _opposite_charge(scene: Scene, rng: np.random.Generator) -> Iterable[Candida
             yield Candidate(text, (*a.program, *b.program, "equal_charge", "negate"), _yes(product < 0))
 
 
-def _both(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _both(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     charged = [t for t in scene.things if t.charge]
     if len(charged) == 2:
         opposite = charged[0].charge != charged[1].charge
@@ -199,13 +199,13 @@ def _both(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
                 yield Candidate(text, ("objects", filter_, f"query_both_{look}"), answer)
 
 
-def _shown(scene: Scene) -> list[Event]:
+def _shown(scene: ComPhyScene) -> list[Event]:
     """Collisions that are shown, by frame."""
     seen = [e for e in scene.collisions if e.frame is not None and e.frame < scene.shown]
     return sorted(seen, key=lambda e: e.frame or 0)
 
 
-def _partner(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _partner(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     for item in range(len(scene.things)):
         met = [e for e in _shown(scene) if item in e.objects]
         own = describe(scene, item, rng)
@@ -223,7 +223,7 @@ def _partner(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
                 )
 
 
-def _collisions(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _collisions(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     seen = _shown(scene)
     program: tuple[str, ...] = ("events", "objects", "filter_collision")
     yield Candidate("How many collisions happen?", (*program, "count"), str(len(seen)))
@@ -234,7 +234,7 @@ def _collisions(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
         yield Candidate(text, ("events", *own.program, "filter_collision", "count"), str(met))
 
 
-def _collide(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _collide(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     pairs = pairs_of(_shown(scene))
     for a, b in _two(scene, rng):
         text = f"Does the {a.text} collide with the {b.text}?"
@@ -242,7 +242,7 @@ def _collide(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
         yield Candidate(text, program, _yes({a.item, b.item} in pairs))
 
 
-def _before(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _before(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     """Order of two collisions of different pairs."""
     first: dict[frozenset[int], int] = {}
     for event in _shown(scene):
@@ -261,7 +261,7 @@ def _meeting(a: Named, b: Named) -> tuple[str, ...]:
     return (*a.program, "filter_collision", *b.program, "filter_collision")
 
 
-def _leave(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _leave(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     for kind, verb in (("in", "enter"), ("out", "leave")):
         gone = np.diff(scene.visible.astype(int), axis=0) == (1 if kind == "in" else -1)
         rows = (np.arange(len(gone)) + 1) * scene.step < scene.shown
@@ -271,7 +271,7 @@ def _leave(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
             yield Candidate(text, ("events", *own.program, f"filter_{kind}", "exist"), _yes(count))
 
 
-def _direction(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _direction(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     """At the start and at the first collision, where it is clear; over the video, where it is most often."""
     frames = range(0, scene.shown, 5)
     for item in range(len(scene.things)):
@@ -294,7 +294,7 @@ def _direction(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
                 yield Candidate(text, (*own.program, "null", "query_direction"), way)
 
 
-def _way(scene: Scene, item: int, frame: int) -> str:
+def _way(scene: ComPhyScene, item: int, frame: int) -> str:
     """The direction between the neighbouring rows: minor / major axis below tan(42 deg); "" between them."""
     row = frame // scene.step
     ends = [r for r in (row - 1, row, row + 1) if 0 <= r < len(scene.visible) and scene.visible[r, item]]
@@ -306,7 +306,7 @@ def _way(scene: Scene, item: int, frame: int) -> str:
 
 
 def _choices(
-    scene: Scene, happens: set[frozenset[int]], rng: np.random.Generator
+    scene: ComPhyScene, happens: set[frozenset[int]], rng: np.random.Generator
 ) -> tuple[tuple[str, tuple[str, ...], str], ...]:
     """Two to four collisions, on average half of which happen; none if all or none do."""
     pairs = [frozenset(p) for p in combinations(range(len(scene.things)), 2)]
@@ -327,13 +327,13 @@ def _choices(
     return tuple(out)
 
 
-def _predictive(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _predictive(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     later = [e for e in scene.collisions if e.frame is not None and e.frame >= scene.shown]
     if choices := _choices(scene, pairs_of(later), rng):
         yield Candidate("Which event will happen next?", ("unseen_events", "belong_to"), "", choices)
 
 
-def _changes(scene: Scene, item: int) -> Iterable[tuple[str, str, Change]]:
+def _changes(scene: ComPhyScene, item: int) -> Iterable[tuple[str, str, Change]]:
     """What would make a difference: phrase, word of the program, change."""
     thing = scene.things[item]
     if thing.mass != 1:
@@ -345,7 +345,7 @@ def _changes(scene: Scene, item: int) -> Iterable[tuple[str, str, Change]]:
         yield "were oppositely charged", "opposite", Change(item, "charge", -thing.charge)
 
 
-def _counterfactual(scene: Scene, rng: np.random.Generator) -> Iterable[Candidate]:
+def _counterfactual(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
     for item in range(len(scene.things)):
         for phrase, word, change in _changes(scene, item):
             if change not in scene.counterfactuals:
@@ -382,7 +382,7 @@ TEMPLATES: dict[str, tuple[str, Template]] = {
 class QuestionGenerator:
     """Questions of one scene; the same scene and seed, the same questions."""
 
-    def __init__(self, scene: Scene, seed: int = 0) -> None:
+    def __init__(self, scene: ComPhyScene, seed: int = 0) -> None:
         """Holds the scene.
 
         Args:

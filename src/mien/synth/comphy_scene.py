@@ -76,7 +76,7 @@ class Change(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class ComPhyScene:
     """One target video of N objects and T sampled frames, as programs see it.
 
     Attributes:

@@ -26,8 +26,8 @@ from mien.synth.comphy_scene import (
     SHOWN,
     WIDTH,
     Change,
+    ComPhyScene,
     Event,
-    Scene,
     in_out_events,
     inside,
     plain,
@@ -81,7 +81,7 @@ class DrawnSet(NamedTuple):
     target: Trajectory
     references: tuple[Reference, ...]
     counterfactuals: Mapping[Change, Trajectory]
-    scene: Scene
+    scene: ComPhyScene
 
 
 def meetings(clips: Trajectory) -> Array:
@@ -166,7 +166,7 @@ def _references(
     for size in (2, 3):
         items = np.argsort(rng.random((_STARTS, world.n_objects)), 1)[:, :size]
         clips = _tries(replace(world, half=1.2), objects, items, REFERENCE_FRAMES, rng)
-        met: Array = meetings(clips).any(2)
+        met = np.asarray(meetings(clips).any(2))
         found += [
             (set(items[b, met[b]].tolist()), Reference(tuple(items[b].tolist()), _one(clips, b)))
             for b in np.flatnonzero(met.any(1)).tolist()
@@ -194,11 +194,11 @@ def _counterfactuals(world: PhysWorld, target: Trajectory) -> dict[Change, Traje
     return found
 
 
-def scene_of(target: Trajectory, changes: Mapping[Change, Trajectory], view: float = VIEW) -> Scene:
+def scene_of(target: Trajectory, changes: Mapping[Change, Trajectory], view: float = VIEW) -> ComPhyScene:
     """What programs see of a target clip: true collisions, centres in pixels."""
     centres = to_pixels(target.x[0], view)
     visible = inside(centres)
-    return Scene(
+    return ComPhyScene(
         things_of(target.objects, 0),
         in_out_events(visible),
         true_collisions(target.hits[0]),
