@@ -4,6 +4,8 @@ from .classification import mean_class_recall as mean_class_recall
 from .classification import shot_accuracy as shot_accuracy
 from .classification import shot_groups as shot_groups
 from .classification import symmetric_kl as symmetric_kl
+from .comphy import comphy_marks as comphy_marks
+from .comphy import comphy_scores as comphy_scores
 from .curves import Roc as Roc
 from .curves import det_plot as det_plot
 from .curves import roc_plot as roc_plot
