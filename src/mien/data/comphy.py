@@ -330,7 +330,8 @@ def _trajectories(entry: Mapping[str, Any], where: str, count: int) -> tuple[Arr
     if found.ndim != 3 or found.shape[0] != count or found.shape[2] != 4:
         raise DataError(f"{where}: 'trajectories' must be ({count} objects, frames, 4 numbers)")
     places = found[..., :2].swapaxes(0, 1)
-    return places * np.array([WIDTH, HEIGHT]), ((places >= 0) & (places <= 1)).all(-1)
+    visible = np.asarray(((places >= 0) & (places <= 1)).all(-1))
+    return places * np.array([WIDTH, HEIGHT]), visible
 
 
 def read_questions(path: Path) -> dict[int, tuple[dict[str, Any], ...]]:

@@ -279,7 +279,7 @@ class ComPhySet:
         check_ranges(self, n_sets=(1, len(SPLITS[self.split])), n_ref=(1, 16), each=(1, 1000))
 
     def drawn(self, number: int) -> DrawnSet:
-        """The set with a place in the split, 0 .. n_sets - 1; some 10 ms."""
+        """The set with a place in the split, 0 .. n_sets - 1; some 20 ms."""
         return draw_set(derive(self.seed, "comphy_set", self.split, number), self.n_ref)
 
     def write(self, out_dir: str | Path, draw: Draw | None = None) -> Path:
@@ -353,7 +353,7 @@ def answered(question: Question, executor: Executor) -> Iterator[tuple[str, str,
 
 
 def executor_agreement(count: int = 10_000, seed: int = 0, compat: bool = True, each: int = 4) -> Agreement:
-    """Asks made scenes until ``count`` answers are compared. Some 10 ms a scene of some 60 answers.
+    """Asks made scenes until ``count`` answers are compared. Some 30 ms a scene of some 70 answers.
 
     Args:
         count: answers.
