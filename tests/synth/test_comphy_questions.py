@@ -143,3 +143,26 @@ def test_objects_that_look_alike_cannot_be_asked_about():
     scene = ComPhyScene((twin, twin), (), (), np.zeros((150, 2, 2)), np.ones((150, 2), bool))
     with pytest.raises(ConfigError, match="object 0 looks like another one"):
         QuestionGenerator(scene).generate(["heavier"])
+
+
+def test_what_really_happened_is_a_poor_answer_to_what_would_have(sets):
+    """Counterfactual choices are about pairs that the change alters, where there are some."""
+    right = []
+    for drawn in sets:
+        executor = Executor(drawn.scene)
+        actual = pairs_of(drawn.scene.collisions)
+        altered = any(
+            pairs_of(events) != actual
+            for change, events in drawn.scene.counterfactuals.items()
+            if getattr(drawn.scene.things[change.item], change.what) != change.value
+        )
+        for question in QuestionGenerator(drawn.scene, 1).generate(["counterfactual"]):
+            told = []
+            for choice in question["choices"]:
+                seen = {
+                    executor.run([*choice["program"], e, "belong_to"]) for e in ("events", "unseen_events")
+                }
+                told.append(("correct" if "yes" in seen else "wrong") == choice["answer"])
+            right += told if altered else []
+    assert len(right) > 60
+    assert 0.4 < np.mean(right) < 0.8

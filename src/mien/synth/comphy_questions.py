@@ -306,11 +306,14 @@ def _way(scene: ComPhyScene, item: int, frame: int) -> str:
 
 
 def _choices(
-    scene: ComPhyScene, happens: set[frozenset[int]], rng: np.random.Generator
+    scene: ComPhyScene,
+    happens: set[frozenset[int]],
+    rng: np.random.Generator,
+    first: frozenset[frozenset[int]] = frozenset(),
 ) -> tuple[tuple[str, tuple[str, ...], str], ...]:
-    """Two to four collisions, on average half of which happen; none if all or none do."""
+    """Two to four collisions, about half of which happen, ``first`` come first; () if all or none do."""
     pairs = [frozenset(p) for p in combinations(range(len(scene.things)), 2)]
-    pairs = [pairs[i] for i in rng.permutation(len(pairs))]
+    pairs = sorted((pairs[i] for i in rng.permutation(len(pairs))), key=lambda p: p not in first)
     right, wrong = [p for p in pairs if p in happens], [p for p in pairs if p not in happens]
     fits = [(1, 1)] if right and wrong else []
     fits += [(1, 2), (2, 1), (2, 2)] if min(len(right), len(wrong)) > 1 else []
@@ -346,15 +349,24 @@ def _changes(scene: ComPhyScene, item: int) -> Iterable[tuple[str, str, Change]]
 
 
 def _counterfactual(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
+    """Of changes that alter which pairs collide, if there are any, with choices of those pairs first.
+
+    Otherwise the answers of what really happened would be right for nine choices in ten.
+    """
+    actual = pairs_of(scene.collisions)
+    told: list[tuple[bool, Candidate]] = []
     for item in range(len(scene.things)):
         for phrase, word, change in _changes(scene, item):
             if change not in scene.counterfactuals:
                 continue
-            if choices := _choices(scene, pairs_of(scene.counterfactuals[change]), rng):
+            happens = pairs_of(scene.counterfactuals[change])
+            altered = frozenset(happens ^ actual)
+            if choices := _choices(scene, happens, rng, altered):
                 own = describe(scene, item, rng)
                 text = f"If the {own.text} {phrase}, which event would happen?"
                 program = ("all_events", *own.program, word, "filter_counterfact", "belong_to")
-                yield Candidate(text, program, "", choices)
+                told.append((bool(altered), Candidate(text, program, "", choices)))
+    return [c for altered, c in told if altered] or [c for _, c in told]
 
 
 TEMPLATES: dict[str, tuple[str, Template]] = {
