@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -166,3 +169,15 @@ def test_what_really_happened_is_a_poor_answer_to_what_would_have(sets):
             right += told if altered else []
     assert len(right) > 60
     assert 0.4 < np.mean(right) < 0.8
+
+
+def test_questions_do_not_depend_on_the_process(sets):
+    """String hashes differ between processes; questions must not."""
+    code = (
+        "import sys; from mien.synth.comphy_questions import QuestionGenerator as G;"
+        "from mien.synth.comphy_set import draw_set; d = draw_set(0);"
+        "sys.stdout.write(repr(G(d.scene, 3).generate(each=3)))"
+    )
+    env = {**os.environ, "PYTHONHASHSEED": "77"}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert out.stdout == repr(QuestionGenerator(sets[0].scene, 3).generate(each=3))

@@ -139,7 +139,7 @@ def _query(scene: ComPhyScene, rng: np.random.Generator) -> Iterable[Candidate]:
             noun, program = _group(name, value, kind)
             found = _members(scene, name, value, kind)
             if len(found) == 1:
-                for asked in set(_LOOKS) - {name}:
+                for asked in (look for look in _LOOKS if look != name):
                     text = f"What is the {asked} of the {noun}?"
                     yield Candidate(
                         text, (*program, "unique", f"query_{asked}"), str(getattr(found[0], asked))
