@@ -6,6 +6,11 @@ from .channel_order import ChannelReport as ChannelReport
 from .channel_order import check_channel_order as check_channel_order
 from .check import CheckReport as CheckReport
 from .check import check_set as check_set
+from .clevrer import Clevrer as Clevrer
+from .comphy import ComPhy as ComPhy
+from .comphy import charge_edges as charge_edges
+from .comphy import read_predictions as read_predictions
+from .comphy import write_submission as write_submission
 from .config import ClassificationData as ClassificationData
 from .config import ClothedData as ClothedData
 from .config import DomainData as DomainData

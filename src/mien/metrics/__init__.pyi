@@ -4,6 +4,8 @@ from .classification import mean_class_recall as mean_class_recall
 from .classification import shot_accuracy as shot_accuracy
 from .classification import shot_groups as shot_groups
 from .classification import symmetric_kl as symmetric_kl
+from .comphy import comphy_marks as comphy_marks
+from .comphy import comphy_scores as comphy_scores
 from .concepts import ConceptReport as ConceptReport
 from .concepts import Interactions as Interactions
 from .concepts import class_midpoint as class_midpoint

@@ -12,6 +12,16 @@ from .body_models import CapsuleBody as CapsuleBody
 from .body_models import PeopleBody as PeopleBody
 from .body_models import SmplBody as SmplBody
 from .clothed_set import ClothedSet as ClothedSet
+from .comphy_program import Executor as Executor
+from .comphy_program import check_program as check_program
+from .comphy_questions import QuestionGenerator as QuestionGenerator
+from .comphy_scene import Change as Change
+from .comphy_scene import ComPhyScene as ComPhyScene
+from .comphy_scene import Event as Event
+from .comphy_scene import Thing as Thing
+from .comphy_set import ComPhySet as ComPhySet
+from .comphy_set import draw_set as draw_set
+from .comphy_set import executor_agreement as executor_agreement
 from .dressed import Dressed as Dressed
 from .dressed import dress as dress
 from .dressed import signed_distance as signed_distance
