@@ -263,10 +263,10 @@ def test_pymunk_agrees():
     pytest.importorskip("pymunk")
     from mien.bench.phycine_speed import pymunk_places
 
-    world, objects, x, v = started(batch=12, n_objects=3, restitution=0.8)
-    run = world.run(x, v, objects, 12)
+    world, objects, x, v = started(batch=40, n_objects=3, half=0.8, restitution=0.8)
+    run = world.run(x, v, objects, 16)
     assert len(run.collisions) > 5
-    assert run.x == pytest.approx(pymunk_places(world, x, v, objects, 12), abs=1e-6)
+    assert run.x == pytest.approx(pymunk_places(world, x, v, objects, 16), abs=1e-6)
 
 
 def test_a_clip_is_the_same_whatever_is_drawn_beside_it():
