@@ -71,7 +71,7 @@ def refinement_inputs(
         x: (B, 3, H, W).
         layers: of (B, K, ., H, W).
         grad_means: (B, K, 3, H, W) gradient of the loss with respect to the means.
-        grad_masks: (B, K, 1, H, W) and to the masks.
+        grad_masks: (B, K, 1, H, W) and to the mask logits.
         sigma: of the likelihood.
     """
     means, logits = (t.detach() for t in layers)
@@ -207,9 +207,9 @@ class Iodine(nn.Module):
                 out.append(now)
                 if not left:
                     break
-                grads = self._gradients(now, posterior)
-            seen = refinement_inputs(x, now.layers, *grads[:2], self.sigma)
-            vectors = [*posterior, *(normalised(g, 1) for g in grads[2:]), sample]
+                by_means, by_logits, *by_posterior = self._gradients(now, posterior)
+            seen = refinement_inputs(x, now.layers, by_means, by_logits, self.sigma)
+            vectors = [*posterior, *(normalised(g, 1) for g in by_posterior), sample]
             step, state = self.refiner(seen, torch.cat(vectors, 2).detach(), state)
             posterior = Posterior(*(p + d for p, d in zip(posterior, step.chunk(2, 2), strict=True)))
         return out

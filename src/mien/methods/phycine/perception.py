@@ -9,6 +9,11 @@ from torch import Tensor
 from mien.core.errors import ShapeError
 
 
+def reordered(values: Tensor, order: Tensor) -> Tensor:
+    """(B, T, K, ...) with entry ``order[b, t, k]`` of each frame at k."""
+    return values.gather(2, order.view(*order.shape, *[1] * (values.ndim - 3)).expand_as(values))
+
+
 class Percepts(NamedTuple):
     """What is seen in clips; a slot keeps its object from frame to frame.
 
@@ -23,6 +28,10 @@ class Percepts(NamedTuple):
     slots: Tensor
     recon: Tensor
     left_out: Tensor | None = None
+
+    def reordered(self, order: Tensor) -> Percepts:
+        """Slot ``order[b, t, k]`` of frame t becomes slot k."""
+        return self._replace(masks=reordered(self.masks, order), slots=reordered(self.slots, order))
 
 
 class Perception(Protocol):

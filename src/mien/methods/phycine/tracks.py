@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mien.core.errors import ShapeError
-from mien.methods.phycine.perception import Percepts, check_video
+from mien.methods.phycine.perception import Percepts, check_video, reordered
 
 _FAR = 1e3  # cost of a pair that cannot be matched, above every real one
 
@@ -39,11 +39,8 @@ class Tracks:
 
     def reordered(self, order: Tensor) -> Tracks:
         """Slot ``order[b, t, k]`` of frame t becomes slot k; the background keeps its number."""
-        moved = {}
-        for name in ("place", "colour", "area", "present"):
-            value = getattr(self, name)
-            moved[name] = value.gather(2, order.view(*order.shape, *[1] * (value.ndim - 3)).expand_as(value))
-        return replace(self, **moved)
+        names = ("place", "colour", "area", "present")
+        return replace(self, **{n: reordered(getattr(self, n), order) for n in names})
 
 
 def pixel_places(height: int, width: int, half: float) -> Tensor:
@@ -133,23 +130,23 @@ def _relink_clip(
     return order
 
 
-def relink(tracks: Tracks, limit: float = 1.0) -> Tracks:
-    """Gives each object one slot all through its clip, by place and colour; O(B T K^3).
+def slot_order(tracks: Tracks, limit: float = 1.0) -> Tensor:
+    """(B, T, K): the slot of frame t that goes on with slot k's object, by place and colour. O(B T K^3).
 
     The cost of a pair is the distance from the place expected at constant speed (world units) plus the
     distance of the colours; pairs dearer than ``limit`` start a new track in a free slot.
     """
     place, colour, present = (t.detach().cpu().numpy() for t in (tracks.place, tracks.colour, tracks.present))
-    order = np.stack(
-        [
-            _relink_clip(*clip, limit)
-            for clip in zip(place.astype(float), colour.astype(float), present, strict=True)
-        ]
-    )
-    moved = tracks.reordered(torch.from_numpy(order).to(tracks.present.device))
-    return replace(
-        moved, **{n: last_seen(getattr(moved, n), moved.present) for n in ("place", "colour", "area")}
-    )
+    clips = zip(place.astype(float), colour.astype(float), present, strict=True)
+    order = torch.from_numpy(np.stack([_relink_clip(*clip, limit) for clip in clips]))
+    return order.to(tracks.present.device)
+
+
+def relink(tracks: Tracks, limit: float = 1.0) -> Tracks:
+    """Tracks in which each object has one slot all through its clip, as `slot_order` finds it."""
+    moved = tracks.reordered(slot_order(tracks, limit))
+    held = {n: last_seen(getattr(moved, n), moved.present) for n in ("place", "colour", "area")}
+    return replace(moved, **held)
 
 
 @dataclass(frozen=True, eq=False)
