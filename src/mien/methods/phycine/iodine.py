@@ -169,7 +169,14 @@ class Iodine(nn.Module):
             raise ConfigError(
                 f"slots, dim >= 1 and rounds, later >= 0 are needed; got {slots}, {dim}, {rounds}, {later}"
             )
-        self.slots, self.rounds, self.later, self.sigma, self.beta = slots, rounds, later, sigma, beta
+        self.size, self.slots, self.rounds, self.later, self.sigma, self.beta = (
+            size,
+            slots,
+            rounds,
+            later,
+            sigma,
+            beta,
+        )
         self.mean, self.raw = (nn.Parameter(torch.full((1, 1, dim), v)) for v in (0.0, 0.54))
         self.decoder = (SmallDecoder if small else BroadcastDecoder)(dim, size, width)
         self.refiner = Refiner(dim, width)
@@ -226,7 +233,7 @@ class Iodine(nn.Module):
 
     def forward(self, video: Tensor, generator: torch.Generator | None = None) -> Percepts:
         """What is seen; codes are means of the posteriors. O(B T K S^2 rounds)."""
-        check_video(video)
+        check_video(video, self.size)
         posterior, slots, layers = self.start(len(video)), [], []
         for t in range(video.shape[1]):
             count = self.later if t else self.rounds

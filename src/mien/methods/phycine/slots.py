@@ -187,7 +187,7 @@ class SlotVideo(nn.Module):
         super().__init__()
         if min(later, starts) < 1:
             raise ConfigError(f"later and starts must be at least 1; got {later}, {starts}")
-        self.later, self.starts, self.carried = later, starts, carried
+        self.size, self.later, self.starts, self.carried = size, later, starts, carried
         self.encoder = Encoder(size, width)
         self.attention = SlotAttention(width, slots, dim, iterations, learned=learned)
         self.decoder = PlaceDecoder(dim, size, width)
@@ -198,7 +198,7 @@ class SlotVideo(nn.Module):
         Raises:
             ShapeError: another shape.
         """
-        check_video(video)
+        check_video(video, self.size)
         batch, count = video.shape[:2]
         features = self.encoder(video.flatten(0, 1)).unflatten(0, (batch, count))
         slots, out = self.attention.start(batch, generator), []
@@ -227,7 +227,7 @@ class SlotVideo(nn.Module):
 
     def forward(self, video: Tensor, generator: torch.Generator | None = None) -> Percepts:
         """What is seen; without a generator, the same starts at every call."""
-        check_video(video)
+        check_video(video, self.size)
         generator = generator or torch.Generator().manual_seed(0)
         if self.carried:
             slots, layers = self.frames(video, generator)
