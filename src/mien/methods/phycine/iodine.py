@@ -169,14 +169,8 @@ class Iodine(nn.Module):
             raise ConfigError(
                 f"slots, dim >= 1 and rounds, later >= 0 are needed; got {slots}, {dim}, {rounds}, {later}"
             )
-        self.size, self.slots, self.rounds, self.later, self.sigma, self.beta = (
-            size,
-            slots,
-            rounds,
-            later,
-            sigma,
-            beta,
-        )
+        self.size, self.slots, self.rounds, self.later = size, slots, rounds, later
+        self.sigma, self.beta = sigma, beta
         self.mean, self.raw = (nn.Parameter(torch.full((1, 1, dim), v)) for v in (0.0, 0.54))
         self.decoder = (SmallDecoder if small else BroadcastDecoder)(dim, size, width)
         self.refiner = Refiner(dim, width)
