@@ -74,7 +74,7 @@ def test_features_know_their_place():
 
 def test_later_frames_start_from_the_slots_before():
     torch.manual_seed(0)
-    net = SlotVideo(16, slots=3, dim=4, width=8)
+    net = SlotVideo(16, slots=3, dim=4, width=8, carried=True)
     video = torch.rand(2, 3, 3, 16, 16)
     with torch.no_grad():
         seen = net(video)
@@ -85,6 +85,28 @@ def test_later_frames_start_from_the_slots_before():
         second, _ = net.attention(features, net.encoder.places, seen.slots[:, 0], net.later)
         torch.testing.assert_close(seen.slots[:, 1], second)
         torch.testing.assert_close(net(video[:, :2]).recon, seen.recon[:, :2])  # the future does not matter
+
+
+def test_more_starts_never_explain_an_image_worse():
+    torch.manual_seed(0)
+    net, images = SlotVideo(16, slots=3, dim=4, width=8), torch.rand(6, 3, 16, 16)
+    errors = []
+    with torch.no_grad():
+        for starts in (1, 5):
+            net.starts = starts
+            drawn = net.decoder(net.alone(images, torch.Generator().manual_seed(0))).image
+            errors.append((drawn - images).square().mean((1, 2, 3)))
+    assert bool((errors[1] <= errors[0] + 1e-7).all())
+    assert float((errors[0] - errors[1]).max()) > 0
+
+
+def test_frames_seen_alone_are_the_same_at_every_call():
+    torch.manual_seed(0)
+    net, video = SlotVideo(16, slots=3, dim=4, width=8), torch.rand(1, 2, 3, 16, 16)
+    with torch.no_grad():
+        seen, again = net(video), net(video)
+    torch.testing.assert_close(seen.masks, again.masks)
+    torch.testing.assert_close(net.decoder(seen.slots).image, seen.recon)
 
 
 def test_bad_input_is_one_clear_line():

@@ -95,6 +95,17 @@ def test_relink_keeps_a_slot_for_who_comes_back():
     assert again.place[0, 3, 2].tolist() == pytest.approx(tracks.place[0, 1, 2].tolist())
 
 
+def test_a_new_object_never_takes_the_slot_of_the_background():
+    tracks = moving().reordered(torch.tensor([3, 0, 1, 2]).expand(1, 6, 4))  # the background is slot 0
+    tracks = replace(tracks, background=torch.tensor([0]))
+    tracks.present[0, :3, 3] = False
+    order = torch.tensor([[0, 1, 2, 3]] * 3 + [[0, 3, 1, 2]] * 3)[None]
+    again = relink(tracks.reordered(order))
+    assert torch.equal(again.present, tracks.present)
+    torch.testing.assert_close(again.place[again.present], tracks.place[tracks.present])
+    assert not bool(again.present[:, :, 0].any())
+
+
 def test_matching_is_over_the_whole_clip():
     tracks = moving()
     true = tracks.place[:, :, [2, 0, 1]] + torch.tensor([0.03, 0.04])

@@ -2,6 +2,7 @@ from .decoder import BroadcastDecoder as BroadcastDecoder
 from .decoder import Layers as Layers
 from .decoder import PlaceDecoder as PlaceDecoder
 from .decoder import SmallDecoder as SmallDecoder
+from .iodine import Iodine as Iodine
 from .likelihood import elbo as elbo
 from .likelihood import gaussian_kl as gaussian_kl
 from .likelihood import mixture_nll as mixture_nll
@@ -11,3 +12,9 @@ from .perception import Perception as Perception
 from .perception import Percepts as Percepts
 from .slots import SlotAttention as SlotAttention
 from .slots import SlotVideo as SlotVideo
+from .threshold import ThresholdSegmenter as ThresholdSegmenter
+from .tracks import Matched as Matched
+from .tracks import Tracks as Tracks
+from .tracks import match_objects as match_objects
+from .tracks import object_tracks as object_tracks
+from .tracks import relink as relink

@@ -71,7 +71,7 @@ def refinement_inputs(
         x: (B, 3, H, W).
         layers: of (B, K, ., H, W).
         grad_means: (B, K, 3, H, W) gradient of the loss with respect to the means.
-        grad_masks: (B, K, 1, H, W) and to the masks.
+        grad_masks: (B, K, 1, H, W) and to the mask logits.
         sigma: of the likelihood.
     """
     means, logits = (t.detach() for t in layers)
@@ -169,7 +169,8 @@ class Iodine(nn.Module):
             raise ConfigError(
                 f"slots, dim >= 1 and rounds, later >= 0 are needed; got {slots}, {dim}, {rounds}, {later}"
             )
-        self.slots, self.rounds, self.later, self.sigma, self.beta = slots, rounds, later, sigma, beta
+        self.size, self.slots, self.rounds, self.later = size, slots, rounds, later
+        self.sigma, self.beta = sigma, beta
         self.mean, self.raw = (nn.Parameter(torch.full((1, 1, dim), v)) for v in (0.0, 0.54))
         self.decoder = (SmallDecoder if small else BroadcastDecoder)(dim, size, width)
         self.refiner = Refiner(dim, width)
@@ -207,9 +208,9 @@ class Iodine(nn.Module):
                 out.append(now)
                 if not left:
                     break
-                grads = self._gradients(now, posterior)
-            seen = refinement_inputs(x, now.layers, *grads[:2], self.sigma)
-            vectors = [*posterior, *(normalised(g, 1) for g in grads[2:]), sample]
+                by_means, by_logits, *by_posterior = self._gradients(now, posterior)
+            seen = refinement_inputs(x, now.layers, by_means, by_logits, self.sigma)
+            vectors = [*posterior, *(normalised(g, 1) for g in by_posterior), sample]
             step, state = self.refiner(seen, torch.cat(vectors, 2).detach(), state)
             posterior = Posterior(*(p + d for p, d in zip(posterior, step.chunk(2, 2), strict=True)))
         return out
@@ -226,7 +227,7 @@ class Iodine(nn.Module):
 
     def forward(self, video: Tensor, generator: torch.Generator | None = None) -> Percepts:
         """What is seen; codes are means of the posteriors. O(B T K S^2 rounds)."""
-        check_video(video)
+        check_video(video, self.size)
         posterior, slots, layers = self.start(len(video)), [], []
         for t in range(video.shape[1]):
             count = self.later if t else self.rounds

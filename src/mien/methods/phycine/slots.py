@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from mien.core.errors import ConfigError, ShapeError
 from mien.methods.phycine.decoder import Layers, PlaceDecoder, position_grid
 from mien.methods.phycine.perception import Percepts, check_video
+from mien.methods.phycine.tracks import object_tracks, slot_order
 from mien.nn.softplus import softplus
+
+_SPREAD = 0.5  # standard deviation of the moved starts, half sides of the picture
 
 
 class Encoder(nn.Module):
@@ -147,16 +150,25 @@ class SlotFrames(NamedTuple):
 
 
 class SlotVideo(nn.Module):
-    """Slot attention over clips: each frame starts from the slots of the frame before.
+    """Slot attention over clips.
+
+    Either each frame starts from the slots of the frame before (``carried``), or each frame is seen alone,
+    from several starts of which the one that explains it best is kept, and slots are linked over time by
+    place and colour. The second finds more where the net was trained on single frames.
 
     Args:
-        size: S, side of the frames, a multiple of 4.
+        size: S, side of the frames, even.
         slots: K, background among them.
         dim: D.
         width: channels of encoder and decoder.
-        iterations: of the first frame.
-        later: iterations of each later frame.
+        iterations: of a frame seen alone.
+        later: iterations of each later frame, if carried.
+        starts: of a frame seen alone; all but the first with places moved at random.
+        carried: as above.
         learned: as in `SlotAttention`.
+
+    Raises:
+        ConfigError: counts below 1.
     """
 
     def __init__(
@@ -167,34 +179,60 @@ class SlotVideo(nn.Module):
         width: int = 32,
         iterations: int = 3,
         later: int = 2,
+        starts: int = 4,
         *,
+        carried: bool = False,
         learned: bool = True,
     ) -> None:
         super().__init__()
-        self.later = later
+        if min(later, starts) < 1:
+            raise ConfigError(f"later and starts must be at least 1; got {later}, {starts}")
+        self.size, self.later, self.starts, self.carried = size, later, starts, carried
         self.encoder = Encoder(size, width)
         self.attention = SlotAttention(width, slots, dim, iterations, learned=learned)
         self.decoder = PlaceDecoder(dim, size, width)
 
     def frames(self, video: Tensor, generator: torch.Generator | None = None) -> SlotFrames:
-        """Slots and layers of a video (B, T, 3, S, S) in [0, 1], for training. O(B T K S^2).
+        """For training: a video (B, T, 3, S, S) in [0, 1], each frame from the slots before. O(B T K S^2).
 
         Raises:
             ShapeError: another shape.
         """
-        check_video(video)
+        check_video(video, self.size)
         batch, count = video.shape[:2]
         features = self.encoder(video.flatten(0, 1)).unflatten(0, (batch, count))
         slots, out = self.attention.start(batch, generator), []
         for t in range(count):
-            slots, _ = self.attention(
-                features[:, t], self.encoder.places, slots, None if t == 0 else self.later
-            )
+            slots, _ = self.attention(features[:, t], self.encoder.places, slots, self.later if t else None)
             out.append(slots)
         stacked = torch.stack(out, 1)
         return SlotFrames(stacked, self.decoder(stacked))
 
-    def forward(self, video: Tensor) -> Percepts:
-        """What is seen."""
-        slots, layers = self.frames(video)
-        return Percepts(layers.masks.squeeze(-3), slots, layers.image)
+    def alone(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Slots (N, K, 2 + D) of images (N, 3, S, S): of all starts those that draw the image best.
+
+        O(starts N K S^2).
+        """
+        features = self.encoder(images)
+        found, errors = [], []
+        for i in range(self.starts):
+            place, code = self.attention.start(len(images), generator).split([2, self.attention.dim], 2)
+            if i:
+                place = place + _SPREAD * torch.randn(place.shape, generator=generator).to(place)
+            slots, _ = self.attention(features, self.encoder.places, torch.cat([place, code], 2))
+            found.append(slots)
+            errors.append((self.decoder(slots).image - images).square().mean((1, 2, 3)))
+        best = torch.stack(errors).argmin(0)
+        return torch.stack(found)[best, torch.arange(len(images), device=images.device)]
+
+    def forward(self, video: Tensor, generator: torch.Generator | None = None) -> Percepts:
+        """What is seen; without a generator, the same starts at every call."""
+        check_video(video, self.size)
+        generator = generator or torch.Generator().manual_seed(0)
+        if self.carried:
+            slots, layers = self.frames(video, generator)
+        else:
+            slots = self.alone(video.flatten(0, 1), generator).unflatten(0, video.shape[:2])
+            layers = self.decoder(slots)
+        percepts = Percepts(layers.masks.squeeze(-3), slots, layers.image)
+        return percepts if self.carried else percepts.reordered(slot_order(object_tracks(percepts, video)))

@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mien.core.errors import ShapeError
-from mien.methods.phycine.perception import Percepts, check_video
+from mien.methods.phycine.perception import Percepts, check_video, reordered
 
 _FAR = 1e3  # cost of a pair that cannot be matched, above every real one
 
@@ -39,11 +39,8 @@ class Tracks:
 
     def reordered(self, order: Tensor) -> Tracks:
         """Slot ``order[b, t, k]`` of frame t becomes slot k; the background keeps its number."""
-        moved = {}
-        for name in ("place", "colour", "area", "present"):
-            value = getattr(self, name)
-            moved[name] = value.gather(2, order.view(*order.shape, *[1] * (value.ndim - 3)).expand_as(value))
-        return replace(self, **moved)
+        names = ("place", "colour", "area", "present")
+        return replace(self, **{n: reordered(getattr(self, n), order) for n in names})
 
 
 def pixel_places(height: int, width: int, half: float) -> Tensor:
@@ -108,48 +105,55 @@ def distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def _relink_clip(
-    place: NDArray[np.float64], colour: NDArray[np.float64], present: NDArray[np.bool_], limit: float
+    place: NDArray[np.float64],
+    colour: NDArray[np.float64],
+    present: NDArray[np.bool_],
+    background: int,
+    limit: float,
 ) -> NDArray[np.int64]:
-    """(T, K): which slot of each frame continues slot k of the first."""
+    """(T, K): which slot of each frame goes on with slot k of the first; the background's stays."""
     frames, count = present.shape
     order = np.tile(np.arange(count), (frames, 1))
+    objects = [k for k in range(count) if k != background]
     at, speed, look, known = place[0].copy(), np.zeros((count, 2)), colour[0].copy(), present[0].copy()
     for t in range(1, frames):
         old, new = np.flatnonzero(known), np.flatnonzero(present[t])
-        expected = at[old] + speed[old]
-        cost = distances(expected, place[t, new]) + distances(look[old], colour[t, new])
-        pairs = [(int(old[i]), int(new[j])) for i, j in assign(cost, limit)]
-        free_new = [int(j) for j in new if j not in {p[1] for p in pairs}]
-        taken = {p[0] for p in pairs}
-        free_old = sorted((k for k in range(count) if k not in taken), key=lambda k: bool(known[k]))
-        pairs += list(zip(free_old, free_new, strict=False))
-        rest = [k for k in range(count) if k not in {p[0] for p in pairs}]
-        absent = [j for j in range(count) if not present[t, j]]
-        for k, j in pairs:
-            speed[k] = place[t, j] - at[k] if known[k] and k in taken else 0.0
+        cost = distances(at[old] + speed[old], place[t, new]) + distances(look[old], colour[t, new])
+        slot = {int(old[i]): int(new[j]) for i, j in assign(cost, limit)}
+        for k, j in slot.items():
+            speed[k] = place[t, j] - at[k]
+        free = sorted((k for k in objects if k not in slot), key=lambda k: bool(known[k]))
+        for k, j in zip(free, [int(j) for j in new if j not in slot.values()], strict=False):
+            slot[k], speed[k] = j, 0.0
+        for k, j in slot.items():
             at[k], look[k], known[k] = place[t, j], colour[t, j], True
-        for k, j in [*pairs, *zip(rest, absent, strict=True)]:
+        unused = [j for j in objects if j not in slot.values()]
+        slot |= dict(zip([k for k in objects if k not in slot], unused, strict=True))
+        for k, j in slot.items():
             order[t, k] = j
     return order
 
 
-def relink(tracks: Tracks, limit: float = 1.0) -> Tracks:
-    """Gives each object one slot all through its clip, by place and colour; O(B T K^3).
+def slot_order(tracks: Tracks, limit: float = 1.0) -> Tensor:
+    """(B, T, K): the slot of frame t that goes on with slot k's object, by place and colour. O(B T K^3).
 
     The cost of a pair is the distance from the place expected at constant speed (world units) plus the
     distance of the colours; pairs dearer than ``limit`` start a new track in a free slot.
     """
-    place, colour, present = (t.detach().cpu().numpy() for t in (tracks.place, tracks.colour, tracks.present))
-    order = np.stack(
-        [
-            _relink_clip(*clip, limit)
-            for clip in zip(place.astype(float), colour.astype(float), present, strict=True)
-        ]
-    )
-    moved = tracks.reordered(torch.from_numpy(order).to(tracks.present.device))
-    return replace(
-        moved, **{n: last_seen(getattr(moved, n), moved.present) for n in ("place", "colour", "area")}
-    )
+    parts = (tracks.place.double(), tracks.colour.double(), tracks.present, tracks.background)
+    place, colour, present, background = (p.detach().cpu().numpy() for p in parts)
+    clips = [
+        _relink_clip(place[b], colour[b], present[b], int(background[b]), limit) for b in range(len(place))
+    ]
+    order = torch.from_numpy(np.stack(clips))
+    return order.to(tracks.present.device)
+
+
+def relink(tracks: Tracks, limit: float = 1.0) -> Tracks:
+    """Tracks in which each object has one slot all through its clip, as `slot_order` finds it."""
+    moved = tracks.reordered(slot_order(tracks, limit))
+    held = {n: last_seen(getattr(moved, n), moved.present) for n in ("place", "colour", "area")}
+    return replace(moved, **held)
 
 
 @dataclass(frozen=True, eq=False)
