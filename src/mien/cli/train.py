@@ -151,7 +151,8 @@ def _resume(method: str | None, argv: list[str], folder: Path) -> int:
 def stages_of(method: str, base: Recipe, recipe: Recipe) -> tuple[Stage, ...]:
     """The chain of trainings that ends in ``recipe``.
 
-    What the user changed of data and batch size holds for earlier stages too, where these had the same.
+    What the user changed of data and batch size holds for earlier stages too, where these had the same; a
+    smaller batch (for memory) holds for all that had a larger one.
 
     Args:
         method: whose.
@@ -165,8 +166,10 @@ def stages_of(method: str, base: Recipe, recipe: Recipe) -> tuple[Stage, ...]:
 
     def follow(earlier: Recipe) -> Recipe:
         data = recipe.data if earlier.data == base.data else earlier.data
-        batch = recipe.schedule.batch if earlier.schedule.batch == base.schedule.batch else None
-        schedule = replace(earlier.schedule, batch=batch or earlier.schedule.batch)
+        batch, wanted = earlier.schedule.batch, recipe.schedule.batch
+        if batch == base.schedule.batch or wanted < min(batch, base.schedule.batch):
+            batch = wanted
+        schedule = replace(earlier.schedule, batch=batch)
         return replace(earlier, data=data, schedule=schedule, seed=recipe.seed)
 
     earlier = [replace(s, recipe=follow(s.recipe)) for s in chain[:-1]]
