@@ -69,7 +69,7 @@ def bench(plan: Plan | None = None) -> tuple[list[dict[str, Any]], dict[str, flo
     memory = _memory(plan)  # first: nothing larger has been held yet
     world = PhysWorld(plan.objects, seed=derive(0, "bench", "phycine"))
     clips = world.simulate(plan.clips, plan.frames)
-    few = Objects(*(getattr(clips.objects, f)[: plan.reference] for f in Objects.__dataclass_fields__))
+    few = clips.objects[: plan.reference]
     start = clips.x[: plan.reference, 0], clips.v[: plan.reference, 0], few
     runs = {
         "pymunk": lambda: pymunk_places(world, *start, plan.frames),

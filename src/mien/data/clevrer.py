@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mien.core.errors import ConfigError, DataError
 from mien.core.io import read_json
-from mien.data.comphy import read_pair, read_questions, read_things, records
+from mien.data.comphy import read_pair, read_things, records, split_questions
 from mien.synth.comphy_scene import Event, Thing
 
 Array = NDArray[Any]
@@ -91,8 +91,7 @@ class Clevrer:
     @cached_property
     def questions(self) -> dict[int, tuple[dict[str, Any], ...]]:
         """Questions by video, if ``ROOT/SPLIT.json`` is there."""
-        path = self.root / f"{self.split}.json"
-        return read_questions(path) if path.is_file() else {}
+        return split_questions(self.root, self.split)
 
     def __len__(self) -> int:
         return len(self.numbers)

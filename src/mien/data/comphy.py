@@ -120,8 +120,7 @@ class ComPhy:
     @cached_property
     def questions(self) -> dict[int, tuple[dict[str, Any], ...]]:
         """Questions by set, if ``ROOT/SPLIT.json`` is there."""
-        path = self.root / f"{self.split}.json"
-        return read_questions(path) if path.is_file() else {}
+        return split_questions(self.root, self.split)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -351,6 +350,12 @@ def read_questions(path: Path) -> dict[int, tuple[dict[str, Any], ...]]:
                 records(question["choices"], where, "choices", choice_id=int)
         found[scene["scene_index"]] = tuple(questions)
     return found
+
+
+def split_questions(root: Path, split: str) -> dict[int, tuple[dict[str, Any], ...]]:
+    """`read_questions` of ``ROOT/SPLIT.json``; none where there is no such file."""
+    path = root / f"{split}.json"
+    return read_questions(path) if path.is_file() else {}
 
 
 def write_submission(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,14 +129,13 @@ def _one_pair(objects: Objects, rng: np.random.Generator) -> Objects:
 
 def _chosen(objects: Objects, items: Array) -> Objects:
     """Objects (B, M) of one clip's, by their numbers ``items`` (B, M)."""
-    return Objects(*(getattr(objects, f.name)[0][items] for f in fields(Objects)))
+    return objects[0][items]
 
 
 def _one(clips: Trajectory, clip: int) -> Trajectory:
     """One of the clips, alone."""
     at = slice(clip, clip + 1)
-    objects = Objects(*(getattr(clips.objects, f.name)[at] for f in fields(Objects)))
-    return Trajectory(clips.x[at], clips.v[at], objects, clips.hits[at], clips.dt)
+    return Trajectory(clips.x[at], clips.v[at], clips.objects[at], clips.hits[at], clips.dt)
 
 
 def _tries(

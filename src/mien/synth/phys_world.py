@@ -7,7 +7,7 @@ Lengths in world units, times in seconds, frames as integers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,10 @@ class Objects:
     colour: Array
     material: Array
     shape: Array
+
+    def __getitem__(self, clips: Any) -> Objects:
+        """Those of some clips: a slice, numbers or a mask of the first axis; copies unless a slice."""
+        return Objects(*(getattr(self, f.name)[clips] for f in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,7 +275,7 @@ class PhysWorld:
 
 def changed(objects: Objects, clip: int, what: str, item: int, value: float) -> Objects:
     """One clip's objects with one number ("mass", "charge") of one of them changed."""
-    one = Objects(*(getattr(objects, f)[clip : clip + 1].copy() for f in Objects.__dataclass_fields__))
-    numbers = getattr(one, what)
+    one = objects[clip : clip + 1]
+    numbers = getattr(one, what).copy()
     numbers[0, item] = value
     return replace(one, **{what: numbers})
