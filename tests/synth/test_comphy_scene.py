@@ -105,7 +105,7 @@ def test_directions_leave_gaps_between_the_cones():
 
 
 def test_pixels_of_the_world():
-    assert to_pixels(np.array([[0, 0], [3.6, -2.4]]), 2.4).tolist() == [[240, 160], [480, 0]]
+    assert to_pixels(np.array([[0, 0], [3.6, -2.4]]), 2.4).tolist() == [[240, 160], [480, 320]]
     assert inside(np.array([[0, 0], [481, 3], [5, -1]])).tolist() == [True, False, False]
 
 

@@ -108,6 +108,14 @@ def test_x_is_right_and_y_is_up():
     assert (1 - 2 * (rows.mean() + 0.5) / 48) * 2.4 == pytest.approx(1.8, abs=0.02)
 
 
+def test_a_wide_picture_shows_more_to_both_sides():
+    clip = PhysWorld(n_objects=3, seed=4).simulate(2, 5)
+    square, wide = render_clip(clip, 48), render_clip(clip, (48, 72))
+    assert wide.frames.shape == (2, 5, 48, 72, 3)
+    assert np.array_equal(wide.frames[:, :, :, 12:60], square.frames)
+    assert np.array_equal(wide.segmentation[:, :, :, 12:60], square.segmentation)
+
+
 def test_later_objects_lie_over_earlier_ones():
     rendered = render_clip(still([(0, 0), (0.3, 0)], "sphere", ["red", "blue"]), 64)
     rows, cols = 32, 32 + round(0.15 * 64 / 4.8)
@@ -150,9 +158,9 @@ def test_colours_can_be_told_apart():
 
 
 def test_textures():
-    pictures = backgrounds(3, 64, "textured", 5).astype(float)
-    assert np.array_equal(pictures[:2], backgrounds(2, 64, "textured", 5))
-    assert not np.array_equal(pictures, backgrounds(3, 64, "textured", 6))
+    pictures = backgrounds(3, (64, 64), "textured", 5).astype(float)
+    assert np.array_equal(pictures[:2], backgrounds(2, (64, 64), "textured", 5))
+    assert not np.array_equal(pictures, backgrounds(3, (64, 64), "textured", 6))
     assert np.abs(pictures[0] - pictures[1]).mean() > 5
     assert 5 < pictures.std() < 25
     assert np.abs(np.diff(pictures, axis=1)).max() < 15

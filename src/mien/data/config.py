@@ -324,6 +324,54 @@ class ClothedData(DataConfig):
         return require_root(self.kind, self.root)
 
 
+PhysicalKind = Literal["made", "debug", "comphy"]
+
+
+@dataclass(frozen=True)
+class PhysicalData(DataConfig):
+    """Sets of short videos in ComPhy's manner: a target, and references of some of its objects."""
+
+    kind: PhysicalKind = "made"
+    """made: colliding, charged discs, drawn as they are needed; debug: a few of them; comphy reads ``root``."""
+    root: str | None = field(default=None, metadata=NO_HASH)
+    """comphy: folder of the copy."""
+    height: int = 48
+    """Pixels of the pictures, even; they are half as wide again."""
+    stride: int = 3
+    """Every so manieth frame is looked at."""
+    sets: int = 300
+    """Training sets, at most as many as there are."""
+    val_sets: int = 20
+    """Validation sets."""
+    test_sets: int = 80
+    """Test sets."""
+    refs: int = 4
+    """References of a set."""
+    background: Literal["plain", "textured"] = "plain"
+    """Of made pictures."""
+    set_seed: int = 0
+    """Which made sets."""
+
+    def __post_init__(self) -> None:
+        check_range("data", "height", self.height, 16, 512)
+        check_range("data", "stride", self.stride, 1, 25)
+        check_range("data", "refs", self.refs, 1, 16)
+        for name in ("sets", "val_sets", "test_sets"):
+            check_range("data", name, getattr(self, name), 1, 10_000)
+        if self.height % 4:
+            raise ConfigError(f"data.height={self.height} must be a multiple of 4")
+        refuse_inapplicable(self, self.kind, {"root": ("comphy",)})
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the pictures, 2 : 3 as ComPhy's."""
+        return self.height, self.height * 3 // 2
+
+    def require_root(self) -> Path:
+        """See `require_root`."""
+        return require_root(self.kind, self.root)
+
+
 PadKind = Literal[
     "rendered",
     "debug",

@@ -241,8 +241,9 @@ def plain(value: float) -> float:
 
 
 def to_pixels(x: Array, view: float) -> Array:
-    """World units (..., 2) to pixels: the picture shows |y| <= view, its middle is the origin."""
-    return np.asarray(x * (HEIGHT / 2 / view) + np.array([WIDTH / 2, HEIGHT / 2]))
+    """World units (..., 2), y up, to pixels, y down: the picture shows |y| <= view around the origin."""
+    scale = HEIGHT / 2 / view
+    return np.asarray(x * np.array([scale, -scale]) + np.array([WIDTH / 2, HEIGHT / 2]))
 
 
 def inside(centres: Array) -> Array:

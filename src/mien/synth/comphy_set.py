@@ -50,7 +50,7 @@ ABSENT = (0, 0, WIDTH, HEIGHT)
 SPLITS = {"train": (*range(4000), *range(6000, 10000)), "val": range(4000, 6000), "test": range(10000, 12000)}
 """Numbers of the published sets."""
 _STARTS, _TRIES = 64, 200
-_WORLD = PhysWorld(dt=1 / FPS, substeps=4, speed=0.45)
+_WORLD = PhysWorld(dt=1 / FPS, substeps=4, speed=0.45, radius=0.4, strength=4.0)
 Draw = Callable[[Trajectory, Path], None]
 
 

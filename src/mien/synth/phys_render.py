@@ -77,13 +77,13 @@ def _draw(
 
     Coverage of a pixel = clip(1/2 - signed distance of its centre in pixels, 0, 1).
     """
-    size = frames.shape[1]
+    height, width = frames.shape[1:3]
     for t in range(len(x)):
         for i in range(x.shape[1]):
             cx, cy, r = x[t, i, 0], x[t, i, 1], radius[i]
             side = sides[kind[i]] * r
-            for row in range(max(int(cy - side - 1), 0), min(int(cy + side + 2), size)):
-                for col in range(max(int(cx - side - 1), 0), min(int(cx + side + 2), size)):
+            for row in range(max(int(cy - side - 1), 0), min(int(cy + side + 2), height)):
+                for col in range(max(int(cx - side - 1), 0), min(int(cx + side + 2), width)):
                     dx, dy = col + 0.5 - cx, row + 0.5 - cy
                     distance = _distance(kind[i], dx, dy, side)
                     cover = min(max(0.5 - distance, 0.0), 1.0)
@@ -102,25 +102,27 @@ def _draw(
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _texture(v: Any, offset: Any, ground: Any, out: Any) -> None:
     """One clip's background: smooth noise, each channel from its own place of the volume. O(H W)."""
-    size = len(out)
-    for row in range(size):
-        for col in range(size):
+    height, width = out.shape[:2]
+    for row in range(height):
+        for col in range(width):
             for c in range(3):
                 n = noise(
-                    v, offset[c] + _CELLS * row / size, offset[3 + c] + _CELLS * col / size, offset[6 + c]
+                    v, offset[c] + _CELLS * row / height, offset[3 + c] + _CELLS * col / height, offset[6 + c]
                 )
                 out[row, col, c] = np.uint8(min(max(ground[c] + _CONTRAST * n, 0.0), 255.0))
 
 
-def backgrounds(count: int, size: int, background: Background = "plain", seed: int = 0) -> NDArray[np.uint8]:
-    """(count, size, size, 3); the k-th depends on the seed and k alone. O(count size^2).
+def backgrounds(
+    count: int, size: tuple[int, int], background: Background = "plain", seed: int = 0
+) -> NDArray[np.uint8]:
+    """(count, H, W, 3); the k-th depends on the seed and k alone. O(count H W).
 
     Raises:
         ConfigError: no such background.
     """
     if background not in get_args(Background):
         raise ConfigError(f"no background {background!r}; one of {', '.join(get_args(Background))}")
-    out = np.full((count, size, size, 3), GROUND, np.uint8)
+    out = np.full((count, *size, 3), GROUND, np.uint8)
     if background == "textured":
         offsets = 64.0 * uniform(derive(seed, "phys_render"), np.arange(count), 9)
         for picture, offset in zip(out, offsets, strict=True):
@@ -130,31 +132,32 @@ def backgrounds(count: int, size: int, background: Background = "plain", seed: i
 
 def render_clip(
     trajectory: Trajectory,
-    size: int = 64,
+    size: int | tuple[int, int] = 64,
     half: float = 2.4,
     background: Background = "plain",
     seed: int = 0,
 ) -> Rendered:
-    """Anti-aliased pictures of the square [-half, half]^2; later objects lie over earlier ones.
+    """Anti-aliased pictures of y in [-half, half]; later objects lie over earlier ones.
 
     An object owns the pixels of which it covers half or more. Pixel (row, col) has its centre at
-    x = (2 (col + 1/2) / size - 1) half, y = (1 - 2 (row + 1/2) / size) half. O(B T N patch + B T H W).
+    x = (2 col + 1 - W) half / H, y = (H - 2 row - 1) half / H. O(B T N patch + B T H W).
 
     Args:
         trajectory: B clips of T frames of N objects.
-        size: H = W in pixels.
-        half: half the side of what is seen, in world units.
+        size: (H, W) in pixels; one number for both.
+        half: half the height of what is seen, in world units.
         background: "plain", or "textured": smooth noise, still within a clip.
         seed: of the textures.
 
     Raises:
         ConfigError: a size or half not above 0, or no such background.
     """
-    if size < 1 or not half > 0:
+    size = (size, size) if isinstance(size, int) else size
+    if min(size) < 1 or not half > 0:
         raise ConfigError(f"size >= 1 pixel and half > 0 are needed; got {size}, {half}")
     batch, count = trajectory.x.shape[:2]
-    objects, scale = trajectory.objects, size / (2 * half)
-    x = size / 2 + scale * trajectory.x * np.array([1, -1])
+    objects, scale = trajectory.objects, size[0] / (2 * half)
+    x = np.array([size[1], size[0]]) / 2 + scale * trajectory.x * np.array([1, -1])
     rgb = np.array([PALETTE[name] for name in COLOURS], float)[objects.colour]
     metal = objects.material == MATERIALS.index("metal")
     sides = np.array([HALF_SIDE[name] for name in SHAPES])

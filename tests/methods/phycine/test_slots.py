@@ -67,7 +67,7 @@ def test_random_starts_are_drawn_from_the_generator():
 
 def test_features_know_their_place():
     torch.manual_seed(0)
-    features = Encoder(16, 8)(torch.full((1, 3, 16, 16), 0.5))
+    features = Encoder((16, 16), 8)(torch.full((1, 3, 16, 16), 0.5))
     assert features.shape == (1, 64, 8)
     assert float((features[0, 0] - features[0, -1]).abs().max().detach()) > 1e-3
 

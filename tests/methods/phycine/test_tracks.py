@@ -20,10 +20,19 @@ from mien.methods.phycine.tracks import (
 )
 
 
-def test_pixels_lie_x_right_and_y_down():
+def test_pixels_lie_x_right_and_y_up():
     places = pixel_places(2, 4, 1.4)
-    assert places[0, :, 0].tolist() == pytest.approx([-1.05, -0.35, 0.35, 1.05])
-    assert places[:, 0, 1].tolist() == pytest.approx([-0.7, 0.7])
+    assert places[0, :, 0].tolist() == pytest.approx([-2.1, -0.7, 0.7, 2.1])
+    assert places[:, 0, 1].tolist() == pytest.approx([0.7, -0.7])
+
+
+def test_a_rendered_object_is_found_where_it_is():
+    clip = PhysWorld(n_objects=1, speed=0.0).simulate(1, 1)
+    drawn = render_clip(clip, (48, 72))
+    masks = torch.stack([torch.tensor(drawn.segmentation == k).float() for k in (0, 1)], 2)
+    video = torch.tensor(drawn.frames).permute(0, 1, 4, 2, 3) / 255
+    tracks = object_tracks(Percepts(masks, torch.zeros(1, 1, 2, 1), video), video, half=2.4)
+    assert tracks.place[0, 0, 1].numpy() == pytest.approx(clip.x[0, 0, 0], abs=0.03)
 
 
 def scene():
@@ -42,10 +51,10 @@ def test_tracks_of_a_made_clip():
     tracks = object_tracks(percepts, video, half=2.0)
     assert tracks.background.tolist() == [1] == find_background(percepts.masks).tolist()
     assert tracks.present[0].tolist() == [[True, False, True], [True, False, False]]
-    assert tracks.place[0, 0, 0].tolist() == pytest.approx([1.5, -1.0])
+    assert tracks.place[0, 0, 0].tolist() == pytest.approx([3.0, 1.0])
     assert tracks.colour[0, 0, 0].tolist() == pytest.approx([1, 0, 0])
-    assert tracks.area[0, 0, 0].item() == pytest.approx(4 * 16 / 32)
-    assert tracks.place[0, 1, 2].tolist() == pytest.approx([-1.5, 1.0])  # where it was last seen
+    assert tracks.area[0, 0, 0].item() == pytest.approx(4.0)
+    assert tracks.place[0, 1, 2].tolist() == pytest.approx([-3.0, -1.0])  # where it was last seen
 
 
 def test_last_seen_holds_values():

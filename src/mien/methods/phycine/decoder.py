@@ -45,28 +45,37 @@ def position_grid(height: int, width: int) -> Tensor:
     return torch.stack([x, y])
 
 
+Size = int | tuple[int, int]
+"""(H, W) of pictures; one number for both."""
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """(H, W)."""
+    return (size, size) if isinstance(size, int) else size
+
+
 class BroadcastDecoder(nn.Module):
     """The published decoder: broadcast to the full size, five 5 x 5 convolutions, 4 outputs.
 
     Args:
         inputs: D, length of a code.
-        size: S, side of the pictures.
+        size: of the pictures.
         width: channels.
         sigmoid: means in (0, 1) as in IODINE; else free, as in OP3.
     """
 
     grid: Tensor
 
-    def __init__(self, inputs: int, size: int = 64, width: int = 32, *, sigmoid: bool = True) -> None:
+    def __init__(self, inputs: int, size: Size = 64, width: int = 32, *, sigmoid: bool = True) -> None:
         super().__init__()
         self.sigmoid = sigmoid
-        self.register_buffer("grid", position_grid(size, size), persistent=False)
+        self.register_buffer("grid", position_grid(*sides(size)), persistent=False)
         widths = (inputs + 2, width, width, width, width)
         convs = [m for i, o in pairwise(widths) for m in (nn.Conv2d(i, o, 5, 1, 2), nn.ELU())]
         self.body = nn.Sequential(*convs, nn.Conv2d(width, 4, 5, 1, 2))
 
     def forward(self, slots: Tensor) -> Layers:
-        """Codes (..., K, D) -> layers of (..., K, ., S, S). O(K S^2 width^2).
+        """Codes (..., K, D) -> layers of (..., K, ., H, W). O(K H W width^2).
 
         Raises:
             ShapeError: codes of another length.
@@ -88,17 +97,18 @@ class SmallDecoder(BroadcastDecoder):
 
     Args:
         inputs: D, length of a code.
-        size: S, side of the pictures, a multiple of 4.
+        size: of the pictures, multiples of 4.
         width: channels.
 
     Raises:
         ConfigError: a size that is no multiple of 4.
     """
 
-    def __init__(self, inputs: int, size: int = 32, width: int = 32) -> None:
-        if size % 4 or size < 8:
+    def __init__(self, inputs: int, size: Size = 32, width: int = 32) -> None:
+        height, across = sides(size)
+        if height % 4 or across % 4 or min(height, across) < 8:
             raise ConfigError(f"size must be a multiple of 4, at least 8; got {size}")
-        super().__init__(inputs, size // 4, width)
+        super().__init__(inputs, (height // 4, across // 4), width)
         self.body = nn.Sequential(
             nn.Conv2d(inputs + 2, width, 3, 1, 1),
             nn.ELU(),
@@ -118,7 +128,7 @@ class PlaceDecoder(nn.Module):
 
     Args:
         inputs: D, length of a code.
-        size: S, side of the pictures, even.
+        size: of the pictures, even.
         width: of the MLP.
 
     Raises:
@@ -127,17 +137,19 @@ class PlaceDecoder(nn.Module):
 
     grid: Tensor
 
-    def __init__(self, inputs: int, size: int = 32, width: int = 32) -> None:
+    def __init__(self, inputs: int, size: Size = 32, width: int = 32) -> None:
         super().__init__()
-        if size % 2:
+        height, across = sides(size)
+        if height % 2 or across % 2:
             raise ConfigError(f"size must be even; got {size}")
-        self.register_buffer("grid", position_grid(size // 2, size // 2).flatten(1).T, persistent=False)
-        self.size, self.inputs = size, inputs
+        self.small = (height // 2, across // 2)
+        self.register_buffer("grid", position_grid(*self.small).flatten(1).T, persistent=False)
+        self.inputs = inputs
         self.from_code, self.from_offset = nn.Linear(inputs, width), nn.Linear(3, width, bias=False)
         self.body = nn.Sequential(nn.ELU(), nn.Linear(width, width), nn.ELU(), nn.Linear(width, 4))
 
     def forward(self, slots: Tensor) -> Layers:
-        """Slots (..., K, 2 + D) -> layers of (..., K, ., S, S). O(K S^2 width^2).
+        """Slots (..., K, 2 + D) -> layers of (..., K, ., H, W). O(K H W width^2).
 
         Raises:
             ShapeError: slots of another length.
@@ -147,10 +159,8 @@ class PlaceDecoder(nn.Module):
         place, code = slots[..., None, :].split([2, self.inputs], -1)
         offset = (self.grid - place) * _ZOOM
         offset = torch.cat([offset, offset.square().sum(-1, keepdim=True)], -1)
-        side = self.size // 2
-        small = self.body(self.from_code(code) + self.from_offset(offset)).mT.unflatten(-1, (side, side))
-        out = F.interpolate(small.flatten(0, -4), scale_factor=2, mode="bilinear").view(
-            *small.shape[:-2], self.size, self.size
-        )
+        small = self.body(self.from_code(code) + self.from_offset(offset)).mT.unflatten(-1, self.small)
+        out = F.interpolate(small.flatten(0, -4), scale_factor=2, mode="bilinear")
+        out = out.view(*small.shape[:-2], *out.shape[-2:])
         means, logits = out.split([3, 1], -3)
         return Layers(means.sigmoid(), logits)

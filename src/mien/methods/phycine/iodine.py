@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mien.core.errors import ConfigError
-from mien.methods.phycine.decoder import BroadcastDecoder, Layers, SmallDecoder, position_grid
+from mien.methods.phycine.decoder import BroadcastDecoder, Layers, Size, SmallDecoder, sides, position_grid
 from mien.methods.phycine.likelihood import (
     gaussian_kl,
     mixture_nll,
@@ -137,7 +137,7 @@ class Iodine(nn.Module):
     """Rounds of refinement of frame 0, then ``later`` rounds for each frame from the posterior before it.
 
     Args:
-        size: S, side of the frames.
+        size: of the frames.
         slots: K.
         dim: D.
         width: channels of decoder and refiner.
@@ -153,7 +153,7 @@ class Iodine(nn.Module):
 
     def __init__(
         self,
-        size: int = 48,
+        size: Size = 48,
         slots: int = 5,
         dim: int = 16,
         width: int = 32,
@@ -169,7 +169,7 @@ class Iodine(nn.Module):
             raise ConfigError(
                 f"slots, dim >= 1 and rounds, later >= 0 are needed; got {slots}, {dim}, {rounds}, {later}"
             )
-        self.size, self.slots, self.rounds, self.later = size, slots, rounds, later
+        self.size, self.slots, self.rounds, self.later = sides(size), slots, rounds, later
         self.sigma, self.beta = sigma, beta
         self.mean, self.raw = (nn.Parameter(torch.full((1, 1, dim), v)) for v in (0.0, 0.54))
         self.decoder = (SmallDecoder if small else BroadcastDecoder)(dim, size, width)
@@ -194,10 +194,10 @@ class Iodine(nn.Module):
     def refine(
         self, x: Tensor, posterior: Posterior, rounds: int, generator: torch.Generator | None = None
     ) -> list[Round]:
-        """``rounds`` refinements of a picture (B, 3, S, S), and the last posterior's picture: rounds + 1.
+        """``rounds`` refinements of a picture (B, 3, H, W), and the last posterior's picture: rounds + 1.
 
         The gradients a refinement sees are taken at the posterior itself and detached; the loss of each
-        round trains decoder and refiner through all rounds before it. O(rounds B K S^2).
+        round trains decoder and refiner through all rounds before it. O(rounds B K H W).
         """
         state, out, training = None, [], torch.is_grad_enabled()
         for left in reversed(range(rounds + 1)):
@@ -222,11 +222,11 @@ class Iodine(nn.Module):
         return torch.autograd.grad(now.loss.sum(), wanted, retain_graph=True)
 
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """sum_r ((r + 1) / R) loss_r of pictures (B, 3, S, S): (B,), nats."""
+        """sum_r ((r + 1) / R) loss_r of pictures (B, 3, H, W): (B,), nats."""
         return over_rounds([r.loss for r in self.refine(x, self.start(len(x)), self.rounds, generator)])
 
     def forward(self, video: Tensor, generator: torch.Generator | None = None) -> Percepts:
-        """What is seen; codes are means of the posteriors. O(B T K S^2 rounds)."""
+        """What is seen; codes are means of the posteriors. O(B T K H W rounds)."""
         check_video(video, self.size)
         posterior, slots, layers = self.start(len(video)), [], []
         for t in range(video.shape[1]):

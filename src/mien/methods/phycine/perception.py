@@ -41,17 +41,17 @@ class Perception(Protocol):
         """Finds the objects of each frame."""
 
 
-def check_video(video: Tensor, size: int | None = None) -> None:
+def check_video(video: Tensor, size: tuple[int, int] | None = None) -> None:
     """One clear line where a video has another shape.
 
     Args:
         video: should be (B, T, 3, H, W), not empty.
-        size: H and W; None = any.
+        size: (H, W); None = any.
 
     Raises:
         ShapeError: it is not.
     """
     if video.ndim != 5 or video.shape[2] != 3 or 0 in video.shape:
         raise ShapeError(f"a video is (B, T, 3, H, W), not empty; got {tuple(video.shape)}")
-    if size is not None and tuple(video.shape[3:]) != (size, size):
-        raise ShapeError(f"frames must be {size} x {size} pixels, got {video.shape[3]} x {video.shape[4]}")
+    if size is not None and tuple(video.shape[3:]) != size:
+        raise ShapeError(f"frames must be {size[0]} x {size[1]} pixels, got {video.shape[3]} x {video.shape[4]}")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.core.errors import ConfigError, ShapeError
-from mien.methods.phycine.decoder import Layers, PlaceDecoder, position_grid
+from mien.methods.phycine.decoder import Layers, PlaceDecoder, Size, position_grid, sides
 from mien.methods.phycine.perception import Percepts, check_video
 from mien.methods.phycine.tracks import object_tracks, slot_order
 from mien.nn.softplus import softplus
@@ -23,16 +23,16 @@ class Encoder(nn.Module):
     """A picture -> features of its places, half the side, that know where they are.
 
     Args:
-        size: S, side of the pictures.
+        size: (H, W) of the pictures.
         width: channels.
     """
 
     places: Tensor
 
-    def __init__(self, size: int, width: int = 32) -> None:
+    def __init__(self, size: tuple[int, int], width: int = 32) -> None:
         super().__init__()
-        side = (size + 1) // 2
-        self.register_buffer("places", position_grid(side, side).flatten(1).T, persistent=False)
+        grid = position_grid(*((n + 1) // 2 for n in size))
+        self.register_buffer("places", grid.flatten(1).T, persistent=False)
         self.convs = nn.Sequential(
             nn.Conv2d(3, width, 5, 2, 2),
             nn.ReLU(),
@@ -47,7 +47,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] -> (B, S^2 / 4, width)."""
+        """(B, 3, H, W) in [0, 1] -> (B, H W / 4, width)."""
         at = torch.cat([self.places, -self.places], 1)
         features: Tensor = self.mlp(self.convs(images * 2 - 1).flatten(2).mT + self.place(at))
         return features
@@ -157,7 +157,7 @@ class SlotVideo(nn.Module):
     place and colour. The second finds more where the net was trained on single frames.
 
     Args:
-        size: S, side of the frames, even.
+        size: of the frames, even.
         slots: K, background among them.
         dim: D.
         width: channels of encoder and decoder.
@@ -173,7 +173,7 @@ class SlotVideo(nn.Module):
 
     def __init__(
         self,
-        size: int = 48,
+        size: Size = 48,
         slots: int = 5,
         dim: int = 16,
         width: int = 32,
@@ -187,13 +187,14 @@ class SlotVideo(nn.Module):
         super().__init__()
         if min(later, starts) < 1:
             raise ConfigError(f"later and starts must be at least 1; got {later}, {starts}")
-        self.size, self.later, self.starts, self.carried = size, later, starts, carried
-        self.encoder = Encoder(size, width)
+        self.later, self.starts, self.carried = later, starts, carried
+        self.size = sides(size)
+        self.encoder = Encoder(self.size, width)
         self.attention = SlotAttention(width, slots, dim, iterations, learned=learned)
-        self.decoder = PlaceDecoder(dim, size, width)
+        self.decoder = PlaceDecoder(dim, self.size, width)
 
     def frames(self, video: Tensor, generator: torch.Generator | None = None) -> SlotFrames:
-        """For training: a video (B, T, 3, S, S) in [0, 1], each frame from the slots before. O(B T K S^2).
+        """For training: a video (B, T, 3, H, W) in [0, 1], each frame from the slots before. O(B T K H W).
 
         Raises:
             ShapeError: another shape.
@@ -209,9 +210,9 @@ class SlotVideo(nn.Module):
         return SlotFrames(stacked, self.decoder(stacked))
 
     def alone(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Slots (N, K, 2 + D) of images (N, 3, S, S): of all starts those that draw the image best.
+        """Slots (N, K, 2 + D) of images (N, 3, H, W): of all starts those that draw the image best.
 
-        O(starts N K S^2).
+        O(starts N K H W).
         """
         features = self.encoder(images)
         found, errors = [], []

@@ -1,6 +1,6 @@
 """Object tracks from percepts: where each object is, what it looks like, which slot is no object.
 
-World units: x right, y down, as rows of the picture grow; the picture shows [-half, half]^2.
+World units: x right, y up; the picture shows y in [-half, half] and as much of x as its shape allows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Tracks:
     """Slots of clips as objects; entries of an absent object are its last seen ones (zeros before the first).
 
     Attributes:
-        place: (B, T, K, 2) centroids, world units, x right and y down.
+        place: (B, T, K, 2) centroids, world units, x right and y up.
         colour: (B, T, K, 3) mean colours in [0, 1].
         area: (B, T, K) square world units.
         present: (B, T, K) bool: the slot shows an object; False for the background's.
@@ -44,9 +44,9 @@ class Tracks:
 
 
 def pixel_places(height: int, width: int, half: float) -> Tensor:
-    """(H, W, 2) world places of the pixels' centres, x right and y down."""
-    y, x = (((torch.arange(n) + 0.5) / n * 2 - 1) * half for n in (height, width))
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), 2)
+    """(H, W, 2) world places of the pixels' centres, x right and y up; the upper edge is at y = half."""
+    y, x = (((torch.arange(n) + 0.5) * 2 - n) * (half / height) for n in (height, width))
+    return torch.stack(torch.meshgrid(x, -y, indexing="xy"), 2)
 
 
 def find_background(masks: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def object_tracks(percepts: Percepts, video: Tensor, half: float = 1.4, min_pixe
     Args:
         percepts: of the video.
         video: (B, T, 3, H, W) in [0, 1].
-        half: the picture shows [-half, half]^2.
+        half: the picture shows y in [-half, half].
         min_pixels: below, a slot shows nothing.
 
     Raises:
@@ -88,7 +88,7 @@ def object_tracks(percepts: Percepts, video: Tensor, half: float = 1.4, min_pixe
     background = find_background(masks)
     present = total >= min_pixels
     present &= torch.arange(masks.shape[2], device=masks.device) != background[:, None, None]
-    area = total * (2 * half) ** 2 / (height * width)
+    area = total * (2 * half / height) ** 2
     place, colour, area = (last_seen(v, present) for v in (place, colour, area))
     return Tracks(place, colour, area, present, background)
 

@@ -1,0 +1,152 @@
+"""What PHYCINE can be set to (no torch here), and the recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from mien.core.config import MethodConfig, OptimConfig, Recipe, ScheduleConfig, check_range, evolve_all
+from mien.core.errors import ConfigError
+from mien.data.config import PhysicalData
+
+Stage = Literal["perception", "laws", "answers"]
+Sight = Literal["slots", "iodine", "threshold", "true"]
+
+
+@dataclass(frozen=True)
+class PhycineConfig(MethodConfig):
+    """Sizes of the parts, and what a stage is taught; symbols of the page in brackets."""
+
+    stage: Stage = "laws"
+    """perception: objects of single frames. laws: forces, masses and charges of paths. answers: questions
+    about sets. Each goes on from the one before."""
+    sight: Sight = "slots"
+    """How objects are found: slot attention or learned inference (trained), colour threshold (not trained),
+    or their true places, the oracle."""
+    slots: int = 6
+    """Slots, one of them for the background [K]."""
+    dim: int = 16
+    """Length of a slot's code, its place apart [D_x]."""
+    width: int = 32
+    """Channels of encoder and decoder."""
+    iterations: int = 3
+    """Of slot attention, or rounds of learned inference [R]."""
+    starts: int = 2
+    """A frame is looked at from so many starts; the best is kept."""
+    dynamics: Literal["forces", "pairwise", "transformer"] = "forces"
+    """forces: collision and charge. pairwise: a network of pairs in the manner of OP3. transformer: in the
+    manner of SlotFormer. The last two have no masses and charges."""
+    mass: bool = True
+    """Objects have masses [z_m]; else all weigh the same."""
+    charge: Literal["product", "free", "none"] = "product"
+    """product: z_c z_c times a learned strength. free: a network of both charges. none: no such force."""
+    hidden: int = 48
+    """Width of the networks of forces."""
+    levels: Literal["bottom_up", "at_once"] = "bottom_up"
+    """bottom_up: first masses alone, on the calmest clips; then charges as well, on all. at_once: all from
+    the first step."""
+    calm: float = 0.4
+    """Part of the steps before charges, and part of the clips in them."""
+    window: int = 8
+    """Frames over which a path is explained; at least 3."""
+    noise: float = 0.02
+    """World units by which places are wrong; smaller misfits count less."""
+    latent_lr: float = 3e-2
+    """Learning rate of the training clips' masses and charges."""
+    infer_steps: int = 150
+    """Steps to the masses and charges of a new clip."""
+    infer_lr: float = 5e-2
+    """Learning rate of those steps."""
+    pull_mass: float = 1e-4
+    """Weight of z_m^2."""
+    pull_charge: float = 1e-5
+    """Weight of z_c^2."""
+    spread: float = 0.3
+    """Deviation with which charges begin: 0 is a saddle of their product."""
+    features: Literal["all", "seen", "none"] = "all"
+    """answers: of objects the head is told what is seen and z_m, z_c; what is seen; or nothing."""
+    layers: int = 2
+    """answers: of the transformer."""
+    heads: int = 4
+    """answers: of its attention."""
+    model_dim: int = 64
+    """answers: its width."""
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "width", "iterations", "starts", "hidden", "layers", "heads", "model_dim"):
+            check_range("method", name, getattr(self, name), 1, 10_000)
+        check_range("method", "slots", self.slots, 2, 64)
+        check_range("method", "window", self.window, 3, 1000)
+        check_range("method", "calm", self.calm, 0.0, 1.0)
+        check_range("method", "infer_steps", self.infer_steps, 0, 1_000_000)
+        for name in ("noise", "latent_lr", "infer_lr"):
+            check_range("method", name, getattr(self, name), 1e-9, 100.0)
+        for name in ("pull_mass", "pull_charge", "spread"):
+            check_range("method", name, getattr(self, name), 0.0, 100.0)
+        if self.model_dim % self.heads:
+            raise ConfigError(f"method.model_dim={self.model_dim} is not a multiple of heads={self.heads}")
+
+
+def _small_perception() -> Recipe:
+    """Slots of made frames."""
+    return Recipe(
+        name="phycine-small-perception",
+        method=PhycineConfig(stage="perception"),
+        data=PhysicalData(),
+        optim=OptimConfig(kind="adam", lr=2e-3),
+        schedule=ScheduleConfig(steps=1500, batch=32, warmup_epochs=0.7, grad_clip=1.0),
+    )
+
+
+def _small() -> Recipe:
+    """Masses and charges of made clips; the whole model but for questions."""
+    changes: dict[str, object] = {
+        "name": "phycine-small",
+        "method.stage": "laws",
+        "optim.lr": 3e-3,
+        "schedule.steps": 400,
+        "schedule.warmup_epochs": 0.0,
+        "schedule.grad_clip": None,
+        "schedule.lr_end": 0.1,
+        "schedule.batch": 100_000,
+    }
+    return evolve_all(_small_perception(), changes)
+
+
+_DEBUG: dict[str, object] = {
+    "method.slots": 4,
+    "method.dim": 4,
+    "method.width": 8,
+    "method.hidden": 8,
+    "method.window": 3,
+    "method.infer_steps": 3,
+    "method.layers": 1,
+    "method.heads": 2,
+    "method.model_dim": 8,
+    "data.kind": "debug",
+    "data.height": 16,
+    "data.stride": 10,
+    "data.sets": 3,
+    "data.val_sets": 1,
+    "data.test_sets": 2,
+    "schedule.steps": 3,
+    "schedule.warmup_epochs": 0.0,
+}
+"""A few sets, three steps of everything."""
+
+
+def _debug(recipe: Callable[[], Recipe], name: str) -> Callable[[], Recipe]:
+    def made() -> Recipe:
+        return evolve_all(recipe(), {**_DEBUG, "name": name})
+
+    return made
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "small": _small,
+    "small-perception": _small_perception,
+    "debug": _debug(_small, "phycine-debug"),
+    "debug-perception": _debug(_small_perception, "phycine-debug-perception"),
+}
+"""Recipes by name; ``small``, ``paper`` and ``debug`` are chains (see ``protocol.CHAINS``)."""
