@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from mien.core.errors import DataError, ShapeError
-from mien.metrics import class_midpoint, concept_report, interactions, trajectory_mse
+from mien.metrics import (
+    auc_units,
+    class_midpoint,
+    concept_report,
+    correlation_units,
+    interactions,
+    trajectory_mse,
+)
 
 NO_HITS = np.zeros((1, 4, 4), bool)
 
@@ -189,3 +196,29 @@ def test_bad_input():
     with pytest.raises(DataError, match="finite"):
         concept_report(np.nan * z, z, z, z, hits)
     assert concept_report(z, z, z, z, hits).interacted == 6
+
+
+def test_objects_that_do_not_exist_do_not_count():
+    rng = np.random.default_rng(3)
+    zm, zc, mass = rng.normal(size=(3, 40, 3))
+    mass, charge = np.where(mass > 0, 5.0, 1.0), rng.integers(-1, 2, (40, 3))
+    hits = rng.random((40, 3, 3)) < 0.3
+    hits |= hits.swapaxes(1, 2)
+    wide = [np.concatenate([v, rng.normal(size=(40, 2))], 1) for v in (zm, zc, mass, charge)]
+    met = np.zeros((40, 5, 5), bool)
+    met[:, :3, :3] = hits
+    exists = np.arange(5) < np.full((40, 1), 3)
+    colour = rng.integers(0, 3, (40, 5))
+    few = concept_report(zm, zc, mass, charge, hits, colour[:, :3], 0.0)
+    padded = concept_report(*wide, met, colour, 0.0, exists)
+    assert vars(few) == pytest.approx(vars(padded), nan_ok=True)
+
+
+def test_units_average_to_auc_and_correlation():
+    rng = np.random.default_rng(5)
+    scores, positive = np.round(rng.normal(size=60), 1), rng.random(60) < 0.4
+    slow = [np.mean([(s > t) + (s == t) / 2 for t in scores[~positive]]) for s in scores[positive]]
+    assert auc_units(scores, positive) == pytest.approx(slow)
+    a, b = rng.normal(size=(2, 30))
+    assert correlation_units(a, b).mean() == pytest.approx(np.corrcoef(a, b)[0, 1])
+    assert correlation_units(a, np.ones(30)).tolist() == [0.0] * 30

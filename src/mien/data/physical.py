@@ -22,10 +22,20 @@ from mien.core.seeds import derive
 from mien.data.comphy import ComPhy, ComPhyClip
 from mien.data.config import PhysicalData
 from mien.data.video import read_video
-from mien.synth.comphy_scene import FPS, HEIGHT, SHOWN, WIDTH, ComPhyScene, Thing, inside, things_of, to_pixels
 from mien.synth.comphy_questions import QuestionGenerator, balanced
+from mien.synth.comphy_scene import (
+    FPS,
+    HEIGHT,
+    SHOWN,
+    WIDTH,
+    ComPhyScene,
+    Thing,
+    inside,
+    things_of,
+    to_pixels,
+)
 from mien.synth.comphy_set import VIEW, DrawnSet, draw_set
-from mien.synth.phys_render import Background, render_clip
+from mien.synth.phys_render import Background, Rendered, render_clip
 from mien.synth.phys_world import Trajectory
 
 Array = NDArray[Any]
@@ -47,6 +57,7 @@ class PhysicalClip:
         shown: frames that are shown; those after are the future.
         pictures: frames with given numbers: (n,) -> (n, H, W, 3) uint8.
         stride: frames of the video between two of ours.
+        segments: whose each pixel of such frames is (0 = nobody's, k + 1 = object k's); None: unknown.
     """
 
     things: tuple[Thing, ...]
@@ -57,6 +68,7 @@ class PhysicalClip:
     shown: int
     pictures: Frames
     stride: int
+    segments: Frames | None = None
 
     @property
     def dt(self) -> float:
@@ -117,11 +129,14 @@ def physical_sets(data: PhysicalData, part: str) -> list[PhysicalSet]:
     return [_made(data, k, d, tuple(q)) for k, (d, q) in enumerate(zip(drawn, asked, strict=True))]
 
 
-def _made(data: PhysicalData, number: int, drawn: DrawnSet, questions: tuple[dict[str, Any], ...]) -> PhysicalSet:
+def _made(
+    data: PhysicalData, number: int, drawn: DrawnSet, questions: tuple[dict[str, Any], ...]
+) -> PhysicalSet:
     count = drawn.target.m.shape[1]
     target = made_clip(data, drawn.target, tuple(range(count)), derive(drawn.seed, "ground"), SHOWN)
     references = tuple(
-        made_clip(data, r.clip, r.items, derive(drawn.seed, "ground", k)) for k, r in enumerate(drawn.references)
+        made_clip(data, r.clip, r.items, derive(drawn.seed, "ground", k))
+        for k, r in enumerate(drawn.references)
     )
     return PhysicalSet(number, target, references, drawn.scene, questions, drawn)
 
@@ -139,6 +154,7 @@ def made_clip(
         shown: frames of the clip that are shown.
     """
     place = clip.x[0, :: data.stride]
+    drawn = partial(_drawn, clip, data.size, data.stride, data.background, seed)
     return PhysicalClip(
         things_of(clip.objects, 0),
         tuple(items),
@@ -146,16 +162,17 @@ def made_clip(
         inside(to_pixels(place, VIEW)),
         clip.hits[0, :shown].any(0),
         min(len(place), -(-shown // data.stride)),
-        partial(_drawn, clip, data.size, data.stride, data.background, seed),
+        lambda frames: drawn(frames).frames[0],
         data.stride,
+        lambda frames: drawn(frames).segmentation[0],
     )
 
 
 def _drawn(
     clip: Trajectory, size: tuple[int, int], stride: int, background: Background, seed: int, frames: Array
-) -> NDArray[np.uint8]:
+) -> Rendered:
     chosen = replace(clip, x=clip.x[:, frames * stride])
-    return render_clip(chosen, size, VIEW, background, seed).frames[0]
+    return render_clip(chosen, size, VIEW, background, seed)
 
 
 def _read(data: PhysicalData, part: str, count: int) -> list[PhysicalSet]:
@@ -221,7 +238,9 @@ def read_frames(path: Path, size: tuple[int, int], stride: int, frames: Array) -
         if number in wanted:
             height, width = frame.image.shape[:2]
             if abs(width * HEIGHT - height * WIDTH) > height * WIDTH // 20:
-                raise DataError(f"{path}: {width} x {height} pixels; {WIDTH} x {HEIGHT} or that shape is needed")
+                raise DataError(
+                    f"{path}: {width} x {height} pixels; {WIDTH} x {HEIGHT} or that shape is needed"
+                )
             small = Image.fromarray(frame.image).resize(size[::-1], Image.Resampling.BOX)
             found[number] = np.asarray(small)
         if number >= max(wanted):

@@ -8,8 +8,10 @@ from .comphy import comphy_marks as comphy_marks
 from .comphy import comphy_scores as comphy_scores
 from .concepts import ConceptReport as ConceptReport
 from .concepts import Interactions as Interactions
+from .concepts import auc_units as auc_units
 from .concepts import class_midpoint as class_midpoint
 from .concepts import concept_report as concept_report
+from .concepts import correlation_units as correlation_units
 from .concepts import interactions as interactions
 from .concepts import trajectory_mse as trajectory_mse
 from .curves import Roc as Roc

@@ -149,6 +149,7 @@ def concept_report(
     hits: ArrayLike,
     colour: ArrayLike | None = None,
     threshold: float | None = None,
+    exists: ArrayLike | None = None,
 ) -> ConceptReport:
     """Scores latents (B, N), objects matched to the true ones, against mass and charge. O(B T N^2 + B N^3).
 
@@ -160,6 +161,7 @@ def concept_report(
         hits: (B, T, N, N) or (B, N, N) bool, symmetric: collided.
         colour: (B, N) labels, for the colour leak; None: NaN.
         threshold: on z_m, from training clips (`class_midpoint`), for ``mass_accuracy``; None: NaN.
+        exists: (B, N) bool, where clips have fewer objects than N; None: all.
 
     Raises:
         ShapeError: shapes that do not fit.
@@ -172,18 +174,24 @@ def concept_report(
         )
     if not (np.isfinite(zm).all() and np.isfinite(zc).all()):
         raise DataError("z_m and z_c must be finite numbers; look at the inference that made them")
+    if colour is not None and np.shape(colour) != m.shape:
+        raise ShapeError(f"colour must be {m.shape} as z_m, got {np.shape(colour)}")
+    there = np.ones(m.shape, bool) if exists is None else np.asarray(exists, bool)
+    q = np.where(there, q, 0.0)
     who = interactions(q, hits)
-    on, heavy, charged = who.objects, m > (m.min() + m.max()) / 2, q != 0
-    several, single = (np.repeat(c[:, None], m.shape[1], 1) for c in _charged_clips(charged))
+    on, off, charged = who.objects & there, ~who.objects & there, q != 0
+    heavy = m > (m[there].min() + m[there].max()) / 2
+    several, single = (np.repeat(c[:, None], m.shape[1], 1) & there for c in _charged_clips(charged))
     i, j = np.triu_indices(m.shape[1], 1)
-    product, true = zc[:, i] * zc[:, j], q[:, i] * q[:, j]
+    both = there[:, i] & there[:, j]
+    product, true = (zc[:, i] * zc[:, j])[both], (q[:, i] * q[:, j])[both]
     right = (zm > threshold) == heavy if threshold is not None else None
     return ConceptReport(
         interacted=int(on.sum()),
-        alone=int((~on).sum()),
+        alone=int(off.sum()),
         mass_auc=_auc(zm[on], heavy[on]),
-        mass_auc_control=_auc(zm[~on], heavy[~on]),
-        mass_auc_in_group=_auc_in_group(zm, heavy, who.groups),
+        mass_auc_control=_auc(zm[off], heavy[off]),
+        mass_auc_in_group=_auc_in_group(zm, heavy, np.where(there, who.groups, -1 - np.arange(m.shape[1]))),
         mass_accuracy=NAN if right is None or not on.any() else float(right[on].mean()),
         charge_correlation=_correlation(product, true),
         like_opposite_auc=_auc(product[true != 0], true[true != 0] > 0),
@@ -191,9 +199,34 @@ def concept_report(
         charged_auc_control=_auc(np.abs(zc)[single], charged[single]),
         mass_from_charge_auc=_auc(np.abs(zc)[on], heavy[on]),
         charged_from_mass_auc=_auc(zm[on], charged[on]),
-        mass_from_colour=NAN if colour is None else _explained(zm, colour),
-        charge_from_colour=NAN if colour is None else _explained(zc, colour),
+        mass_from_colour=NAN if colour is None else _explained(zm[there], np.asarray(colour)[there]),
+        charge_from_colour=NAN if colour is None else _explained(zc[there], np.asarray(colour)[there]),
     )
+
+
+def auc_units(scores: ArrayLike, positive: ArrayLike) -> NDArray[np.float64]:
+    """(P,), for each positive the share of the negatives below it, ties half; their mean is the AUC.
+
+    O(n log n).
+
+    >>> auc_units([0.0, 1.0, 1.0, 2.0], [False, True, False, True]).tolist()
+    [0.75, 1.0]
+    """
+    z, y = np.ravel(np.asarray(scores, np.float64)), np.ravel(np.asarray(positive, bool))
+    below = np.sort(z[~y])
+    sides = [np.searchsorted(below, z[y], side) for side in ("left", "right")]
+    return np.asarray((sides[0] + sides[1]) / (2 * max(len(below), 1)), np.float64)
+
+
+def correlation_units(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    """(n,) products of standardised values; their mean is Pearson's correlation. 0 where one is constant.
+
+    >>> float(correlation_units([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).mean().round(12))
+    1.0
+    """
+    x, y = (np.ravel(np.asarray(v, np.float64)) for v in (a, b))
+    deviations = [(v - v.mean()) / (v.std() or np.inf) for v in (x, y)]
+    return np.asarray(deviations[0] * deviations[1])
 
 
 def _charged_clips(charged: Bools) -> tuple[Bools, Bools]:
@@ -222,8 +255,6 @@ def _correlation(a: Array, b: Array) -> float:
 def _explained(values: Array, label: ArrayLike) -> float:
     """Adjusted R^2 = 1 - (within / (n - K)) / (total / (n - 1)) of K classes' means. O(n)."""
     z, (_, k) = values.ravel(), np.unique(np.ravel(np.asarray(label)), return_inverse=True)
-    if k.shape != z.shape:
-        raise ShapeError(f"colour must be {values.shape} as z_m, got {np.shape(label)}")
     n, count = len(z), np.bincount(k)
     total = ((z - z.mean()) ** 2).sum()
     within = ((z - (np.bincount(k, z) / count)[k]) ** 2).sum()

@@ -40,7 +40,7 @@ from mien.synth.phys_world import Objects, PhysWorld, Trajectory, changed
 
 Array = NDArray[Any]
 TARGET_FRAMES, REFERENCE_FRAMES = 150, 50
-VIEW = 2.4
+VIEW = 1.9
 """World units from the middle of the picture to its upper edge."""
 REACH = 1.5
 """World units within which two charged objects are said to meet."""
@@ -50,7 +50,7 @@ ABSENT = (0, 0, WIDTH, HEIGHT)
 SPLITS = {"train": (*range(4000), *range(6000, 10000)), "val": range(4000, 6000), "test": range(10000, 12000)}
 """Numbers of the published sets."""
 _STARTS, _TRIES = 64, 200
-_WORLD = PhysWorld(dt=1 / FPS, substeps=4, speed=0.45, radius=0.4, strength=4.0)
+_WORLD = PhysWorld(dt=1 / FPS, substeps=4, speed=0.35, half=1.4, radius=0.4, strength=4.0)
 Draw = Callable[[Trajectory, Path], None]
 
 

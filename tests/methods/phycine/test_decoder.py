@@ -9,7 +9,7 @@ from mien.methods.phycine.decoder import BroadcastDecoder, Layers, PlaceDecoder,
 
 def test_grid_is_x_right_and_y_down():
     grid = position_grid(3, 5)
-    assert grid[0, 0].tolist() == [-1, -0.5, 0, 0.5, 1]
+    assert grid[0, 0].tolist() == [-2, -1, 0, 1, 2]  # in the steps of y
     assert grid[1, :, 0].tolist() == [-1, 0, 1]
 
 
@@ -57,6 +57,7 @@ def test_an_object_is_drawn_alike_at_every_place():
     decoder, code = PlaceDecoder(4, 32, 8), torch.randn(4)
     step = 2 / 15  # of the grid of half the side
     at = torch.tensor([[-0.2, 0.1], [-0.2 + 3 * step, 0.1 - 2 * step]])
-    layers = decoder(torch.cat([at, code.expand(2, 4)], 1))
-    for first, second in layers.means, layers.logits:
+    objects = torch.cat([at, code.expand(2, 4)], 1)
+    layers = decoder(torch.cat([torch.zeros(1, 6), objects]))  # slot 0 is the background's
+    for _, first, second in layers.means, layers.logits:
         torch.testing.assert_close(second[:, 2:20, 10:28], first[:, 6:24, 4:22])

@@ -24,9 +24,9 @@ def test_shares_sum_to_one_over_the_slots():
     torch.testing.assert_close(shares.sum(1), torch.ones(2, 16))
 
 
-def test_permuting_the_slots_permutes_the_outcome():
+def test_permuting_the_objects_slots_permutes_the_outcome():
     net, features = attention(), torch.randn(2, 16, 6)
-    start, order = net.start(2), [2, 0, 1]
+    start, order = net.start(2), [0, 2, 1]
     slots, shares = net(features, places(), start)
     again, again_shares = net(features, places(), start[:, order])
     torch.testing.assert_close(again, slots[:, order])
@@ -35,11 +35,19 @@ def test_permuting_the_slots_permutes_the_outcome():
 
 def test_moving_everything_moves_the_places_alone():
     net, features = attention(), torch.randn(1, 16, 6)
-    start, by = net.start(1), torch.tensor([0.3, -0.2])
+    start, by = net.start(1), net.placed * torch.tensor([0.3, -0.2])
     slots, _ = net(features, places(), start)
-    moved, _ = net(features, places() + by, torch.cat([start[..., :2] + by, start[..., 2:]], 2))
+    moved, _ = net(features, places() + by[-1], torch.cat([start[..., :2] + by, start[..., 2:]], 2))
     torch.testing.assert_close(moved[..., :2], slots[..., :2] + by)
     torch.testing.assert_close(moved[..., 2:], slots[..., 2:])
+
+
+def test_the_background_has_no_place():
+    net, features = attention(slots=1), torch.randn(1, 16, 6)
+    slots, _ = net(features, places(), net.start(1))
+    moved, _ = net(features, places() + 0.5, net.start(1))
+    assert slots[0, 0, :2].tolist() == [0.0, 0.0]
+    torch.testing.assert_close(moved, slots)
 
 
 def test_one_slot_sees_everything():

@@ -18,6 +18,7 @@ from mien.methods.phycine.tracks import (
     pixel_places,
     relink,
 )
+from mien.synth import PhysWorld, render_clip
 
 
 def test_pixels_lie_x_right_and_y_up():
@@ -120,7 +121,7 @@ def test_matching_is_over_the_whole_clip():
     true = tracks.place[:, :, [2, 0, 1]] + torch.tensor([0.03, 0.04])
     visible = torch.ones(1, 6, 3, dtype=torch.bool)
     visible[0, 4:, 1] = False
-    found = match_objects(tracks, true, visible)
+    found = match_objects(tracks.place, tracks.present, true, visible)
     assert found.slot.tolist() == [[2, 0, 1]]
     torch.testing.assert_close(found.error[visible], torch.full((16,), 0.05))
     assert bool(found.error[~visible].isnan().all())
@@ -130,7 +131,7 @@ def test_an_object_without_a_slot_is_unmatched():
     tracks = moving()
     tracks.present[0, :, 1] = False
     true = tracks.place[:, :, :3]
-    found = match_objects(tracks, true, torch.ones(1, 6, 3, dtype=torch.bool))
+    found = match_objects(tracks.place, tracks.present, true, torch.ones(1, 6, 3, dtype=torch.bool))
     assert found.slot.tolist() == [[0, -1, 2]]
     assert bool(found.error[0, :, 1].isnan().all())
 
@@ -140,4 +141,4 @@ def test_bad_input_is_one_clear_line():
     with pytest.raises(ShapeError, match="masks"):
         object_tracks(percepts, video[..., :4])
     with pytest.raises(ShapeError, match="visible"):
-        match_objects(moving(), torch.zeros(1, 6, 3), torch.ones(1, 6, 3, dtype=torch.bool))
+        match_objects(moving().place, moving().present, torch.zeros(1, 6, 3), torch.ones(1, 6, 3, dtype=torch.bool))

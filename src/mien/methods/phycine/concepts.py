@@ -109,6 +109,20 @@ def residuals(
     return torch.where(whole, (r.square().sum((-1, -2)) + 1e-12).sqrt(), 0.0)
 
 
+def calmest(path: Tensor, present: Tensor, window: int, share: float) -> Tensor:
+    """(B,) bool: the part of the clips that bends least. O(B T N W^2).
+
+    A clip's bend is the median over its windows of |P p|, what a straight line does not explain: a collision
+    is in few windows, a force between charges in all of them.
+    """
+    project, _ = (x.to(path) for x in window_maps(window, 1.0))
+    places = path.unfold(1, window, 1)
+    r = (places @ project.T).square().sum((-1, -2)).sqrt()
+    whole = present.unfold(1, window, 1).all(-1)
+    bend = torch.where(whole, r, torch.nan).flatten(1).nanmedian(1).values.nan_to_num(torch.inf)
+    return bend.argsort(stable=True).argsort() < max(1, round(share * len(bend)))
+
+
 def misfit(
     laws: nn.Module, path: Tensor, present: Tensor, latents: Latents, settings: FitSettings, dt: float
 ) -> Tensor:

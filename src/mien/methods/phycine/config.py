@@ -48,9 +48,9 @@ class PhycineConfig(MethodConfig):
     the first step."""
     calm: float = 0.4
     """Part of the steps before charges, and part of the clips in them."""
-    window: int = 8
+    window: int = 6
     """Frames over which a path is explained; at least 3."""
-    noise: float = 0.02
+    noise: float = 0.01
     """World units by which places are wrong; smaller misfits count less."""
     latent_lr: float = 3e-2
     """Learning rate of the training clips' masses and charges."""
@@ -95,7 +95,7 @@ def _small_perception() -> Recipe:
         method=PhycineConfig(stage="perception"),
         data=PhysicalData(),
         optim=OptimConfig(kind="adam", lr=2e-3),
-        schedule=ScheduleConfig(steps=1500, batch=32, warmup_epochs=0.7, grad_clip=1.0),
+        schedule=ScheduleConfig(steps=1200, batch=32, warmup_epochs=0.7, grad_clip=1.0),
     )
 
 
@@ -105,11 +105,11 @@ def _small() -> Recipe:
         "name": "phycine-small",
         "method.stage": "laws",
         "optim.lr": 3e-3,
-        "schedule.steps": 400,
+        "schedule.steps": 500,
         "schedule.warmup_epochs": 0.0,
         "schedule.grad_clip": None,
         "schedule.lr_end": 0.1,
-        "schedule.batch": 100_000,
+        "schedule.batch": 1,
     }
     return evolve_all(_small_perception(), changes)
 

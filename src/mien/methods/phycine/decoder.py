@@ -40,8 +40,9 @@ class Layers(NamedTuple):
 
 
 def position_grid(height: int, width: int) -> Tensor:
-    """(2, H, W): x right and y down, -1 and 1 at the centres of the outer pixels."""
-    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    """(2, H, W): x right and y down; y is -1 and 1 at the outer rows' centres, x grows in the same steps."""
+    side = (width - 1) / max(height - 1, 1)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-side, side, width), indexing="ij")
     return torch.stack([x, y])
 
 
@@ -120,11 +121,26 @@ class SmallDecoder(BroadcastDecoder):
         )
 
 
+class _PointDecoder(nn.Module):
+    """(colour, logit) of a point from a code and the point's offset."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.from_code, self.from_offset = nn.Linear(inputs, width), nn.Linear(3, width, bias=False)
+        self.body = nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4))
+
+    def forward(self, code: Tensor, offset: Tensor) -> Tensor:
+        """Codes (..., 1, D), offsets (..., P, 3) -> (..., P, 4)."""
+        out: Tensor = self.body(self.from_code(code) + self.from_offset(offset))
+        return out
+
+
 class PlaceDecoder(nn.Module):
     """Draws a slot around its place: an MLP of the code and of each point's offset from the place.
 
     Layers are drawn at half the side and doubled bilinearly; nothing in them depends on the place itself, so
-    what is learned of an object holds everywhere in the picture.
+    what is learned of an object holds everywhere in the picture. Slot 0, the background, has an MLP of its
+    own.
 
     Args:
         inputs: D, length of a code.
@@ -145,8 +161,7 @@ class PlaceDecoder(nn.Module):
         self.small = (height // 2, across // 2)
         self.register_buffer("grid", position_grid(*self.small).flatten(1).T, persistent=False)
         self.inputs = inputs
-        self.from_code, self.from_offset = nn.Linear(inputs, width), nn.Linear(3, width, bias=False)
-        self.body = nn.Sequential(nn.ELU(), nn.Linear(width, width), nn.ELU(), nn.Linear(width, 4))
+        self.front, self.back = _PointDecoder(inputs, width), _PointDecoder(inputs, width)
 
     def forward(self, slots: Tensor) -> Layers:
         """Slots (..., K, 2 + D) -> layers of (..., K, ., H, W). O(K H W width^2).
@@ -159,7 +174,9 @@ class PlaceDecoder(nn.Module):
         place, code = slots[..., None, :].split([2, self.inputs], -1)
         offset = (self.grid - place) * _ZOOM
         offset = torch.cat([offset, offset.square().sum(-1, keepdim=True)], -1)
-        small = self.body(self.from_code(code) + self.from_offset(offset)).mT.unflatten(-1, self.small)
+        near = self.front(code[..., 1:, :, :], offset[..., 1:, :, :])
+        ground = self.back(code[..., :1, :, :], offset[..., :1, :, :])
+        small = torch.cat([ground, near], -3).mT.unflatten(-1, self.small)
         out = F.interpolate(small.flatten(0, -4), scale_factor=2, mode="bilinear")
         out = out.view(*small.shape[:-2], *out.shape[-2:])
         means, logits = out.split([3, 1], -3)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mien.core.errors import ConfigError
-from mien.methods.phycine.decoder import BroadcastDecoder, Layers, Size, SmallDecoder, sides, position_grid
+from mien.methods.phycine.decoder import BroadcastDecoder, Layers, Size, SmallDecoder, position_grid, sides
 from mien.methods.phycine.likelihood import (
     gaussian_kl,
     mixture_nll,

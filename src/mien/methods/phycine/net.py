@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from torch import nn
 
 from mien.core.errors import ConfigError
+from mien.methods.phycine.concepts import FitSettings
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.iodine import Iodine
 from mien.methods.phycine.laws import Laws
@@ -45,9 +44,24 @@ class PhycineNet(nn.Module):
 
 def _perception(config: PhycineConfig, size: tuple[int, int]) -> nn.Module:
     if config.sight == "slots":
-        return SlotVideo(size, config.slots, config.dim, config.width, config.iterations, starts=config.starts)
+        return SlotVideo(
+            size, config.slots, config.dim, config.width, config.iterations, starts=config.starts
+        )
     if config.sight == "iodine":
         return Iodine(size, config.slots, config.dim, config.width, rounds=config.iterations)
     if config.sight == "threshold":
         return ThresholdSegmenter(config.slots)
     return nn.Identity()
+
+
+def fit_settings(config: PhycineConfig) -> FitSettings:
+    """How the masses and charges of a clip are found."""
+    return FitSettings(
+        window=config.window,
+        noise=config.noise,
+        infer_steps=config.infer_steps,
+        infer_lr=config.infer_lr,
+        pull_mass=config.pull_mass,
+        pull_charge=config.pull_charge,
+        spread=config.spread,
+    )

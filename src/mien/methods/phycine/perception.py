@@ -54,4 +54,6 @@ def check_video(video: Tensor, size: tuple[int, int] | None = None) -> None:
     if video.ndim != 5 or video.shape[2] != 3 or 0 in video.shape:
         raise ShapeError(f"a video is (B, T, 3, H, W), not empty; got {tuple(video.shape)}")
     if size is not None and tuple(video.shape[3:]) != size:
-        raise ShapeError(f"frames must be {size[0]} x {size[1]} pixels, got {video.shape[3]} x {video.shape[4]}")
+        raise ShapeError(
+            f"frames must be {size[0]} x {size[1]} pixels, got {video.shape[3]} x {video.shape[4]}"
+        )

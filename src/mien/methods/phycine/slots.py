@@ -36,9 +36,9 @@ class Encoder(nn.Module):
         self.convs = nn.Sequential(
             nn.Conv2d(3, width, 5, 2, 2),
             nn.ReLU(),
-            nn.Conv2d(width, width, 5, 1, 2),
+            nn.Conv2d(width, width, 3, 1, 1),
             nn.ReLU(),
-            nn.Conv2d(width, width, 5, 1, 2),
+            nn.Conv2d(width, width, 3, 1, 1),
             nn.ReLU(),
         )
         self.place = nn.Linear(4, width)
@@ -58,7 +58,8 @@ class SlotAttention(nn.Module):
 
     A slot is its place (2 numbers, [-1, 1], x right and y down) and its code (D); it looks around its place,
     as far as its code says: logit = q.k / sqrt(D) - a |x - place|^2. The place becomes the mean of what the
-    slot sees, as in invariant slot attention (Biza et al., arXiv 2302.04973).
+    slot sees, as in invariant slot attention (Biza et al., arXiv 2302.04973). Slot 0 is the background's: it
+    has no place (it stays 0) and looks everywhere alike, a = 0.
 
     Args:
         inputs: length of a feature.
@@ -71,6 +72,8 @@ class SlotAttention(nn.Module):
         ConfigError: counts below 1.
     """
 
+    placed: Tensor
+
     def __init__(
         self, inputs: int, slots: int = 5, dim: int = 16, iterations: int = 3, *, learned: bool = True
     ) -> None:
@@ -81,6 +84,7 @@ class SlotAttention(nn.Module):
         own = slots if learned else 1
         self.mean = nn.Parameter(torch.cat([torch.rand(own, 2) - 0.5, torch.randn(own, dim) * dim**-0.5], 1))
         self.log_std = None if learned else nn.Parameter(torch.zeros(1, 2 + dim))
+        self.register_buffer("placed", (torch.arange(slots) > 0).float()[:, None], persistent=False)
         self.norm_inputs, self.norm_slots, self.norm_mlp = (nn.LayerNorm(d) for d in (inputs, dim, dim))
         self.to_k, self.to_v = (nn.Linear(inputs, dim, bias=False) for _ in range(2))
         self.to_q, self.to_a = nn.Linear(dim, dim, bias=False), nn.Linear(dim, 1)
@@ -90,10 +94,11 @@ class SlotAttention(nn.Module):
 
     def start(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
         """(B, K, 2 + D) first slots."""
-        mean = self.mean.expand(batch, self.slots, -1)
-        if self.log_std is None:
-            return mean
-        return mean + self.log_std.exp() * torch.randn(mean.shape, generator=generator).to(mean)
+        slots = self.mean.expand(batch, self.slots, -1)
+        if self.log_std is not None:
+            slots = slots + self.log_std.exp() * torch.randn(slots.shape, generator=generator).to(slots)
+        place, code = slots.split([2, self.dim], 2)
+        return torch.cat([self.placed * place, code], 2)
 
     def forward(
         self, features: Tensor, at: Tensor, slots: Tensor, iterations: int | None = None
@@ -129,11 +134,12 @@ class SlotAttention(nn.Module):
             place, code = (slots if left else slots.detach() + start - start.detach()).split([2, self.dim], 2)
             asking = self.norm_slots(code)
             far = (at - place[:, :, None]).square().sum(3)
-            logits = self.to_q(asking) @ k.mT * self.dim**-0.5 - softplus(self.to_a(asking)) * far
+            logits = self.to_q(asking) @ k.mT * self.dim**-0.5
+            logits = logits - self.placed * softplus(self.to_a(asking)) * far
             shares = logits.softmax(1)
             seen = (shares + 1e-8) / (shares + 1e-8).sum(2, keepdim=True)
             code = self.gru((seen @ v).flatten(0, 1), code.flatten(0, 1)).view_as(code)
-            slots = torch.cat([seen @ at, code + self.mlp(self.norm_mlp(code))], 2)
+            slots = torch.cat([self.placed * (seen @ at), code + self.mlp(self.norm_mlp(code))], 2)
         return slots, shares
 
 
@@ -219,8 +225,11 @@ class SlotVideo(nn.Module):
         for i in range(self.starts):
             place, code = self.attention.start(len(images), generator).split([2, self.attention.dim], 2)
             if i:
-                place = place + _SPREAD * torch.randn(place.shape, generator=generator).to(place)
+                moved = _SPREAD * torch.randn(place.shape, generator=generator).to(place)
+                place = place + self.attention.placed * moved
             slots, _ = self.attention(features, self.encoder.places, torch.cat([place, code], 2))
+            if self.starts == 1:
+                return slots
             found.append(slots)
             errors.append((self.decoder(slots).image - images).square().mean((1, 2, 3)))
         best = torch.stack(errors).argmin(0)

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from mien.data.physical import FrameBatch
 from mien.engine.task import Clock, Rng, StepOut, Task
+from mien.methods.phycine.concepts import Latents, calmest, misfit
 from mien.methods.phycine.iodine import Iodine
-from mien.methods.phycine.net import PhycineNet
+from mien.methods.phycine.net import PhycineNet, fit_settings
 
 BRIGHT = 100.0
 """Weight of the squared error of colours, so that its gradient is about 1."""
@@ -47,3 +48,52 @@ class PerceptionTask(_Stage):
         layers = self.net.slots.frames(batch.image[:, None], generator).layers
         error = (layers.image[:, 0] - batch.image).square().mean()
         return StepOut(BRIGHT * error, {"mse": error.detach()})
+
+
+class LawsTask(_Stage):
+    """Levels 2 and 3: velocities, masses and charges of paths, with the laws that explain them.
+
+    The latents of the training clips are parameters like those of the laws (an EM with one step each), see
+    `mien.methods.phycine.concepts`. Bottom-up: for the first part of the steps the force of charges is off
+    and only the calmest clips count (`calmest`), so that masses are found where nothing else acts.
+
+    Args:
+        net: whose laws are trained.
+        place: (B, T, N, 2) paths of the training clips.
+        present: (B, T, N).
+        dt: seconds of a frame.
+        seed: of the first charges.
+    """
+
+    place: Tensor
+    present: Tensor
+    calm: Tensor
+
+    def __init__(self, net: PhycineNet, place: Tensor, present: Tensor, dt: float, seed: int) -> None:
+        super().__init__(net, net.laws)
+        own = net.config
+        self.dt, self.settings = dt, fit_settings(own)
+        self.register_buffer("place", place, persistent=False)
+        self.register_buffer("present", present, persistent=False)
+        self.register_buffer("calm", calmest(place, present, own.window, own.calm), persistent=False)
+        generator = torch.Generator().manual_seed(seed)
+        start = (len(place), place.shape[2])
+        self.mass = nn.Parameter(torch.zeros(start))
+        self.charge = nn.Parameter(own.spread * torch.randn(start, generator=generator))
+
+    def param_groups(self, weight_decay: float) -> list[dict[str, object]]:
+        """Latents learn at a rate of their own."""
+        return [
+            {"params": self.net.laws.parameters(), "weight_decay": weight_decay},
+            {"params": [self.mass, self.charge], "lr": self.net.config.latent_lr, "weight_decay": 0.0},
+        ]
+
+    def loss(self, batch: object, clock: Clock, rng: Rng) -> StepOut:
+        """The misfit of all clips, or of the calm ones."""
+        own = self.net.config
+        first = own.levels == "bottom_up" and clock.progress < own.calm
+        weight = self.calm.float() if first else torch.ones_like(self.calm, dtype=torch.float32)
+        latents = Latents(self.mass, torch.zeros_like(self.charge) if first else self.charge)
+        lost = misfit(self.net.laws, self.place, self.present, latents, self.settings, self.dt)
+        loss = (lost * weight).sum() / weight.sum().clamp_min(1)
+        return StepOut(loss, {"misfit": loss.detach()})

@@ -169,13 +169,14 @@ class Matched:
     error: Tensor
 
 
-def match_objects(tracks: Tracks, true: Tensor, visible: Tensor) -> Matched:
+def match_objects(place: Tensor, present: Tensor, true: Tensor, visible: Tensor) -> Matched:
     """Matches slots to true objects, for scoring: least mean distance over a whole clip. O(B T N K + B K^3).
 
     A frame in which a visible object's slot is absent counts as the picture's width would: 2 units.
 
     Args:
-        tracks: of B clips.
+        place: (B, T, K, 2) of slots, world units.
+        present: (B, T, K) bool: the slot shows an object.
         true: (B, T, N, 2) places, world units.
         visible: (B, T, N) bool.
 
@@ -183,13 +184,13 @@ def match_objects(tracks: Tracks, true: Tensor, visible: Tensor) -> Matched:
         ShapeError: shapes that do not fit.
     """
     batch, frames, count = visible.shape
-    if true.shape != (batch, frames, count, 2) or tracks.place.shape[:2] != (batch, frames):
+    if true.shape != (batch, frames, count, 2) or place.shape[:2] != (batch, frames):
         raise ShapeError(
-            f"true (B, T, N, 2), visible (B, T, N), tracks of B, T: got {tuple(true.shape)},"
-            f" {tuple(visible.shape)}, {tuple(tracks.place.shape)}"
+            f"true (B, T, N, 2), visible (B, T, N), place of B, T: got {tuple(true.shape)},"
+            f" {tuple(visible.shape)}, {tuple(place.shape)}"
         )
-    far = (true[:, :, :, None].to(tracks.place) - tracks.place[:, :, None]).norm(dim=-1)  # (B, T, N, K)
-    both = visible[..., None] & tracks.present[:, :, None]
+    far = (true[:, :, :, None].to(place) - place[:, :, None]).norm(dim=-1)  # (B, T, N, K)
+    both = visible[..., None] & present[:, :, None]
     cost = torch.where(both, far, 2.0).mul(visible[..., None]).sum(1) / visible.sum(1).clamp_min(1)[..., None]
     cost = torch.where(both.any(1), cost, torch.inf)
     slot = torch.full((batch, count), -1, dtype=torch.long)

@@ -1,0 +1,305 @@
+"""The protocol: sets that no training saw, from their pictures alone.
+
+Latents are scored against mass and charge where motion can tell (`mien.metrics.concepts`), rollouts against
+the simulator's future, interventions against the simulator run again with the property changed. All values
+are given for each set, so that an interval over sets is an interval over independent videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mien.core.errors import DataError
+from mien.core.protocol import Evaluation
+from mien.data.physical import PhysicalClip, PhysicalSet, physical_sets, rows_to_tensor
+from mien.engine.checkpoint import load_weights
+from mien.engine.folder import ModelFolder
+from mien.engine.task import Measured
+from mien.methods.phycine.concepts import Latents
+from mien.methods.phycine.config import PhycineConfig
+from mien.methods.phycine.forecast import Still, changed_latents, fitted_start, forecast
+from mien.methods.phycine.found import clip_latents, set_latents
+from mien.methods.phycine.net import PhycineNet
+from mien.methods.phycine.sight import Seen, SeenSets, kept_sight
+from mien.methods.phycine.task import configs
+from mien.methods.phycine.tracks import match_objects
+from mien.metrics.concepts import auc_units, concept_report, correlation_units
+from mien.metrics.segmentation import adjusted_rand_index
+from mien.synth.comphy_set import executor_agreement
+from mien.synth.phys_world import COLOURS
+
+Array = NDArray[Any]
+Values = NDArray[np.float64]
+FITTED = 6
+"""Frames that a start is fitted to."""
+HORIZON = 10
+"""Frames ahead at which predictions are scored; interventions at twice as many."""
+ASKED = 10_000
+"""Answers that programs and the generator are compared on."""
+
+
+def restore(folder: ModelFolder) -> PhycineNet:
+    """The trained net of a folder."""
+    method, data = configs(folder.recipe)
+    net = PhycineNet(method, data.size)
+    load_weights(net, folder.weights)
+    return net.eval()
+
+
+def evaluate(folder: ModelFolder | None, evaluation: Evaluation) -> Measured:
+    """One row of the protocol, on the split ``test`` or ``val``.
+
+    Options: ``refs``: references that are used; ``laws``: "constant" for constant velocity.
+
+    Raises:
+        DataError: a split that there is not, or a set without truth.
+    """
+    if folder is None:
+        return programs()
+    options = dict(evaluation.options)
+    method, data = configs(folder.recipe)
+    if evaluation.split not in ("val", "test"):
+        raise DataError(f"no evaluation {evaluation.split!r}; there are test and val")
+    sets = physical_sets(data, evaluation.split)
+    if any(s.drawn is None for s in sets):
+        raise DataError(
+            f"data.kind={data.kind!r}: this protocol needs made sets, whose truth can be run again"
+        )
+    net = restore(folder)
+    seen = kept_sight(net.perception, method, data, evaluation.split, sets)
+    case = Case(net, sets, seen, options)
+    units: dict[str, Values] = {}
+    if method.stage == "perception":
+        units |= perceived(net, method, sets) if method.sight != "true" else {}
+        units |= predicted(case, None, Still())
+    else:
+        clips, found = concepts(case)
+        units |= clips
+        units |= predicted(case, found, net.laws) | intervened(case, found)
+    extra = case.extra
+    metrics = {k: float(np.mean(v)) for k, v in units.items()} | extra
+    return Measured(metrics, units)
+
+
+@dataclass
+class Case:
+    """What is measured on: a net, its test sets, what it sees of them; ``extra`` collects plain numbers."""
+
+    net: PhycineNet
+    sets: Sequence[PhysicalSet]
+    seen: SeenSets
+    options: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        self.extra: dict[str, float] = {}
+        clips = [s.target for s in self.sets]
+        self.slot = slots_of(self.seen.targets, clips)
+        self.shown, self.dt = clips[0].shown, clips[0].dt
+
+
+def programs() -> Measured:
+    """Programs against what the simulation says, on `ASKED` answers."""
+    found = executor_agreement(ASKED, seed=3)
+    agree = np.zeros(found.answers)
+    agree[: found.agree] = 1.0
+    return Measured({"agree": float(agree.mean())}, {"agree": agree, "one": np.ones(found.answers)})
+
+
+def by_set(values: Values, sets: Values, count: int) -> Values:
+    """(count,) numbers, one for each set, whose mean is that of all values: n_sets / n sum over the set's."""
+    total = np.bincount(sets, values, count)
+    return np.asarray(total * count / max(len(values), 1), np.float64)
+
+
+def slots_of(seen: Seen, clips: Sequence[PhysicalClip]) -> Array:
+    """(B, N) slot of each true object, -1 for one that was not found or does not exist."""
+    place, visible = padded(clips, seen.frames)
+    return match_objects(
+        seen.place, seen.present, torch.from_numpy(place), torch.from_numpy(visible)
+    ).slot.numpy()
+
+
+def padded(clips: Sequence[PhysicalClip], frames: int) -> tuple[Array, Array]:
+    """Places (B, T, N, 2) and visibility (B, T, N) of clips of up to N objects."""
+    count = max(len(c.things) for c in clips)
+    place = np.zeros((len(clips), frames, count, 2), np.float32)
+    visible = np.zeros(place.shape[:3], bool)
+    for b, clip in enumerate(clips):
+        own = len(clip.things)
+        place[b, :, :own], visible[b, :, :own] = clip.place[:frames], clip.visible[:frames]
+    return place, visible
+
+
+def chosen(values: Tensor, slot: Array, missing: float = 0.0) -> Array:
+    """(B, N) values (B, K) of the objects' slots; ``missing`` where there is none."""
+    picked = np.take_along_axis(values.cpu().numpy(), np.maximum(slot, 0), 1)
+    return np.where(slot >= 0, picked, missing)
+
+
+def concept_units(
+    z_m: Array, z_c: Array, clips: Sequence[PhysicalClip], sets: Array, hits: Sequence[Array], count: int
+) -> tuple[dict[str, Values], dict[str, float]]:
+    """Numbers of each set that average to AUC of mass and correlation of charge products, and a report.
+
+    An object that perception has lost has z_m = z_c = 0.
+    """
+    width = z_m.shape[1]
+    mass, charge, colour = (np.zeros((len(clips), width)) for _ in range(3))
+    exists, met = np.zeros((len(clips), width), bool), np.zeros((len(clips), width, width), bool)
+    for b, clip in enumerate(clips):
+        own = len(clip.things)
+        exists[b, :own], met[b, :own, :own] = True, hits[b]
+        mass[b, :own], charge[b, :own] = [t.mass for t in clip.things], [t.charge for t in clip.things]
+        colour[b, :own] = [COLOURS.index(t.color) for t in clip.things]
+    report = concept_report(z_m, z_c, mass, charge, met, colour, exists=exists)
+    on = exists & (met | ((charge[:, :, None] * charge[:, None] != 0) & ~np.eye(width, dtype=bool))).any(2)
+    heavy, clip_set = mass > 1, np.repeat(sets[:, None], width, 1)
+    i, j = np.triu_indices(width, 1)
+    both = on[:, i] & on[:, j]
+    products = correlation_units((z_c[:, i] * z_c[:, j])[both], (charge[:, i] * charge[:, j])[both])
+    units = {
+        "mass": by_set(auc_units(z_m[on], heavy[on]), clip_set[on][heavy[on]], count),
+        "charge": by_set(products, np.repeat(sets[:, None], len(i), 1)[both], count),
+    }
+    off = exists & ~on
+    if heavy[off].any() and not heavy[off].all():
+        units["mass_control"] = by_set(auc_units(z_m[off], heavy[off]), clip_set[off][heavy[off]], count)
+    return units, {k: float(v) for k, v in vars(report).items()}
+
+
+def concepts(case: Case) -> tuple[dict[str, Values], Latents]:
+    """Scores of each clip alone, and of sets (``set_``); the targets' latents from all that is shown."""
+    count, net = len(case.sets), case.net
+    targets = clip_latents(net, case.seen.targets.until(case.shown), case.dt)
+    references = clip_latents(net, case.seen.references, case.dt)
+    clips = [r for s in case.sets for r in s.references]
+    slots = slots_of(case.seen.references, clips)
+    numbers = np.repeat(np.arange(count), case.seen.refs)
+    z = [chosen(v, slots) for v in references.mean]
+    units, report = concept_units(*z, clips, numbers, [c.hits for c in clips], count)
+    own = [chosen(v, case.slot) for v in targets.mean]
+    shown = [s.target for s in case.sets]
+    alone, _ = concept_units(*own, shown, np.arange(count), [c.hits for c in shown], count)
+    units |= {f"target_{k}": v for k, v in alone.items()}
+    refs = int(case.options.get("refs", case.seen.refs))
+    together = set_latents(targets, references, case.seen, refs) if refs else targets
+    z = [chosen(v, case.slot) for v in together.mean]
+    hits = [met_in_set(s, refs) for s in case.sets]
+    whole, set_report = concept_units(*z, shown, np.arange(count), hits, count)
+    units |= {f"set_{k}": v for k, v in whole.items()}
+    keep = ("mass_auc_in_group", "like_opposite_auc", "charged_auc", "mass_from_charge_auc", "charged_from_mass_auc",
+            "mass_from_colour", "charge_from_colour", "interacted", "alone")  # fmt: skip
+    case.extra |= {k: report[k] for k in keep} | {f"set_{k}": set_report[k] for k in keep[:7]}
+    lost = [(slot[: len(c.things)] < 0).mean() for slot, c in zip(case.slot, shown, strict=True)]
+    case.extra["lost"] = float(np.mean(lost))
+    return units, together.mean
+
+
+def met_in_set(one: PhysicalSet, refs: int) -> Array:
+    """(N, N) pairs of the target's objects that collide in it or in one of its references."""
+    hits = one.target.hits.copy()
+    for reference in one.references[:refs]:
+        items = np.array(reference.items)
+        hits[np.ix_(items, items)] |= reference.hits
+    return hits
+
+
+def _slots(case: Case, values: Tensor) -> Tensor:
+    """Objects (S, N, ...) of slots (S, K, ...), zeros where none was found."""
+    slot = torch.from_numpy(np.maximum(case.slot, 0))
+    shape = (*slot.shape, *[1] * (values.ndim - 2))
+    picked = values.gather(1, slot.view(shape).expand(*slot.shape, *values.shape[2:]))
+    return torch.where(torch.from_numpy(case.slot >= 0).view(shape), picked, 0.0)
+
+
+def predicted(case: Case, latents: Latents | None, laws: nn.Module) -> dict[str, Values]:
+    """Mean distance (world units) to the true places `HORIZON` frames on, from the middle of what is shown.
+
+    Objects that are in the picture at the last seen frame are predicted; the truth is the simulation's.
+    """
+    now = case.shown // 2
+    window = slice(now - FITTED + 1, now + 1)
+    z = latents or Latents(*(torch.zeros(case.slot.shape[0], case.seen.targets.place.shape[2]),) * 2)
+    place, present = case.seen.targets.place[:, window], case.seen.targets.present[:, window]
+    start = fitted_start(laws, place, present, z, case.dt)
+    path = _slots(case, forecast(laws, start, z, FITTED - 1 + 2 * HORIZON, case.dt).transpose(1, 2))
+    true, visible = padded([s.target for s in case.sets], case.seen.targets.frames)
+    there = (
+        visible[:, now]
+        & (case.slot >= 0)
+        & _slots(case, case.seen.targets.present[:, now]).numpy().astype(bool)
+    )
+    out: dict[str, Values] = {}
+    for name, steps in (("error", HORIZON), ("error_far", 2 * HORIZON)):
+        far = np.linalg.norm(path[:, :, FITTED - 1 + steps].numpy() - true[:, now + steps], axis=-1)
+        sets = np.repeat(np.arange(len(far))[:, None], far.shape[1], 1)
+        out[name] = by_set(far[there], sets[there], len(far))
+    return out | {f"less_{k}": -v for k, v in out.items()}
+
+
+def intervened(case: Case, latents: Latents) -> dict[str, Values]:
+    """Correlation of how far places move when one property is changed: predicted against simulated.
+
+    From the start of each target, 2 `HORIZON` frames on; charges taken away or turned, masses times or
+    over five. Values of each set.
+    """
+    laws, steps = case.net.laws, 2 * HORIZON
+    place, present = case.seen.targets.place[:, :FITTED], case.seen.targets.present[:, :FITTED]
+    start = fitted_start(laws, place, present, latents, case.dt)
+    base = _slots(case, forecast(laws, start, latents, steps, case.dt)[:, -1])
+    found: dict[str, list[tuple[Array, Array, Array]]] = {"mass": [], "charge": []}
+    for b, one in enumerate(case.sets):
+        drawn = one.drawn
+        assert drawn is not None
+        for change, clip in drawn.counterfactuals.items():
+            slot = int(case.slot[b, change.item])
+            was = getattr(one.target.things[change.item], change.what)
+            if slot < 0 or not was:
+                continue
+            value = torch.tensor([change.value / was])
+            row = Latents(*(z[b : b + 1] for z in latents))
+            other = changed_latents(row, change.what, torch.tensor([slot]), value)
+            begin = type(start)(*(x[b : b + 1] for x in start))
+            after = forecast(laws, begin, other, steps, case.dt)[0, -1]
+            own = len(one.target.things)
+            slots = np.maximum(case.slot[b, :own], 0)
+            moved = after.numpy()[slots] - base[b, :own].numpy()
+            frame = steps * one.target.stride
+            truly = clip.x[0, frame] - drawn.target.x[0, frame]
+            known = case.slot[b, :own] >= 0
+            found[change.what].append(
+                (moved[known].ravel(), truly[known].ravel(), np.full(2 * known.sum(), b))
+            )
+    out = {}
+    for what, rows in found.items():
+        a, t, s = (np.concatenate(part) for part in zip(*rows, strict=True))
+        out[f"intervene_{what}"] = by_set(correlation_units(a, t), s.astype(int), len(case.sets))
+    joined = [
+        np.concatenate(part) for part in zip(*(r for rows in found.values() for r in rows), strict=True)
+    ]
+    out["intervene"] = by_set(correlation_units(joined[0], joined[1]), joined[2].astype(int), len(case.sets))
+    return out
+
+
+def perceived(net: PhycineNet, method: PhycineConfig, sets: Sequence[PhysicalSet]) -> dict[str, Values]:
+    """ARI of the pictures' pixels over whole references (set means), all and foreground."""
+    rows = []
+    for one in sets:
+        own = []
+        for clip in one.references:
+            video = rows_to_tensor(clip.video())[None]
+            with torch.no_grad():
+                percepts = net.perception(video)
+            labels = percepts.masks.argmax(2).numpy()
+            truth = clip.segments(np.arange(clip.shown))[None]  # type: ignore[misc]
+            own.append([adjusted_rand_index(truth, labels, foreground=f)[0] for f in (False, True)])
+        rows.append(np.mean(own, 0))
+    table = np.array(rows)
+    return {"ari": table[:, 0], "fg_ari": table[:, 1]}

@@ -1,0 +1,92 @@
+"""Masses and charges of a set's objects: found in each clip alone, then brought together by looks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mien.methods.phycine.concepts import Latents, infer, product_of_gaussians, same_sign, spreads
+from mien.methods.phycine.net import PhycineNet, fit_settings
+from mien.methods.phycine.sight import Seen, SeenSets
+from mien.methods.phycine.tracks import assign
+
+
+class Gaussians(NamedTuple):
+    """Posteriors of clips' objects, (B, N) each.
+
+    Attributes:
+        mean: z_m, z_c.
+        std: deviations of both.
+    """
+
+    mean: Latents
+    std: Latents
+
+    def clips(self, which: slice) -> Gaussians:
+        """Some of the clips."""
+        return Gaussians(*(Latents(*(z[which] for z in part)) for part in self))
+
+
+def clip_latents(net: PhycineNet, seen: Seen, dt: float, seed: int = 0) -> Gaussians:
+    """Posteriors of each clip alone. O(steps B T N^2)."""
+    settings = fit_settings(net.config)
+    laws = net.laws.eval()
+    mean = infer(laws, seen.place, seen.present, settings, dt=dt, seed=seed)
+    return Gaussians(mean, spreads(laws, seen.place, seen.present, mean, settings, dt))
+
+
+def matched_by_look(target: Tensor, reference: Tensor, there: Tensor) -> list[tuple[int, int]]:
+    """(object of the target, object of the reference) that look alike. O(N^3).
+
+    Args:
+        target: (N, D) looks.
+        reference: (M, D) looks.
+        there: (M,) which of them show an object.
+    """
+    own = torch.nonzero(there).flatten()
+    far = torch.cdist(target[None].double(), reference[own][None].double())[0]
+    return [(i, int(own[k])) for i, k in assign(far.cpu().numpy(), float("inf"))]
+
+
+def set_latents(targets: Gaussians, references: Gaussians, seen: SeenSets, refs: int) -> Gaussians:
+    """The product of the Gaussians of a target's objects over the target and its first ``refs`` references.
+
+    Charges of a clip are known up to one sign: each is turned to fit those before it (`same_sign`).
+    O(S R N^3).
+
+    Args:
+        targets: of S clips.
+        references: of S R clips, set by set.
+        seen: where the looks are.
+        refs: references to use, 0 .. R.
+    """
+    means, stds = (torch.stack(tuple(part)) for part in targets)  # (2, S, N)
+    out_mean, out_std = means.clone(), stds.clone()
+    for s in range(means.shape[1]):
+        found_mean, found_std = [means[:, s]], [stds[:, s]]
+        for r in range(s * seen.refs, s * seen.refs + refs):
+            mean, std = torch.zeros_like(means[:, s]), torch.full_like(means[:, s], torch.inf)
+            there = seen.references.present[r].any(0)
+            for i, k in matched_by_look(seen.targets.look[s], seen.references.look[r], there):
+                for what in range(2):
+                    mean[what, i], std[what, i] = references.mean[what][r, k], references.std[what][r, k]
+            found_mean.append(mean)
+            found_std.append(std)
+        mean, std = torch.stack(found_mean, 1), torch.stack(found_std, 1)
+        mean[1] = same_sign(mean[1], std[1])
+        for what in range(2):
+            out_mean[what, s], out_std[what, s] = product_of_gaussians(mean[what], std[what])
+    return Gaussians(Latents(*out_mean), Latents(*out_std))
+
+
+def set_concepts(
+    net: PhycineNet, seen: SeenSets, dt: float, shown: int, refs: int | None = None
+) -> Gaussians:
+    """Posteriors of the targets' objects from what is shown of them and ``refs`` references (None = all)."""
+    targets = clip_latents(net, seen.targets.until(shown), dt)
+    count = seen.refs if refs is None else refs
+    if not count:
+        return targets
+    return set_latents(targets, clip_latents(net, seen.references, dt), seen, count)
