@@ -8,6 +8,8 @@ import pytest
 from mien.core.errors import ConfigError, MienError
 from mien.synth.comphy_scene import SHOWN, Change
 from mien.synth.comphy_set import (
+    VIEW,
+    WORLD,
     ComPhySet,
     annotation,
     boxes,
@@ -55,7 +57,6 @@ def test_sets_are_not_all_alike(sets):
 
 
 def test_counterfactuals_start_alike_and_differ_by_one_property(sets):
-    world = PhysWorld(dt=1 / 25, substeps=4)
     for drawn in sets[:8]:
         things = drawn.scene.things
         expected = {Change(i, "mass", m) for i in range(len(things)) for m in (1, 5)}
@@ -64,7 +65,7 @@ def test_counterfactuals_start_alike_and_differ_by_one_property(sets):
         for change, clip in drawn.counterfactuals.items():
             assert np.array_equal(clip.x[:, 0], drawn.target.x[:, 0])
             objects = changed(drawn.target.objects, 0, change.what, change.item, change.value)
-            again = world.run(drawn.target.x[:, 0], drawn.target.v[:, 0], objects, 150)
+            again = WORLD.run(drawn.target.x[:, 0], drawn.target.v[:, 0], objects, 150)
             assert np.array_equal(again.x, clip.x)
             if getattr(things[change.item], change.what) == change.value:
                 assert np.array_equal(clip.x, drawn.target.x)
@@ -93,7 +94,7 @@ def test_boxes_are_in_the_picture_or_absent(sets):
     centres = (found[..., :2] + found[..., 2:]) / 2
     visible = drawn.scene.visible
     assert np.allclose(centres[visible], drawn.scene.centres[visible], atol=1e-3)
-    assert np.allclose((found[..., 2] - found[..., 0])[visible], 40)
+    assert np.allclose((found[..., 2] - found[..., 0])[visible], 2 * WORLD.radius * 160 / VIEW)
     assert (found[~visible] == (0, 0, 480, 320)).all()
 
 

@@ -160,7 +160,7 @@ def made_clip(
         tuple(items),
         place,
         inside(to_pixels(place, VIEW)),
-        clip.hits[0, :shown].any(0),
+        np.asarray(clip.hits[0, :shown].any(0)),
         min(len(place), -(-shown // data.stride)),
         lambda frames: drawn(frames).frames[0],
         data.stride,
@@ -298,4 +298,4 @@ class FrameLoader:
             step += 1
 
 
-_EACH = 4  # frames of one clip in a batch
+_EACH = 1  # frames of one clip in a batch

@@ -50,7 +50,7 @@ ABSENT = (0, 0, WIDTH, HEIGHT)
 SPLITS = {"train": (*range(4000), *range(6000, 10000)), "val": range(4000, 6000), "test": range(10000, 12000)}
 """Numbers of the published sets."""
 _STARTS, _TRIES = 64, 200
-_WORLD = PhysWorld(dt=1 / FPS, substeps=4, speed=0.35, half=1.4, radius=0.4, strength=4.0)
+WORLD = PhysWorld(dt=1 / FPS, substeps=4, speed=0.35, half=1.4, radius=0.4, strength=4.0)
 Draw = Callable[[Trajectory, Path], None]
 
 
@@ -91,7 +91,7 @@ def meetings(clips: Trajectory) -> Array:
     return np.asarray(clips.hits.any(1) | (charged & (far < REACH)))
 
 
-def draw_set(seed: int, n_ref: int = 4, world: PhysWorld = _WORLD) -> DrawnSet:
+def draw_set(seed: int, n_ref: int = 4, world: PhysWorld = WORLD) -> DrawnSet:
     """A set of 3 to 5 different objects, none or two of them charged; the same seed, the same set.
 
     Drawn again until something happens in what is shown of the target and every object meets another one in

@@ -39,8 +39,8 @@ class PhycineConfig(MethodConfig):
     manner of SlotFormer. The last two have no masses and charges."""
     mass: bool = True
     """Objects have masses [z_m]; else all weigh the same."""
-    charge: Literal["product", "free", "none"] = "product"
-    """product: z_c z_c times a learned strength. free: a network of both charges. none: no such force."""
+    charge: Literal["product", "none"] = "product"
+    """product: z_c z_c times a learned strength. none: no such force."""
     hidden: int = 48
     """Width of the networks of forces."""
     levels: Literal["bottom_up", "at_once"] = "bottom_up"

@@ -24,9 +24,9 @@ from mien.engine.folder import ModelFolder
 from mien.engine.task import Measured
 from mien.methods.phycine.concepts import Latents
 from mien.methods.phycine.config import PhycineConfig
-from mien.methods.phycine.forecast import Still, changed_latents, fitted_start, forecast
+from mien.methods.phycine.forecast import FITTED, Still, changed_latents, fitted_start, forecast
 from mien.methods.phycine.found import clip_latents, set_latents
-from mien.methods.phycine.net import PhycineNet
+from mien.methods.phycine.model import Phycine, fit_settings
 from mien.methods.phycine.sight import Seen, SeenSets, kept_sight
 from mien.methods.phycine.task import configs
 from mien.methods.phycine.tracks import match_objects
@@ -37,18 +37,30 @@ from mien.synth.phys_world import COLOURS
 
 Array = NDArray[Any]
 Values = NDArray[np.float64]
-FITTED = 6
-"""Frames that a start is fitted to."""
 HORIZON = 10
 """Frames ahead at which predictions are scored; interventions at twice as many."""
 ASKED = 10_000
 """Answers that programs and the generator are compared on."""
 
 
-def restore(folder: ModelFolder) -> PhycineNet:
+TOLD = (
+    "mass_auc_in_group",
+    "like_opposite_auc",
+    "charged_auc",
+    "mass_from_charge_auc",
+    "charged_from_mass_auc",
+    "mass_from_colour",
+    "charge_from_colour",
+    "interacted",
+    "alone",
+)
+"""What of a `ConceptReport` is kept beside the units: it has no interval."""
+
+
+def restore(folder: ModelFolder) -> Phycine:
     """The trained net of a folder."""
     method, data = configs(folder.recipe)
-    net = PhycineNet(method, data.size)
+    net = Phycine(method, data.size)
     load_weights(net, folder.weights)
     return net.eval()
 
@@ -92,7 +104,7 @@ def evaluate(folder: ModelFolder | None, evaluation: Evaluation) -> Measured:
 class Case:
     """What is measured on: a net, its test sets, what it sees of them; ``extra`` collects plain numbers."""
 
-    net: PhycineNet
+    net: Phycine
     sets: Sequence[PhysicalSet]
     seen: SeenSets
     options: Mapping[str, Any]
@@ -177,26 +189,25 @@ def concept_units(
 def concepts(case: Case) -> tuple[dict[str, Values], Latents]:
     """Scores of each clip alone, and of sets (``set_``); the targets' latents from all that is shown."""
     count, net = len(case.sets), case.net
-    targets = clip_latents(net, case.seen.targets.until(case.shown), case.dt)
-    references = clip_latents(net, case.seen.references, case.dt)
+    settings = fit_settings(net.config)
+    targets = clip_latents(net.laws, settings, case.seen.targets.until(case.shown), case.dt)
+    references = clip_latents(net.laws, settings, case.seen.references, case.dt)
     clips = [r for s in case.sets for r in s.references]
     slots = slots_of(case.seen.references, clips)
     numbers = np.repeat(np.arange(count), case.seen.refs)
-    z = [chosen(v, slots) for v in references.mean]
-    units, report = concept_units(*z, clips, numbers, [c.hits for c in clips], count)
-    own = [chosen(v, case.slot) for v in targets.mean]
+    z_m, z_c = (chosen(v, slots) for v in references.mean)
+    units, report = concept_units(z_m, z_c, clips, numbers, [c.hits for c in clips], count)
+    z_m, z_c = (chosen(v, case.slot) for v in targets.mean)
     shown = [s.target for s in case.sets]
-    alone, _ = concept_units(*own, shown, np.arange(count), [c.hits for c in shown], count)
+    alone, _ = concept_units(z_m, z_c, shown, np.arange(count), [c.hits for c in shown], count)
     units |= {f"target_{k}": v for k, v in alone.items()}
     refs = int(case.options.get("refs", case.seen.refs))
     together = set_latents(targets, references, case.seen, refs) if refs else targets
-    z = [chosen(v, case.slot) for v in together.mean]
+    z_m, z_c = (chosen(v, case.slot) for v in together.mean)
     hits = [met_in_set(s, refs) for s in case.sets]
-    whole, set_report = concept_units(*z, shown, np.arange(count), hits, count)
+    whole, set_report = concept_units(z_m, z_c, shown, np.arange(count), hits, count)
     units |= {f"set_{k}": v for k, v in whole.items()}
-    keep = ("mass_auc_in_group", "like_opposite_auc", "charged_auc", "mass_from_charge_auc", "charged_from_mass_auc",
-            "mass_from_colour", "charge_from_colour", "interacted", "alone")  # fmt: skip
-    case.extra |= {k: report[k] for k in keep} | {f"set_{k}": set_report[k] for k in keep[:7]}
+    case.extra |= {k: report[k] for k in TOLD} | {f"set_{k}": set_report[k] for k in TOLD}
     lost = [(slot[: len(c.things)] < 0).mean() for slot, c in zip(case.slot, shown, strict=True)]
     case.extra["lost"] = float(np.mean(lost))
     return units, together.mean
@@ -229,7 +240,9 @@ def predicted(case: Case, latents: Latents | None, laws: nn.Module) -> dict[str,
     z = latents or Latents(*(torch.zeros(case.slot.shape[0], case.seen.targets.place.shape[2]),) * 2)
     place, present = case.seen.targets.place[:, window], case.seen.targets.present[:, window]
     start = fitted_start(laws, place, present, z, case.dt)
-    path = _slots(case, forecast(laws, start, z, FITTED - 1 + 2 * HORIZON, case.dt).transpose(1, 2))
+    path = _slots(
+        case, forecast(laws, start, z, FITTED - 1 + 2 * HORIZON, case.dt, present.any(1)).transpose(1, 2)
+    )
     true, visible = padded([s.target for s in case.sets], case.seen.targets.frames)
     there = (
         visible[:, now]
@@ -253,7 +266,8 @@ def intervened(case: Case, latents: Latents) -> dict[str, Values]:
     laws, steps = case.net.laws, 2 * HORIZON
     place, present = case.seen.targets.place[:, :FITTED], case.seen.targets.present[:, :FITTED]
     start = fitted_start(laws, place, present, latents, case.dt)
-    base = _slots(case, forecast(laws, start, latents, steps, case.dt)[:, -1])
+    there = present.any(1)
+    base = _slots(case, forecast(laws, start, latents, steps, case.dt, there)[:, -1])
     found: dict[str, list[tuple[Array, Array, Array]]] = {"mass": [], "charge": []}
     for b, one in enumerate(case.sets):
         drawn = one.drawn
@@ -267,7 +281,7 @@ def intervened(case: Case, latents: Latents) -> dict[str, Values]:
             row = Latents(*(z[b : b + 1] for z in latents))
             other = changed_latents(row, change.what, torch.tensor([slot]), value)
             begin = type(start)(*(x[b : b + 1] for x in start))
-            after = forecast(laws, begin, other, steps, case.dt)[0, -1]
+            after = forecast(laws, begin, other, steps, case.dt, there[b : b + 1])[0, -1]
             own = len(one.target.things)
             slots = np.maximum(case.slot[b, :own], 0)
             moved = after.numpy()[slots] - base[b, :own].numpy()
@@ -288,7 +302,7 @@ def intervened(case: Case, latents: Latents) -> dict[str, Values]:
     return out
 
 
-def perceived(net: PhycineNet, method: PhycineConfig, sets: Sequence[PhysicalSet]) -> dict[str, Values]:
+def perceived(net: Phycine, method: PhycineConfig, sets: Sequence[PhysicalSet]) -> dict[str, Values]:
     """ARI of the pictures' pixels over whole references (set means), all and foreground."""
     rows = []
     for one in sets:

@@ -1,4 +1,4 @@
-"""What comes next, and what would come if: rollouts of the laws from a start that explains the last frames."""
+"""What comes next, and what would if: rollouts of the laws from a start that explains the last frames."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from mien.core.errors import ConfigError
 from mien.methods.phycine.concepts import Latents
 from mien.methods.phycine.laws import rollout
+
+FITTED = 6
+"""Frames that a start is fitted to."""
 
 
 class Start(NamedTuple):
@@ -42,15 +45,16 @@ def fitted_start(
 ) -> Start:
     """The start at frame 0 whose rollout fits frames (B, T, N, 2) best: level 2, by gradient.
 
-    O(steps B T N^2).
+    Objects that are in none of the frames neither feel nor act. O(steps B T N^2).
     """
+    there = present.any(1)
     first = straight_start(place, present, dt)
     p, v = (x.clone().requires_grad_() for x in first)
     optimizer = torch.optim.Adam([p, v], lr=lr)
     weight = present.to(place)[..., None]
     with torch.enable_grad():
         for _ in range(steps):
-            path, _ = rollout(laws, p, v, *latents, place.shape[1] - 1, dt)
+            path, _ = rollout(laws, p, v, *latents, place.shape[1] - 1, dt, there)
             loss = (weight * (path - place).square()).sum()
             p.grad, v.grad = torch.autograd.grad(loss, (p, v))
             optimizer.step()
@@ -58,9 +62,11 @@ def fitted_start(
 
 
 @torch.no_grad()
-def forecast(laws: nn.Module, start: Start, latents: Latents, steps: int, dt: float) -> Tensor:
-    """Places (B, 1 + steps, N, 2)."""
-    return rollout(laws, *start, *latents, steps, dt)[0]
+def forecast(
+    laws: nn.Module, start: Start, latents: Latents, steps: int, dt: float, there: Tensor | None = None
+) -> Tensor:
+    """Places (B, 1 + steps, N, 2); objects that are not ``there`` (B, N) neither feel nor act."""
+    return rollout(laws, *start, *latents, steps, dt, there)[0]
 
 
 def changed_latents(latents: Latents, what: str, items: Tensor, value: Tensor) -> Latents:

@@ -7,8 +7,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mien.methods.phycine.concepts import Latents, infer, product_of_gaussians, same_sign, spreads
-from mien.methods.phycine.net import PhycineNet, fit_settings
+from mien.methods.phycine.concepts import (
+    FitSettings,
+    Latents,
+    infer,
+    product_of_gaussians,
+    same_sign,
+    spreads,
+)
+from mien.methods.phycine.laws import Laws
 from mien.methods.phycine.sight import Seen, SeenSets
 from mien.methods.phycine.tracks import assign
 
@@ -29,10 +36,8 @@ class Gaussians(NamedTuple):
         return Gaussians(*(Latents(*(z[which] for z in part)) for part in self))
 
 
-def clip_latents(net: PhycineNet, seen: Seen, dt: float, seed: int = 0) -> Gaussians:
+def clip_latents(laws: Laws, settings: FitSettings, seen: Seen, dt: float, seed: int = 0) -> Gaussians:
     """Posteriors of each clip alone. O(steps B T N^2)."""
-    settings = fit_settings(net.config)
-    laws = net.laws.eval()
     mean = infer(laws, seen.place, seen.present, settings, dt=dt, seed=seed)
     return Gaussians(mean, spreads(laws, seen.place, seen.present, mean, settings, dt))
 
@@ -81,12 +86,8 @@ def set_latents(targets: Gaussians, references: Gaussians, seen: SeenSets, refs:
     return Gaussians(Latents(*out_mean), Latents(*out_std))
 
 
-def set_concepts(
-    net: PhycineNet, seen: SeenSets, dt: float, shown: int, refs: int | None = None
-) -> Gaussians:
-    """Posteriors of the targets' objects from what is shown of them and ``refs`` references (None = all)."""
-    targets = clip_latents(net, seen.targets.until(shown), dt)
-    count = seen.refs if refs is None else refs
-    if not count:
-        return targets
-    return set_latents(targets, clip_latents(net, seen.references, dt), seen, count)
+def set_concepts(laws: Laws, settings: FitSettings, seen: SeenSets, dt: float, shown: int) -> Gaussians:
+    """Posteriors of the targets' objects from what is shown of them and all references."""
+    targets = clip_latents(laws, settings, seen.targets.until(shown), dt)
+    references = clip_latents(laws, settings, seen.references, dt)
+    return set_latents(targets, references, seen, seen.refs)

@@ -134,15 +134,22 @@ class Laws(nn.Module):
 
 
 def rollout(
-    laws: nn.Module, p: Tensor, v: Tensor, z_m: Tensor, z_c: Tensor, steps: int, dt: float
+    laws: nn.Module,
+    p: Tensor,
+    v: Tensor,
+    z_m: Tensor,
+    z_c: Tensor,
+    steps: int,
+    dt: float,
+    present: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Places and velocities (B, 1 + steps, N, 2) from a start (B, N, 2). O(steps N^2).
 
-    v += laws, p += v dt.
+    v += laws, p += v dt. Objects that are not ``present`` (B, N) neither feel nor act.
     """
     places, speeds = [p], [v]
     for _ in range(steps):
-        v = v + laws(p, v, z_m, z_c)
+        v = v + laws(p, v, z_m, z_c, present)
         p = p + v * dt
         places.append(p)
         speeds.append(v)

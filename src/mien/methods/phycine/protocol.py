@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from mien.core.config import evolve_all
-from mien.core.protocol import Above, Claim, Equal, Evaluation, Monotone, PairedGain, Row, Stage, Within
+from mien.core.protocol import Evaluation, Row, Stage
 from mien.methods.phycine.config import RECIPES
 
 PROTOCOL_VERSION = 1

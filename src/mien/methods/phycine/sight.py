@@ -167,7 +167,7 @@ def see_sets(
             found.append(true_sight(clips, frames))
         else:
             found.append(perceive(perception, clips, frames, device))
-    return SeenSets(*found, len(sets[0].references))
+    return SeenSets(found[0], found[1], len(sets[0].references))
 
 
 def kept_sight(
@@ -211,4 +211,4 @@ def _write(path: Path, seen: SeenSets) -> None:
 def _read(path: Path) -> SeenSets:
     with np.load(path, allow_pickle=False) as held:
         parts = [Seen(*(torch.from_numpy(held[f"{part}.{f.name}"]) for f in fields(Seen))) for part in _PARTS]
-        return SeenSets(*parts, int(held["refs"]))
+        return SeenSets(parts[0], parts[1], int(held["refs"]))

@@ -5,6 +5,7 @@ Locatello et al., arXiv 2006.15055; over time as in SAVi, Kipf et al., arXiv 211
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from mien.methods.phycine.perception import Percepts, check_video
 from mien.methods.phycine.tracks import object_tracks, slot_order
 from mien.nn.softplus import softplus
 
+_FOCUS = 4.0  # a at first
 _SPREAD = 0.5  # standard deviation of the moved starts, half sides of the picture
 
 
@@ -53,6 +55,12 @@ class Encoder(nn.Module):
         return features
 
 
+def spread_out(count: int) -> Tensor:
+    """(count, 2) first places, even on an ellipse around the middle."""
+    turn = torch.arange(count) * (2 * math.pi / count)
+    return torch.stack([0.8 * turn.cos(), 0.5 * turn.sin()], 1)
+
+
 class SlotAttention(nn.Module):
     """Slots ask the features: softmax over the slots, weighted mean over the places, GRU, MLP.
 
@@ -82,13 +90,13 @@ class SlotAttention(nn.Module):
             raise ConfigError(f"slots, dim, iterations must be at least 1; got {slots}, {dim}, {iterations}")
         self.slots, self.dim, self.iterations = slots, dim, iterations
         own = slots if learned else 1
-        self.mean = nn.Parameter(torch.cat([torch.rand(own, 2) - 0.5, torch.randn(own, dim) * dim**-0.5], 1))
+        self.mean = nn.Parameter(torch.cat([spread_out(own), torch.randn(own, dim) * dim**-0.5], 1))
         self.log_std = None if learned else nn.Parameter(torch.zeros(1, 2 + dim))
         self.register_buffer("placed", (torch.arange(slots) > 0).float()[:, None], persistent=False)
         self.norm_inputs, self.norm_slots, self.norm_mlp = (nn.LayerNorm(d) for d in (inputs, dim, dim))
         self.to_k, self.to_v = (nn.Linear(inputs, dim, bias=False) for _ in range(2))
         self.to_q, self.to_a = nn.Linear(dim, dim, bias=False), nn.Linear(dim, 1)
-        nn.init.constant_(self.to_a.bias, 4.0)
+        nn.init.constant_(self.to_a.bias, _FOCUS)
         self.gru = nn.GRUCell(dim, dim)
         self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim))
 
@@ -228,10 +236,12 @@ class SlotVideo(nn.Module):
                 moved = _SPREAD * torch.randn(place.shape, generator=generator).to(place)
                 place = place + self.attention.placed * moved
             slots, _ = self.attention(features, self.encoder.places, torch.cat([place, code], 2))
-            if self.starts == 1:
-                return slots
             found.append(slots)
+            if self.starts == 1:
+                break
             errors.append((self.decoder(slots).image - images).square().mean((1, 2, 3)))
+        if self.starts == 1:
+            return found[0]
         best = torch.stack(errors).argmin(0)
         return torch.stack(found)[best, torch.arange(len(images), device=images.device)]
 

@@ -9,7 +9,7 @@ from mien.data.physical import FrameBatch
 from mien.engine.task import Clock, Rng, StepOut, Task
 from mien.methods.phycine.concepts import Latents, calmest, misfit
 from mien.methods.phycine.iodine import Iodine
-from mien.methods.phycine.net import PhycineNet, fit_settings
+from mien.methods.phycine.model import Phycine, fit_settings
 
 BRIGHT = 100.0
 """Weight of the squared error of colours, so that its gradient is about 1."""
@@ -18,7 +18,7 @@ BRIGHT = 100.0
 class _Stage(Task):  # type: ignore[type-arg]
     """A task that trains one part of the net and leaves the others as they are."""
 
-    def __init__(self, net: PhycineNet, part: nn.Module) -> None:
+    def __init__(self, net: Phycine, part: nn.Module) -> None:
         super().__init__()
         self.net = net
         net.requires_grad_(False)
@@ -36,7 +36,7 @@ class PerceptionTask(_Stage):
         net: whose perception is trained.
     """
 
-    def __init__(self, net: PhycineNet) -> None:
+    def __init__(self, net: Phycine) -> None:
         super().__init__(net, net.perception)
 
     def loss(self, batch: FrameBatch, clock: Clock, rng: Rng) -> StepOut:
@@ -69,7 +69,7 @@ class LawsTask(_Stage):
     present: Tensor
     calm: Tensor
 
-    def __init__(self, net: PhycineNet, place: Tensor, present: Tensor, dt: float, seed: int) -> None:
+    def __init__(self, net: Phycine, place: Tensor, present: Tensor, dt: float, seed: int) -> None:
         super().__init__(net, net.laws)
         own = net.config
         self.dt, self.settings = dt, fit_settings(own)

@@ -18,7 +18,7 @@ from mien.engine.checkpoint import load_weights
 from mien.engine.folder import open_folder
 from mien.engine.task import Experiment
 from mien.methods.phycine.config import PhycineConfig
-from mien.methods.phycine.net import ORDER, PhycineNet
+from mien.methods.phycine.model import ORDER, Phycine
 from mien.methods.phycine.sight import kept_sight
 from mien.methods.phycine.stages import LawsTask, PerceptionTask
 
@@ -34,7 +34,7 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     """The experiment of a recipe; slot ``before``: a model whose earlier parts are taken over."""
     method, data = configs(recipe)
     torch.manual_seed(derive(recipe.seed, "init"))
-    net = PhycineNet(method, data.size)
+    net = Phycine(method, data.size)
     if "before" in uses:
         take_over(net, uses["before"])
     sets = physical_sets(data, "train")
@@ -49,7 +49,7 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     return Experiment(task, Everything(), fingerprint, facts=facts)
 
 
-def take_over(net: PhycineNet, path: Path) -> None:
+def take_over(net: Phycine, path: Path) -> None:
     """Fills the parts of a net that an earlier model has trained.
 
     Raises:
@@ -59,9 +59,9 @@ def take_over(net: PhycineNet, path: Path) -> None:
     theirs, data = configs(folder.recipe)
     if data.size != net.size or theirs.sight != net.config.sight:
         raise ConfigError(
-            f"{path}: looks at {data.size} pixels by {theirs.sight!r}, wanted {net.size} by {net.config.sight!r}"
+            f"{path}: looks at {data.size} pixels by {theirs.sight!r}, not {net.size} by {net.config.sight!r}"
         )
-    before = PhycineNet(theirs, data.size)
+    before = Phycine(theirs, data.size)
     load_weights(before, folder.weights)
     for name in ("perception", "laws")[: ORDER.index(net.config.stage)]:
         part, given = getattr(net, name), getattr(before, name)
