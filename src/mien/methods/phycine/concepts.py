@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from mien.core.errors import ConfigError, DataError
-from mien.methods.phycine.laws import Laws
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def fit(
     path: Tensor,
     present: Tensor,
     settings: FitSettings,
-    laws: Laws,
+    laws: nn.Module,
     *,
     dt: float = 0.1,
     seed: int = 0,
@@ -182,7 +181,7 @@ def fit(
 
 
 def infer(
-    laws: Laws,
+    laws: nn.Module,
     path: Tensor,
     present: Tensor,
     settings: FitSettings,
@@ -208,7 +207,7 @@ def infer(
 
 
 def spreads(
-    laws: Laws, path: Tensor, present: Tensor, latents: Latents, settings: FitSettings, dt: float = 0.1
+    laws: nn.Module, path: Tensor, present: Tensor, latents: Latents, settings: FitSettings, dt: float = 0.1
 ) -> Latents:
     """Standard deviations (Laplace, diagonal): 1 / sqrt(1 + curvature of the misfit in units of the noise).
 

@@ -38,7 +38,7 @@ from mien.synth.phys_world import COLOURS
 Array = NDArray[Any]
 Values = NDArray[np.float64]
 HORIZON = 10
-"""Frames ahead at which predictions are scored; interventions at twice as many."""
+"""Frames ahead at which predictions and interventions are scored; predictions also at twice as many."""
 ASKED = 10_000
 """Answers that programs and the generator are compared on."""
 
@@ -260,10 +260,10 @@ def predicted(case: Case, latents: Latents | None, laws: nn.Module) -> dict[str,
 def intervened(case: Case, latents: Latents) -> dict[str, Values]:
     """Correlation of how far places move when one property is changed: predicted against simulated.
 
-    From the start of each target, 2 `HORIZON` frames on; charges taken away or turned, masses times or
-    over five. Values of each set.
+    From the start of each target, `HORIZON` frames on; charges taken away or turned, masses times or over
+    five. Values of each set.
     """
-    laws, steps = case.net.laws, 2 * HORIZON
+    laws, steps = case.net.laws, HORIZON
     place, present = case.seen.targets.place[:, :FITTED], case.seen.targets.present[:, :FITTED]
     start = fitted_start(laws, place, present, latents, case.dt)
     there = present.any(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mien.methods.phycine.concepts import (
     FitSettings,
@@ -15,7 +15,6 @@ from mien.methods.phycine.concepts import (
     same_sign,
     spreads,
 )
-from mien.methods.phycine.laws import Laws
 from mien.methods.phycine.sight import Seen, SeenSets
 from mien.methods.phycine.tracks import assign
 
@@ -36,7 +35,7 @@ class Gaussians(NamedTuple):
         return Gaussians(*(Latents(*(z[which] for z in part)) for part in self))
 
 
-def clip_latents(laws: Laws, settings: FitSettings, seen: Seen, dt: float, seed: int = 0) -> Gaussians:
+def clip_latents(laws: nn.Module, settings: FitSettings, seen: Seen, dt: float, seed: int = 0) -> Gaussians:
     """Posteriors of each clip alone. O(steps B T N^2)."""
     mean = infer(laws, seen.place, seen.present, settings, dt=dt, seed=seed)
     return Gaussians(mean, spreads(laws, seen.place, seen.present, mean, settings, dt))
@@ -86,7 +85,7 @@ def set_latents(targets: Gaussians, references: Gaussians, seen: SeenSets, refs:
     return Gaussians(Latents(*out_mean), Latents(*out_std))
 
 
-def set_concepts(laws: Laws, settings: FitSettings, seen: SeenSets, dt: float, shown: int) -> Gaussians:
+def set_concepts(laws: nn.Module, settings: FitSettings, seen: SeenSets, dt: float, shown: int) -> Gaussians:
     """Posteriors of the targets' objects from what is shown of them and all references."""
     targets = clip_latents(laws, settings, seen.targets.until(shown), dt)
     references = clip_latents(laws, settings, seen.references, dt)

@@ -55,7 +55,8 @@ def pairs_of(p: Tensor, v: Tensor) -> Pairs:
     return Pairs(first, second, normal, across / sliding[..., None], distance, closing, sliding)
 
 
-def _mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
+def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    """Two hidden layers of a width."""
     return nn.Sequential(
         nn.Linear(inputs, width), nn.ELU(), nn.Linear(width, width), nn.ELU(), nn.Linear(width, outputs)
     )
@@ -82,8 +83,8 @@ class Laws(nn.Module):
         if charge not in ("product", "none"):
             raise ConfigError(f"charge must be 'product' or 'none', got {charge!r}")
         self.charge, self.mass = charge, mass
-        self.collision = _mlp(4, width, 2)
-        self.attraction = _mlp(3, width, 1)
+        self.collision = mlp(4, width, 2)
+        self.attraction = mlp(3, width, 1)
         last = self.collision[-1]
         assert isinstance(last, nn.Linear)
         nn.init.constant_(last.bias, -2.0)  # a world without forces, nearly

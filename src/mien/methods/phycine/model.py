@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.core.errors import ConfigError
+from mien.methods.phycine.blackbox import PairwiseDynamics, SlotTransformer
 from mien.methods.phycine.concepts import FitSettings, Latents
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.forecast import FITTED, Start, changed_latents, fitted_start
@@ -22,6 +23,7 @@ from mien.methods.phycine.threshold import ThresholdSegmenter
 from mien.synth.comphy_scene import FPS
 from mien.synth.comphy_set import VIEW
 
+Dynamics = Laws | PairwiseDynamics | SlotTransformer
 ORDER = ("perception", "laws", "answers")
 
 
@@ -89,7 +91,7 @@ class Phycine(nn.Module):
         super().__init__()
         self.config, self.size, self.dt = config, size, dt
         self.perception = _perception(config, size)
-        self.laws = Laws(config.hidden, charge=config.charge, mass=config.mass)
+        self.laws = _laws(config)
 
     @property
     def slots(self) -> SlotVideo:
@@ -168,6 +170,14 @@ def _perception(config: PhycineConfig, size: tuple[int, int]) -> nn.Module:
     if config.sight == "threshold":
         return ThresholdSegmenter(config.slots)
     return nn.Identity()
+
+
+def _laws(config: PhycineConfig) -> Dynamics:
+    if config.dynamics == "pairwise":
+        return PairwiseDynamics(config.hidden)
+    if config.dynamics == "transformer":
+        return SlotTransformer(config.hidden)
+    return Laws(config.hidden, charge=config.charge, mass=config.mass)
 
 
 def fit_settings(config: PhycineConfig) -> FitSettings:

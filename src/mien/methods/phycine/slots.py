@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from mien.core.errors import ConfigError, ShapeError
 from mien.methods.phycine.decoder import Layers, PlaceDecoder, Size, position_grid, sides
 from mien.methods.phycine.perception import Percepts, check_video
-from mien.methods.phycine.tracks import object_tracks, slot_order
 from mien.nn.softplus import softplus
 
 _FOCUS = 4.0  # a at first
@@ -167,8 +166,8 @@ class SlotVideo(nn.Module):
     """Slot attention over clips.
 
     Either each frame starts from the slots of the frame before (``carried``), or each frame is seen alone,
-    from several starts of which the one that explains it best is kept, and slots are linked over time by
-    place and colour. The second finds more where the net was trained on single frames.
+    from several starts of which the one that explains it best is kept; slots must then be linked over time
+    (`mien.methods.phycine.tracks.relink`). The second finds more where the net was trained on single frames.
 
     Args:
         size: of the frames, even.
@@ -255,4 +254,4 @@ class SlotVideo(nn.Module):
             slots = self.alone(video.flatten(0, 1), generator).unflatten(0, video.shape[:2])
             layers = self.decoder(slots)
         percepts = Percepts(layers.masks.squeeze(-3), slots, layers.image)
-        return percepts if self.carried else percepts.reordered(slot_order(object_tracks(percepts, video)))
+        return percepts

@@ -16,6 +16,7 @@ from torch import Tensor
 from mien.core.errors import ShapeError
 from mien.methods.phycine.perception import Percepts, check_video, reordered
 
+_ALIKE = 0.12  # largest difference of a channel's mean to the background's: then it is background, too
 _FAR = 1e3  # cost of a pair that cannot be matched, above every real one
 
 
@@ -54,6 +55,12 @@ def find_background(masks: Tensor) -> Tensor:
     return masks.mean((1, 3, 4)).argmax(1)
 
 
+def _pick_slot(values: Tensor, slot: Tensor) -> Tensor:
+    """(B, T, 1, ...) of values (B, T, K, ...): slot[b] of each clip."""
+    index = slot.view(-1, *[1] * (values.ndim - 1)).expand(-1, values.shape[1], 1, *values.shape[3:])
+    return values.gather(2, index)
+
+
 def last_seen(values: Tensor, present: Tensor) -> Tensor:
     """(B, T, K, ...): where absent, the value when last present, zero before the first time. O(B T K)."""
     steps = torch.arange(present.shape[1], device=present.device)[:, None]
@@ -65,6 +72,8 @@ def last_seen(values: Tensor, present: Tensor) -> Tensor:
 
 def object_tracks(percepts: Percepts, video: Tensor, half: float = 1.4, min_pixels: float = 4.0) -> Tracks:
     """Centroid, colour and area of each slot, counted where it is the strongest. O(B T K H W).
+
+    A slot that shows the colour of the background is a part of it, not an object.
 
     Args:
         percepts: of the video.
@@ -88,6 +97,8 @@ def object_tracks(percepts: Percepts, video: Tensor, half: float = 1.4, min_pixe
     background = find_background(masks)
     present = total >= min_pixels
     present &= torch.arange(masks.shape[2], device=masks.device) != background[:, None, None]
+    ground = _pick_slot(colour, background)
+    present &= (colour - ground).abs().amax(3) > _ALIKE
     area = total * (2 * half / height) ** 2
     place, colour, area = (last_seen(v, present) for v in (place, colour, area))
     return Tracks(place, colour, area, present, background)
@@ -151,7 +162,12 @@ def slot_order(tracks: Tracks, limit: float = 1.0) -> Tensor:
 
 def relink(tracks: Tracks, limit: float = 1.0) -> Tracks:
     """Tracks in which each object has one slot all through its clip, as `slot_order` finds it."""
-    moved = tracks.reordered(slot_order(tracks, limit))
+    return relinked(tracks, slot_order(tracks, limit))
+
+
+def relinked(tracks: Tracks, order: Tensor) -> Tracks:
+    """Tracks in a given order (B, T, K) of their slots."""
+    moved = tracks.reordered(order)
     held = {n: last_seen(getattr(moved, n), moved.present) for n in ("place", "colour", "area")}
     return replace(moved, **held)
 
