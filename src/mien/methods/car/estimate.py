@@ -124,9 +124,15 @@ def estimate_body(
         )
         cover, best = found.overlap[1], Pose(found.rotations, found.translation, best.calib)
     if cover < least:
+        advice = (
+            "the person should stand upright and face the camera; else give --keypoints FILE, or --body FILE of a"
+            " fitted body"
+            if keypoints is None
+            else "the mask should show the whole person and nothing else; else give --body FILE of a fitted body"
+        )
         raise DataError(
             f"the estimated body covers the mask by {cover:.2f} (intersection over union), less than {least}:"
-            " the person should stand upright and face the camera; else give --body FILE of a fitted body"
+            f" {advice}"
         )
     human = mean_human()
     moves = moved(chain(human.joints[None], best.rotations[None], human.parents), best.translation[None])[0]
