@@ -88,7 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("input", type=Path, metavar="VIDEO", help="a photograph with --body")
-    parser.add_argument("--body", action="store_true", help="keypoints and mask of the person in a photograph")
+    parser.add_argument(
+        "--body", action="store_true", help="keypoints and mask of the person in a photograph"
+    )
     parser.add_argument("--tracker", type=Path, help="environment with mediapipe; default $MIEN_TRACKER")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz")
     parser.add_argument("--fps", type=float, default=25.0, help="frames a second of the track")

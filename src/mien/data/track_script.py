@@ -20,8 +20,9 @@ OUT, pixels with the origin at the corner of the first pixel:
     iris (N, 2, 2): centres of the right and left iris, version. NaN where nothing was found.
 
 OUT with --body, of the most prominent person in each picture:
-    pose_found (N,) bool, pose (N, 33, 3) x, y in pixels as above and visibility in [0, 1], NaN where nobody was
-    found, names (33,) of these landmarks, left the subject's, person (N, H, W) uint8 255 = person, version.
+    pose_found (N,) bool, pose (N, 33, 3) x, y in pixels as above and visibility in [0, 1], NaN where nobody
+    was found, names (33,) of these landmarks, left is the subject's, person (N, H, W) uint8 255 = person,
+    version.
 """
 
 from __future__ import annotations

@@ -279,7 +279,9 @@ class PredictOptions:
         check_range("predict", "iters", self.iters, 0, 1_000_000)
         check_range("predict", "resolution", self.resolution, 8, 512)
         if self.body and self.keypoints:
-            raise ConfigError("--keypoints are for estimating the body, --body gives it: leave one of them out")
+            raise ConfigError(
+                "--keypoints are for estimating the body, --body gives it: leave one of them out"
+            )
 
 
 @dataclass(frozen=True)

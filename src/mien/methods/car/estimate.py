@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
@@ -50,6 +49,11 @@ LEAST = 0.6
 """Overlap (intersection over union) with the mask below which an estimate is refused."""
 NOSE, TIP = 30, 0.01
 """Index of the nose's tip in `LANDMARKS`; metres of a foot that are its tip or its heel."""
+JOINTS = {
+    "shoulder": PEOPLE_LIMBS.shoulder, "elbow": PEOPLE_LIMBS.elbow, "wrist": PEOPLE_LIMBS.wrist,
+    "hip": PEOPLE_LIMBS.hip, "knee": PEOPLE_LIMBS.knee, "ankle": PEOPLE_LIMBS.foot,
+}  # fmt: skip
+"""Joint of each keypoint that has one."""
 _MEAN = Macro((1 / 3, 1 / 3, 1 / 3), 0.5, 0.5)
 _STIFF = (
     "root",
@@ -124,22 +128,19 @@ def estimate_body(
         )
         cover, best = found.overlap[1], Pose(found.rotations, found.translation, best.calib)
     if cover < least:
-        advice = (
-            "the person should stand upright and face the camera; else give --keypoints FILE, or --body FILE of a"
-            " fitted body"
-            if keypoints is None
-            else "the mask should show the whole person and nothing else; else give --body FILE of a fitted body"
-        )
+        advice = "the mask should show the whole person and nothing else"
+        if keypoints is None:
+            advice = "the person should stand upright and face the camera, or give --keypoints FILE"
         raise DataError(
             f"the estimated body covers the mask by {cover:.2f} (intersection over union), less than {least}:"
-            f" {advice}"
+            f" {advice}; else give --body FILE of a fitted body"
         )
     human = mean_human()
     moves = moved(chain(human.joints[None], best.rotations[None], human.parents), best.translation[None])[0]
     return Estimate(replace(human, transforms=moves, calib=best.calib), cover)
 
 
-def on_keypoints(mask: Tensor, keypoints: Person, settings: KeypointFit | None = None) -> Pose:
+def on_keypoints(mask: Tensor, keypoints: Person) -> Pose:
     """The mean human on keypoints in the box of a mask (S, S): the best of `ARMS` x `LEGS` x `TURNS`.
 
     Raises:
@@ -147,53 +148,48 @@ def on_keypoints(mask: Tensor, keypoints: Person, settings: KeypointFit | None =
     """
     names, marks = human_marks()
     person = keypoints.named(names)
-    starts = [
+    check_seen(person, mask)
+    tried = [
         placed(turned(bent(standing(arms, legs)), angle), mask)
         for arms, legs, angle in product(ARMS, LEGS, TURNS)
     ]
-    check_seen(person, mask)
-    first = (torch.stack(values) for values in zip(*starts, strict=True))
-    found = fit_keypoints(marks, person, *first, freedom(), settings)
+    rotations, translation, calib = (torch.stack(values) for values in zip(*tried, strict=True))
+    found = fit_keypoints(marks, person, rotations, translation, calib, freedom())
     best = int(found.losses.argmin())
     return Pose(found.rotations[best], found.translation[best], found.calib[best])
 
 
-def _pull(keypoints: Person, calib: Tensor, weight: float = KeypointFit.weight) -> Callable[..., Tensor]:
+def _pull(keypoints: Person, calib: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """What keypoints add to the loss of `fit_pose`."""
     names, marks = human_marks()
-    person = keypoints.named(names)
+    person, weight = keypoints.named(names), KeypointFit().weight
     return lambda pose, where: weight * keypoint_error(projected(marks, pose, where, calib), person)
 
 
 @lru_cache(1)
 def human_marks() -> tuple[tuple[str, ...], Skin]:
-    """Names of the points of the mean human that keypoints show, and the points in place of vertices."""
-    body, human, limbs = mean_human(), people(), PEOPLE_LIMBS
-    used = np.unique(human.faces["body"])
-    eye = torch.eye(len(body.names))
-    rows: dict[str, tuple[Tensor, Tensor]] = {}
+    """Names of the points of the mean human that keypoints show, and the points in place of vertices.
 
-    def surface(name: str, inside: NDArray[np.bool_]) -> None:
-        """The middle of some vertices."""
-        where = torch.from_numpy(inside)
-        rows[name] = body.vertices[where].mean(0), body.weights[where].mean(0)
-
-    surface("nose", used == LANDMARKS[NOSE])
-    ears, z = human.masks["ears"][used] > 0.5, body.vertices[:, 2].numpy()
-    for side, letter, sign in zip(("left", "right"), limbs.sides, (1, -1), strict=True):
-        surface(f"{side}_ear", ears & (human.vertices[used, 0] * sign > 0))
-        for name, bone in (
-            ("shoulder", limbs.shoulder), ("elbow", limbs.elbow), ("wrist", limbs.wrist),
-            ("hip", limbs.hip), ("knee", limbs.knee), ("ankle", limbs.foot),
-        ):  # fmt: skip
-            joint = body.names.index(bone.format(letter))
-            rows[f"{side}_{name}"] = body.joints[joint], eye[joint]
-        foot = body.weights[:, body.names.index(limbs.foot.format(letter))].numpy() > 0.5
-        surface(f"{side}_heel", foot & (z < z[foot].min() + TIP))
-        surface(f"{side}_foot_index", foot & (z > z[foot].max() - TIP))
-    points, weights = (torch.stack(values) for values in zip(*rows.values(), strict=True))
+    Joints, and on the surface the tip of the nose, the middles of the ears, and the ends of the feet.
+    """
+    body, human = mean_human(), people()
+    used, z = np.unique(human.faces["body"]), body.vertices[:, 2].numpy()
+    ears = human.masks["ears"][used] > 0.5
+    joint: dict[str, int] = {}
+    surface = {"nose": used == LANDMARKS[NOSE]}
+    for side, letter, sign in zip(("left", "right"), PEOPLE_LIMBS.sides, (1, -1), strict=True):
+        joint |= {f"{side}_{name}": body.names.index(bone.format(letter)) for name, bone in JOINTS.items()}
+        foot = body.weights[:, joint[f"{side}_ankle"]].numpy() > 0.5
+        surface[f"{side}_ear"] = ears & (sign * human.vertices[used, 0] > 0)
+        surface[f"{side}_heel"] = foot & (z < z[foot].min() + TIP)
+        surface[f"{side}_foot_index"] = foot & (z > z[foot].max() - TIP)
+    at, spots = list(joint.values()), [torch.from_numpy(spot) for spot in surface.values()]
+    points = torch.cat([body.joints[at], torch.stack([body.vertices[s].mean(0) for s in spots])])
+    weights = torch.cat(
+        [torch.eye(len(body.names))[at], torch.stack([body.weights[s].mean(0) for s in spots])]
+    )
     no_faces = torch.zeros(0, 3, dtype=torch.int32)
-    return tuple(rows), Skin(points, no_faces, weights, body.joints, body.parents)
+    return (*joint, *surface), Skin(points, no_faces, weights, body.joints, body.parents)
 
 
 @lru_cache(1)

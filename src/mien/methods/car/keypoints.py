@@ -77,7 +77,7 @@ class KeypointFit:
         prior: weight of the mean square of the angles' change, and of the squared log of the scale.
     """
 
-    weight: float = 3.0
+    weight: float = 6.0
     steps: int = 150
     lr: float = 0.03
     prior: float = 0.05
