@@ -163,7 +163,12 @@ def _pull(keypoints: Person, calib: Tensor) -> Callable[[Tensor, Tensor], Tensor
     """What keypoints add to the loss of `fit_pose`."""
     names, marks = human_marks()
     person, weight = keypoints.named(names), KeypointFit().weight
-    return lambda pose, where: weight * keypoint_error(projected(marks, pose, where, calib), person)
+
+    def pull(rotations: Tensor, translation: Tensor) -> Tensor:
+        box = projected(marks, rotations[None], translation[None], calib[None])[0]
+        return weight * keypoint_error(box, person)
+
+    return pull
 
 
 @lru_cache(1)

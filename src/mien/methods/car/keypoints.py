@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +25,9 @@ from torch import Tensor
 
 from mien.core.errors import ConfigError, DataError
 from mien.methods.car.bodies import read_arrays
-from mien.methods.car.pose_fit import Skin, posed_vertices, turns
-from mien.methods.car.skinning import transform_points
+from mien.methods.car.pose_fit import Skin, turns
+from mien.methods.car.skinning import blended_matrices, transform_points
+from mien.synth.skinning import chain, moved
 
 SEEN = 0.5
 """Least confidence of a point that counts."""
@@ -137,7 +137,8 @@ def read_keypoints(path: str | Path, shape: Sequence[int]) -> Person:
 
 def _same_picture(path: str | Path, size: NDArray[Any], shape: Sequence[int]) -> tuple[float, float]:
     """Width and height that the keypoints are of."""
-    width, height = (float(n) for n in size.reshape(-1)) if size.size == 2 else (0.0, 0.0)
+    numbers = size.size == 2 and size.dtype.kind in "fiu"
+    width, height = (float(n) for n in size.reshape(-1)) if numbers else (0.0, 0.0)
     ratio = width / shape[1]
     if not (width > 0 and height > 0 and abs(ratio * shape[0] - height) <= 1 + ratio):
         raise DataError(
@@ -206,15 +207,18 @@ def keypoint_error(box: Tensor, person: Person) -> Tensor:
 
 
 def projected(marks: Skin, rotations: Tensor, translation: Tensor, calib: Tensor) -> Tensor:
-    """(K, 2) where the box of a calib (4, 4) shows a posed body's points. O(K J).
+    """(B, K, 2) where the box of a calib shows a body's points in B poses. O(B K J).
 
     Args:
         marks: the K points as vertices, with skinning weights.
-        rotations: (J, 3, 3).
-        translation: (3,) metres.
-        calib: (4, 4).
+        rotations: (B, J, 3, 3).
+        translation: (B, 3) metres.
+        calib: (B, 4, 4) or (1, 4, 4).
     """
-    return transform_points(calib, posed_vertices(marks, rotations, translation))[:, :2]
+    batch = len(rotations)
+    transforms = moved(chain(marks.joints.expand(batch, -1, -1), rotations, marks.parents), translation)
+    blended = blended_matrices(marks.weights.expand(batch, -1, -1), transforms)
+    return transform_points(calib[:, None], transform_points(blended, marks.vertices))[..., :2]
 
 
 def fit_keypoints(
@@ -246,12 +250,11 @@ def fit_keypoints(
     angles = torch.zeros(*rotations.shape[:2], 3).requires_grad_()
     move, grow = torch.zeros_like(translation).requires_grad_(), torch.zeros(len(calib)).requires_grad_()
     optimizer = torch.optim.Adam([angles, move, grow], lr=own.lr)
-    seen = torch.vmap(partial(projected, marks))
     for step in range(own.steps + 1):
         w = freedom[:, None] * angles
         pose, where = turns(w) @ rotations, translation + 0.1 * move
         scaled = enlarged(calib, grow)
-        error = keypoint_error(seen(pose, where, scaled), person)
+        error = keypoint_error(projected(marks, pose, where, scaled), person)
         losses = own.weight * error + own.prior * (w.square().mean((1, 2)) + grow.square())
         if step < own.steps:
             optimizer.zero_grad()
