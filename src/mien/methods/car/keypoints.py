@@ -78,8 +78,8 @@ class KeypointFit:
     """
 
     weight: float = 6.0
-    steps: int = 150
-    lr: float = 0.03
+    steps: int = 80
+    lr: float = 0.05
     prior: float = 0.05
 
     def __post_init__(self) -> None:
