@@ -162,7 +162,7 @@ def test_turns_and_bends():
 def test_keypoints_bring_the_joints_nearer_than_the_mask_alone():
     """In cm over two people, one of them seen from the side: also with noise of 2 % of the person's height
     and two points that are not seen."""
-    settings = PoseFitSettings(steps=25)
+    settings = PoseFitSettings(steps=15)
     errors = []
     for seed, yaw in ((0, 0.0), (4, 60.0)):
         true, mask = person_in(seed, yaw)

@@ -175,7 +175,7 @@ def test_pose_and_scale_are_found():
     person = marked(box, torch.tensor([1.0, 1, 1, 0]))
     starts = turns(torch.tensor([[[0.0, 0, 0], [0, 0, 0]], [[0, 0, -0.4], [0, 0, 0.3]]]))
     still, free = torch.zeros(2, 3), torch.ones(2)
-    settings = KeypointFit(weight=50.0, steps=300, prior=0.001)
+    settings = KeypointFit(weight=50.0, steps=150, prior=0.001)
     found = fit_keypoints(marks, person, starts, still, CALIB.expand(2, 4, 4), free, settings)
     assert float(found.losses.max()) < 0.005
     for pose in found.rotations:
