@@ -1,4 +1,4 @@
-"""`tools/track.py` on a video, with a stand-in for MediaPipe that knows where the landmarks are."""
+"""`tools/track.py` on a video or a photograph, with stand-ins for MediaPipe that know what is where."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mien.data.face_detector import MESH_68, find_landmarks
 from mien.data.video import write_video
+from mien.methods.car.keypoints import read_keypoints
 from mien.synth.fit_actions import Fit, mean_rig, posed, project
 
 TOOL = Path(__file__).parents[2] / "tools/track.py"
@@ -89,3 +91,51 @@ def test_one_line_where_it_cannot(tracker, tmp_path, capsys):
     assert "no face in any of" in capsys.readouterr().err
     assert not (tmp_path / "t.npz").exists()
     assert main([str(tmp_path / "v.mp4"), "--neutral", "0", *words]) == 2
+
+
+BODY_SCRIPT = """#!{python}
+import sys
+import numpy as np
+
+_, script, given, out, flag = sys.argv
+assert flag == "--body"
+images = np.load(given)["images"]
+n, height, width = images.shape[:3]
+pose = np.full((n, 33, 3), np.nan, np.float32)
+if images.max():  # black: nobody
+    pose[0] = [[k, 2 * k, 0.9 if k else 0.1] for k in range(33)]
+person = (images[..., 0] > 100).astype(np.uint8) * 255
+names = np.array(["nose", *(f"mark_{{k}}" for k in range(1, 33))])
+np.savez(out, pose=pose, pose_found=np.isfinite(pose).all((1, 2)), person=person, names=names)
+"""
+
+
+def test_a_photograph_becomes_keypoints_and_a_mask(tmp_path, capsys):
+    python = tmp_path / "python"
+    python.write_text(BODY_SCRIPT.format(python=sys.executable))
+    python.chmod(0o755)
+    main = runpy.run_path(str(TOOL))["main"]
+    picture = np.full((70, 50, 3), 30, np.uint8)
+    picture[10:60, 20:30] = 200
+    Image.fromarray(picture).save(tmp_path / "p.png")
+    out = tmp_path / "person.npz"
+    words = ["--body", "--tracker", str(python), "-o", str(out)]
+    assert main([str(tmp_path / "p.png"), *words]) == 0
+    assert "32 of 33 keypoints" in capsys.readouterr().out
+    with np.load(out, allow_pickle=False) as file:
+        found = {k: file[k] for k in file.files}
+    assert set(found) == {"keypoints", "names", "size", "mask"}
+    assert found["keypoints"].shape == (1, 33, 3)
+    assert found["keypoints"][0, 5].tolist() == pytest.approx([5, 10, 0.9])
+    assert found["size"].tolist() == [50, 70]
+    np.testing.assert_array_equal(found["mask"] > 127, picture[..., 0] == 200)
+    person = read_keypoints(out, picture.shape[:2])
+    assert person.names[0] == "nose"
+    np.testing.assert_allclose(person.points[5].numpy(), [(2 * 5 - 50) / 70, (2 * 10 - 70) / 70], atol=1e-6)
+    out.unlink()
+    Image.fromarray(0 * picture).save(tmp_path / "black.png")
+    assert main([str(tmp_path / "black.png"), *words]) == 1
+    assert "nobody is found in it" in capsys.readouterr().err
+    assert main([str(tmp_path / "none.png"), *words]) == 1
+    assert "no such file" in capsys.readouterr().err
+    assert not out.exists()

@@ -39,22 +39,29 @@ def avatar(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def standing(tmp_path_factory):
-    """A photograph of somebody who stands before a plain wall."""
+    """A photograph of somebody who stands before a plain wall, and beside it the keypoints."""
     import torch
 
     from mien.methods.car import estimate
+    from mien.methods.car.keypoints import projected
 
     whole = torch.zeros(160, 160, dtype=torch.bool)
     whole[15:145, 55:105] = True
-    seen = estimate.silhouette(estimate.placed(estimate.standing(55.0, 8.0), whole), 160).numpy()
+    pose = estimate.placed(estimate.standing(55.0, 8.0), whole)
+    seen = estimate.silhouette(pose, 160).numpy()
     path = tmp_path_factory.mktemp("standing") / "person.png"
     Image.fromarray(np.where(seen[..., None], (60, 70, 120), (230, 230, 225)).astype(np.uint8)).save(path)
+    names, marks = estimate.human_marks()
+    box = projected(marks, *(value[None] for value in pose))[0].numpy()
+    rows = np.pad(80 * (box + 1), [(0, 0), (0, 1)], constant_values=0.9)
+    np.savez(path.with_suffix(".npz"), keypoints=rows[None], names=np.array(names), size=np.array([160, 160]))
     return path
 
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch, avatar, standing):
-    shutil.copy(standing, tmp_path / standing.name)
+    for path in (standing, standing.with_suffix(".npz")):
+        shutil.copy(path, tmp_path / path.name)
     for name in ("me.jpg", "track.npz"):
         shutil.copy(avatar / name, tmp_path / name)
     (tmp_path / "out/otavatar").mkdir(parents=True)

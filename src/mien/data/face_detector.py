@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,13 +188,15 @@ def track(
     images: NDArray[np.uint8],
     names: Sequence[str] = ("faces", "boxes", "points"),
     python: str | None = None,
-) -> dict[str, NDArray[np.float32]]:
+    flags: Sequence[str] = (),
+) -> dict[str, NDArray[Any]]:
     """What `mien.data.track_script` finds in pictures (N, H, W, 3) of one size.
 
     Args:
         images: the pictures.
         names: arrays wanted.
         python: the interpreter that has MediaPipe; default `tracker_python`.
+        flags: of the script.
 
     Raises:
         MissingPackageError: there is no MediaPipe, or its interpreter does not start.
@@ -205,7 +208,10 @@ def track(
         np.savez(given, images=images)
         try:
             done = subprocess.run(  # noqa: S603
-                [python, str(SCRIPT), str(given), str(out)], capture_output=True, text=True, timeout=_SECONDS
+                [python, str(SCRIPT), str(given), str(out), *flags],
+                capture_output=True,
+                text=True,
+                timeout=_SECONDS,
             )
         except subprocess.TimeoutExpired:
             raise DataError(

@@ -139,3 +139,15 @@ def test_square_beyond_the_picture_repeats_the_rim():
     assert (out[:4, :4] == picture[:, :1]).all()
     assert np.array_equal(out[:4, 4:], picture)
     assert MARGIN == 0.1
+
+
+def test_a_known_mask_goes_before_a_plain_background():
+    picture, mask = scene()
+    known = np.zeros(mask.shape, np.uint8)
+    known[:, :40] = 255
+    np.testing.assert_array_equal(read_mask(picture, picture, "auto", known), known > 127)
+    np.testing.assert_array_equal(read_mask(picture, picture, "plain", known), mask)
+    given = np.uint8(255) * mask
+    np.testing.assert_array_equal(read_mask(picture, picture, given, known), mask)
+    opacity = png(np.dstack([picture, given]))
+    np.testing.assert_array_equal(read_mask(opacity, picture, "auto", known), mask)

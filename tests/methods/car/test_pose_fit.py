@@ -92,6 +92,25 @@ def test_the_true_pose_and_fixed_joints_stay():
     assert len(none.losses) == 1
 
 
+def test_a_term_that_is_added():
+    """It is told the pose, and its gradient moves the body; none changes nothing."""
+    mask = mask_of(raised(0.0), torch.zeros(3))
+    plain = fit_pose(SKIN, CALIB, mask, settings=PoseFitSettings(steps=5))
+    zero = fit_pose(
+        SKIN, CALIB, mask, settings=PoseFitSettings(steps=5), also=lambda pose, where: 0 * where.sum()
+    )
+    assert torch.equal(plain.losses, zero.losses)
+    pulled = fit_pose(
+        SKIN,
+        CALIB,
+        mask,
+        settings=PoseFitSettings(steps=5),
+        also=lambda pose, where: 50 * (where[2] - 1) ** 2,
+    )
+    assert float(pulled.translation[2]) > 0.005
+    assert float(pulled.losses[0] - plain.losses[0]) == pytest.approx(50)
+
+
 def test_bad_input():
     mask = mask_of(raised(0.0), torch.zeros(3))
     away = torch.zeros_like(mask)

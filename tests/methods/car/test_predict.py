@@ -19,8 +19,10 @@ from mien.methods.car import predict
 from mien.methods.car.avatar import load_avatar
 from mien.methods.car.bodies import load_body
 from mien.methods.car.config import PredictOptions
+from mien.methods.car.estimate import Estimate
 from mien.methods.car.photo import crop_matrix
 from mien.methods.car.predict import ClothedResult, Predictor, body_for, read_pose
+from mien.methods.car.skinning import transform_points
 from tests.methods.car.people import SIZE, files_of, tiny_folder
 
 FILES = {
@@ -94,6 +96,48 @@ def test_what_load_returns_makes_an_avatar(predictor, person):
         predictor(black)
 
 
+def track_file(path, rows, **more):
+    """A file of tools/track.py --body with these rows (33, 3)."""
+    names = [f"mark_{k}" for k in range(33)]
+    for k, name in ((0, "nose"), (11, "left_shoulder"), (15, "left_wrist")):
+        names[k] = name
+    size = np.array([SIZE, SIZE])
+    np.savez(path, keypoints=rows[None].astype(np.float32), names=np.array(names), size=size, **more)
+    return str(path)
+
+
+def test_keypoints_and_mask_of_a_file(predictor, person, tmp_path, monkeypatch):
+    """They arrive at the estimate in the box of the person's square, with the mask of the file."""
+    picture, mask, body = person
+    rows = np.zeros((33, 3))
+    rows[0], rows[15] = (SIZE / 2, SIZE / 4, 0.9), (0.0, 0.0, 0.1)
+    own = np.asarray(Image.open(mask))
+    path = track_file(tmp_path / "k.npz", rows, mask=own)
+    seen = []
+
+    def estimate(mask, *, keypoints):
+        seen.append((mask, keypoints))
+        return Estimate(load_body(body), 0.9)
+
+    monkeypatch.setattr(predict, "estimate_body", estimate)
+    options = PredictOptions(keypoints=path, refine=False, output=str(tmp_path / "o"))
+    (found,) = predictor.predict(picture, options=options)
+    assert found.status == "ok"
+    there, keypoints = seen[0]
+    photo = predict.read_photo(picture, own, SIZE)
+    assert torch.equal(there, photo.mask)
+    at = transform_points(photo.crop, torch.tensor([0.0, -0.5, 0.0]))
+    torch.testing.assert_close(keypoints.points[0], at[:2])
+    assert [float(keypoints.confidence[k]) for k in (0, 15)] == pytest.approx([0.9, 0])
+    predictor(picture, mask, keypoints=path, refine=False)
+    assert torch.equal(seen[1][1].points, keypoints.points)
+    # A mask of one's own goes before that of the file; without keypoints there are none.
+    other = own.copy()
+    other[: SIZE // 2] = 0
+    assert not torch.equal(predict.photo_of(picture, other, SIZE, path)[0].mask, there)
+    assert predict.photo_of(picture, mask, SIZE, None)[1] is None
+
+
 def test_states_write_nothing(predictor, tmp_path):
     options = PredictOptions(output=str(tmp_path / "o"))
     flat = np.full((64, 64, 3), 128, np.uint8)
@@ -110,8 +154,14 @@ def test_states_write_nothing(predictor, tmp_path):
 def test_flags_that_do_not_fit(predictor, person):
     with pytest.raises(ConfigError, match="at least one photograph"):
         predictor.predict()
-    with pytest.raises(ConfigError, match="--mask FILE and --body belong to one photograph, 2 are given"):
+    with pytest.raises(
+        ConfigError, match="--mask FILE, --body and --keypoints belong to one photograph, 2 are"
+    ):
         predictor.predict(*person[:2], options=PredictOptions(body=person[2]))
+    with pytest.raises(ConfigError, match="--keypoints belong to one photograph"):
+        predictor.predict(*person[:2], options=PredictOptions(keypoints="k.npz"))
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        PredictOptions(body="b.npz", keypoints="k.npz")
     with pytest.raises(ConfigError, match="iters=-1 is outside"):
         PredictOptions(iters=-1)
     with pytest.raises(ConfigError, match="resolution=4 is outside"):
@@ -152,6 +202,11 @@ def test_the_verb(predictor, person, tmp_path, monkeypatch, capsys):
     (item,) = json.loads(capsys.readouterr().out)["result"]["items"]
     assert item["status"] == "ok"
     assert {Path(f).name for f in item["files"]} == FILES
+    few = track_file(tmp_path / "few.npz", np.tile([SIZE / 2, SIZE / 2, 0.9], (33, 1)))
+    assert main(["predict", "car", picture, "--mask", mask, "--keypoints", few]) == 1
+    assert "only 3 keypoints of the body are seen" in capsys.readouterr().err
+    assert main(["predict", "car", picture, "--mask", mask, "--keypoints", few, "--body", body]) == 2
+    assert "leave one of them out" in capsys.readouterr().err
     assert (
         main(["predict", "car", picture, "--mask", picture + "x"]) == 2
         or "no such file" in capsys.readouterr().err

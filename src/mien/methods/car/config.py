@@ -251,10 +251,12 @@ class PredictOptions:
 
     mask: str = "auto"
     """What of the photograph is the person: a picture of its size (white = person), alpha (its own opacity),
-    plain (all but a plain background), or auto: alpha if it has one, else plain."""
+    plain (all but a plain background), or auto: alpha if it has one, else that of --keypoints, else plain."""
     body: str | None = None
     """Fitted body (.npz), in the square that holds the photograph in its middle; default: the mean human is
     posed until it covers the mask."""
+    keypoints: str | None = None
+    """Keypoints and mask of the person (.npz of tools/track.py --body): the mean human is posed on both."""
     refine: bool = True
     """The second stage, which adds detail."""
     kind: Literal["sdf", "mesh"] = "mesh"
@@ -276,6 +278,10 @@ class PredictOptions:
     def __post_init__(self) -> None:
         check_range("predict", "iters", self.iters, 0, 1_000_000)
         check_range("predict", "resolution", self.resolution, 8, 512)
+        if self.body and self.keypoints:
+            raise ConfigError(
+                "--keypoints are for estimating the body, --body gives it: leave one of them out"
+            )
 
 
 @dataclass(frozen=True)

@@ -41,13 +41,16 @@ class Photo(NamedTuple):
     crop: Tensor
 
 
-def read_photo(source: ImageInput, mask: str | ImageInput, size: int) -> Photo:
+def read_photo(
+    source: ImageInput, mask: str | ImageInput, size: int, known: NDArray[np.uint8] | None = None
+) -> Photo:
     """Reads a picture and finds the person by its mask. O(pixels).
 
     Args:
         source: what `read_image` takes.
         mask: "auto", "alpha", "plain", or a picture of the same size (white = person).
         size: S, pixels a side.
+        known: (H, W) the mask that "auto" takes before it looks for a plain background.
 
     Raises:
         DataError: the picture or the mask cannot be read or do not fit together; no mask can be found; it is
@@ -55,7 +58,7 @@ def read_photo(source: ImageInput, mask: str | ImageInput, size: int) -> Photo:
         LimitError: more pixels than allowed.
     """
     picture = read_image(source)
-    inside, status = one_person(read_mask(source, picture, mask))
+    inside, status = one_person(read_mask(source, picture, mask, known))
     empty = Photo(status, torch.empty(0), torch.empty(0), torch.empty(0))
     if status != "ok":
         return empty
@@ -67,7 +70,12 @@ def read_photo(source: ImageInput, mask: str | ImageInput, size: int) -> Photo:
     return Photo("ok", image, there, crop_matrix(picture.shape[:2], square))
 
 
-def read_mask(source: ImageInput, picture: NDArray[np.uint8], mask: str | ImageInput) -> Mask:
+def read_mask(
+    source: ImageInput,
+    picture: NDArray[np.uint8],
+    mask: str | ImageInput,
+    known: NDArray[np.uint8] | None = None,
+) -> Mask:
     """(H, W) the person, by one of the ways of `read_photo`.
 
     Raises:
@@ -79,6 +87,8 @@ def read_mask(source: ImageInput, picture: NDArray[np.uint8], mask: str | ImageI
             return np.asarray(alpha > 127)
         if mask == "alpha":
             raise DataError("the picture is opaque everywhere; give --mask FILE (white = person)")
+    if known is not None and isinstance(mask, str) and mask == "auto":
+        mask = known
     if isinstance(mask, str) and mask in ("auto", "plain"):
         return plain_mask(picture)
     grey = read_image(mask, name=str(mask) if isinstance(mask, (str, Path)) else "mask")[..., 0]

@@ -6,7 +6,7 @@ silhouette is `mien.render.coverage`, and a pull to the first pose is added.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,6 +103,7 @@ def fit_pose(
     translation: Tensor | None = None,
     settings: PoseFitSettings | None = None,
     freedom: Tensor | None = None,
+    also: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> PoseFit:
     """The pose near the given one whose silhouette is the mask.
 
@@ -120,6 +121,7 @@ def fit_pose(
         translation: (3,) start, metres; None: 0.
         settings: how.
         freedom: (J,) factor of each joint's angles, 0 = fixed; None: all 1.
+        also: a term of the loss that is added, of rotations (J, 3, 3) and translation (3,).
 
     Raises:
         ShapeError: tensors that do not fit together.
@@ -151,6 +153,8 @@ def fit_pose(
             )
         fit = (alpha[0] - mask.to(alpha)).abs().sum() / mask.sum().clamp(min=1)
         loss = fit + own.prior * w.square().mean()
+        if also is not None:
+            loss = loss + also(pose, where)
         losses.append(loss.detach())
         if loss.detach() <= torch.stack(losses).min():
             best, last = (pose.detach(), where.detach()), overlaps[-1]

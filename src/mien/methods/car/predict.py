@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mien.core import io
 from mien.core.errors import ConfigError, DataError
-from mien.core.images import ImageInput, encode_png
+from mien.core.images import ImageInput, encode_png, read_image
 from mien.engine.folder import ModelFolder
 from mien.engine.predictor import AbstractPredictor, default_device
 from mien.methods.car.avatar import Avatar
@@ -21,6 +21,7 @@ from mien.methods.car.config import PredictOptions
 from mien.methods.car.estimate import estimate_body
 from mien.methods.car.evaluate import restore
 from mien.methods.car.export import export_plan
+from mien.methods.car.keypoints import Person, read_keypoints
 from mien.methods.car.net import CarNet
 from mien.methods.car.photo import Photo, read_photo
 from mien.methods.car.pictures import both_sides, knowledge, normals_picture, overlay
@@ -85,7 +86,12 @@ class Predictor(AvatarReconstructor, AbstractPredictor):  # type: ignore[misc, o
         return cls(folder, made.net, made.size)
 
     def __call__(
-        self, image: ImageInput, mask: Any = "auto", body: BodyParams | None = None, **options: Any
+        self,
+        image: ImageInput,
+        mask: Any = "auto",
+        body: BodyParams | None = None,
+        keypoints: str | Path | None = None,
+        **options: Any,
     ) -> Avatar:
         """The avatar of a photograph.
 
@@ -93,15 +99,16 @@ class Predictor(AvatarReconstructor, AbstractPredictor):  # type: ignore[misc, o
             image: what `mien.core.images.read_image` takes.
             mask: a picture (white = person), "alpha", "plain" or "auto"; see `PredictOptions`.
             body: in the square that holds the photograph in its middle; default: estimated.
+            keypoints: file for the estimate.
             options: of `AvatarReconstructor.reconstruct`.
 
         Raises:
             DataError: no whole person, or see `reconstruct`.
         """
-        photo = read_photo(image, mask, self.size)
+        photo, person = photo_of(image, mask, self.size, keypoints)
         if photo.status != "ok":
             raise DataError(f"{photo.status}: {_WHY[photo.status]}")
-        return self.reconstruct(photo.image, photo.mask, body_for(photo, body), **options).avatar
+        return self.reconstruct(photo.image, photo.mask, body_for(photo, body, person), **options).avatar
 
     def predict(self, *inputs: ImageInput, options: PredictOptions | None = None) -> list[ClothedResult]:
         """The avatar of each photograph.
@@ -123,17 +130,19 @@ class Predictor(AvatarReconstructor, AbstractPredictor):  # type: ignore[misc, o
         if not inputs:
             raise ConfigError("give at least one photograph")
         own_mask = options.mask not in ("auto", "alpha", "plain")
-        if len(inputs) > 1 and (options.body or own_mask):
-            raise ConfigError(f"--mask FILE and --body belong to one photograph, {len(inputs)} are given")
+        if len(inputs) > 1 and (options.body or options.keypoints or own_mask):
+            raise ConfigError(
+                f"--mask FILE, --body and --keypoints belong to one photograph, {len(inputs)} are given"
+            )
         folder = Path(options.output)
         places = [folder] if len(inputs) == 1 else [folder / f"{k:03d}" for k in range(len(inputs))]
         return [self._one(x, options, place) for x, place in zip(inputs, places, strict=True)]
 
     def _one(self, given: ImageInput, options: PredictOptions, folder: Path) -> ClothedResult:
-        photo = read_photo(given, options.mask, self.size)
+        photo, person = photo_of(given, options.mask, self.size, options.keypoints)
         if photo.status != "ok":
             return ClothedResult(photo.status)
-        body = body_for(photo, None if options.body is None else load_body(options.body))
+        body = body_for(photo, None if options.body is None else load_body(options.body), person)
         repose = None if options.pose is None else read_pose(options.pose, body.names)
         found = self.reconstruct(
             photo.image, photo.mask, body, refine=options.refine, kind=options.kind, start=options.start,
@@ -152,8 +161,23 @@ class Predictor(AvatarReconstructor, AbstractPredictor):  # type: ignore[misc, o
         )  # fmt: skip
 
 
-def body_for(photo: Photo, given: BodyParams | None) -> BodyParams:
-    """The body in the square of a photograph: the given one, or an estimate.
+def photo_of(
+    image: ImageInput, mask: Any, size: int, keypoints: str | Path | None
+) -> tuple[Photo, Person | None]:
+    """A photograph and the keypoints of a file, in the box of its square; see `read_photo`.
+
+    Raises:
+        DataError: as `read_photo` and `read_keypoints`.
+    """
+    if keypoints is None:
+        return read_photo(image, mask, size), None
+    person = read_keypoints(keypoints, read_image(image).shape[:2])
+    photo = read_photo(image, mask, size, person.mask)
+    return photo, person.cropped(photo.crop) if photo.status == "ok" else None
+
+
+def body_for(photo: Photo, given: BodyParams | None, keypoints: Person | None = None) -> BodyParams:
+    """The body in the square of a photograph: the given one, or an estimate, on keypoints if there are any.
 
         calib' = M C calib,   C of `crop_matrix`, M moves the middle of the body's depth to 0
 
@@ -161,7 +185,7 @@ def body_for(photo: Photo, given: BodyParams | None) -> BodyParams:
         DataError: no estimate covers the mask.
     """
     if given is None:
-        return estimate_body(photo.mask).body
+        return estimate_body(photo.mask, keypoints=keypoints).body
     body = replace(given, calib=photo.crop @ given.calib)
     depth = body.in_view()[:, 2]
     calib = body.calib.clone()
