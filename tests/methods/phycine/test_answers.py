@@ -8,7 +8,7 @@ import torch
 from mien.core.errors import ConfigError, DataError, ShapeError
 from mien.core.io import read_json
 from mien.data import answer_file, write_submission
-from mien.methods.phycine.answers import AnswerNet, Rows, answers, rows_of, submission
+from mien.methods.phycine.answers import AnswerNet, Read, Rows, answers, rows_of, submission
 from mien.methods.phycine.words import UNTOLD, Vocabulary
 from mien.metrics import comphy_scores
 from mien.synth.comphy_questions import QuestionGenerator
@@ -99,7 +99,7 @@ def test_without_inputs_the_question_alone_is_read():
 
 def test_the_loss_is_the_mean_of_both_kinds():
     rows, net = drawn_rows(), net_of()
-    found = net(rows.words, rows.objects, rows.present)
+    found = Read(*(part.detach() for part in net(rows.words, rows.objects, rows.present)))
     by_hand = 0.0
     for b in range(6):
         if rows.is_choice[b]:
