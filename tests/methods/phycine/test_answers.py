@@ -33,7 +33,7 @@ def drawn_rows(count=6, seed=0):
 
 def net_of(inputs=INPUTS, **options):
     torch.manual_seed(0)
-    return AnswerNet(inputs, WORDS, CLASSES, width=16, layers=2, heads=2, length=10, **options).eval()
+    return AnswerNet(inputs, WORDS, CLASSES, width=16, heads=2, length=10, **{"layers": 2, **options}).eval()
 
 
 def read(net, rows):
@@ -51,11 +51,11 @@ def asked_sets():
 
 def test_a_few_rows_are_learnt_by_heart():
     rows, g = drawn_rows(30), torch.Generator().manual_seed(0)
-    net = net_of().train()
-    optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
+    net = net_of(layers=1).train()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     first = float(net.eval().loss(rows, g)[0].detach())
     net.train()
-    for _ in range(120):
+    for _ in range(80):
         loss, _ = net.loss(rows, g, masked=0.2)
         optimizer.zero_grad()
         loss.backward()
@@ -83,7 +83,7 @@ def test_padding_and_absent_objects_change_nothing():
     rows, net = drawn_rows(), net_of()
     longer = rows._replace(
         words=torch.nn.functional.pad(rows.words, (0, 3)),
-        objects=torch.where(rows.present[..., None], rows.objects, 99.0),
+        objects=torch.where(rows.present[..., None], rows.objects, torch.nan),
     )
     assert torch.allclose(read(net, rows), read(net, longer), atol=1e-5)
     other = rows._replace(objects=torch.where(rows.present[..., None], 99.0, rows.objects))
@@ -116,7 +116,7 @@ def test_rows_without_a_target_count_as_nothing():
     first = Rows(*(part[:3] for part in rows))
     assert torch.allclose(net.loss(untold, g)[0], net.loss(first, g)[0])
     none = rows._replace(target=torch.full((6,), UNTOLD))
-    assert float(net.loss(none, g)[0]) == 0
+    assert float(net.loss(none, g)[0].detach()) == 0
 
 
 def test_what_is_hidden_is_not_seen_but_for_what_is_told():

@@ -48,10 +48,8 @@ def rows_of(asked: Asked, objects: Tensor, present: Tensor, chosen: Tensor) -> R
         present: (S, M) bool.
         chosen: (B,) numbers of rows.
     """
-    numbers = (asked.words, asked.target, asked.is_choice, asked.scene)
-    words, target, is_choice, scene = (
-        torch.from_numpy(n).to(objects.device)[chosen.to(objects.device)] for n in numbers
-    )
+    numbers, rows = (asked.words, asked.target, asked.is_choice, asked.scene), chosen.cpu()
+    words, target, is_choice, scene = (torch.from_numpy(n)[rows].to(objects.device) for n in numbers)
     return Rows(words, objects[scene], present[scene], target, is_choice)
 
 
@@ -134,7 +132,8 @@ class AnswerNet(nn.Module):
         tokens = [self.first.expand(len(words), 1, -1), self.word(words) + self.place(places)]
         there = [words.new_ones(len(words), 1, dtype=torch.bool), words != PADDING]
         if self.object is not None:
-            tokens.append(self.object(objects if hidden is None else self._hide(objects, hidden)))
+            shown = objects if hidden is None else self._hide(objects, hidden)
+            tokens.append(self.object(torch.where(present[..., None], shown, 0.0)))
             there.append(present)
         out = self.encoder(torch.cat(tokens, 1), src_key_padding_mask=~torch.cat(there, 1))
         guessed = objects[..., :0] if self.guess is None else self.guess(out[:, 1 + words.shape[1] :])
@@ -167,21 +166,18 @@ class AnswerNet(nn.Module):
         """
         hidden = self._hidden(rows.present, generator, masked)
         read = self(rows.words, rows.objects, rows.present, hidden)
-        open_, choice = (rows.target != UNTOLD) & ~rows.is_choice, (rows.target != UNTOLD) & rows.is_choice
-        classes, logit = read.classes[open_], read.choice[choice]
-        total = F.cross_entropy(classes, rows.target[open_], reduction="sum")
-        total = total + F.binary_cross_entropy_with_logits(
-            logit, rows.target[choice].to(logit), reduction="sum"
-        )
-        count = (open_ | choice).sum().clamp_min(1)
-        right = (classes.argmax(1) == rows.target[open_]).sum()
-        right = right + ((logit > 0) == (rows.target[choice] > 0)).sum()
-        loss = total / count
-        if hidden is not None and hidden.any():
-            loss = loss + _HIDDEN * F.smooth_l1_loss(
-                read.objects[hidden], rows.objects[hidden][:, self.told :]
-            )
-        return loss, right / count
+        told = rows.target != UNTOLD
+        open_, choice = told & ~rows.is_choice, told & rows.is_choice
+        classes, best = read.classes[open_], rows.target[open_]
+        logit, is_right = read.choice[choice], rows.target[choice].to(read.choice)
+        count = told.sum().clamp_min(1)
+        loss = F.cross_entropy(classes, best, reduction="sum")
+        loss = loss + F.binary_cross_entropy_with_logits(logit, is_right, reduction="sum")
+        right = (classes.argmax(1) == best).sum() + ((logit > 0) == (is_right > 0)).sum()
+        if hidden is None or not hidden.any():
+            return loss / count, right / count
+        guess = F.smooth_l1_loss(read.objects[hidden], rows.objects[hidden][:, self.told :])
+        return loss / count + _HIDDEN * guess, right / count
 
     def _hidden(self, present: Tensor, generator: torch.Generator, masked: float) -> Tensor | None:
         if not masked or self.guess is None:
