@@ -19,10 +19,10 @@ from .symbolic import predicted_scene as predicted_scene
 from .symbolic import symbolic_answers as symbolic_answers
 from .symbolic import thresholds_of as thresholds_of
 from .threshold import ThresholdSegmenter as ThresholdSegmenter
-from .tracks import match_objects as match_objects
 from .tracks import Matched as Matched
+from .tracks import Tracks as Tracks
+from .tracks import match_objects as match_objects
 from .tracks import object_tracks as object_tracks
 from .tracks import relink as relink
-from .tracks import Tracks as Tracks
 from .words import Asked as Asked
 from .words import Vocabulary as Vocabulary
