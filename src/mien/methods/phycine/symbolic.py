@@ -152,29 +152,29 @@ class Motion(NamedTuple):
 def contacts(motion: Motion, touch: float) -> tuple[Event, ...]:
     """Collisions of a path: two objects that go on as before would touch before the next row.
 
-    Those of a pair within 10 frames are one. Of made sets' true pairs it finds all but 1 in 1000 at every
-    frame, all but 2 in 100 at every third, and hardly any false ones. O(T N^2).
+    Those of a pair within 10 frames are one. Of 1,396 pairs that collide in made sets it misses 17 and makes
+    2 up, from true paths at every third frame; `proposed_collisions` misses 100 and makes 88 up. O(T N^2).
 
     Args:
-        motion: one clip, (T, N, 2).
+        motion: one clip, (T, N, 2), of two rows or more.
         touch: distance of two centres at a collision.
 
     Raises:
         ShapeError: another shape.
     """
     place, first, step = motion
-    if place.ndim != 3 or place.shape[-1] != 2:
-        raise ShapeError(f"a path is (T, N, 2), got {place.shape}")
+    if place.ndim != 3 or place.shape[-1] != 2 or len(place) < 2:
+        raise ShapeError(f"a path is (T, N, 2) of two rows or more, got {place.shape}")
     i, j = np.triu_indices(place.shape[1], 1)
     apart = place[:, i] - place[:, j]
     moved = np.diff(apart, axis=0)
-    before = np.concatenate([moved[:1], moved[:-1]])
-    closing = -(apart[:-1] * before).sum(-1)
+    before = np.concatenate([moved[:1], moved])
+    closing = -(apart * before).sum(-1)
     when = np.clip(closing / np.maximum(np.square(before).sum(-1), 1e-12), 0, 1)
-    near = np.linalg.norm(apart[:-1] + when[..., None] * before, axis=-1)
+    near = np.linalg.norm(apart + when[..., None] * before, axis=-1)
     row, pair = np.nonzero((near < touch) & (closing > 0))
     frame = first + np.rint((row + when[row, pair]) * step).astype(int)
-    hits = np.zeros((first + len(place) * step, place.shape[1], place.shape[1]), bool)
+    hits = np.zeros((first + len(place) * step + 1, place.shape[1], place.shape[1]), bool)
     hits[frame, i[pair], j[pair]] = True
     return true_collisions(hits)
 
