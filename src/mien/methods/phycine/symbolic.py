@@ -152,8 +152,8 @@ class Motion(NamedTuple):
 def contacts(motion: Motion, touch: float) -> tuple[Event, ...]:
     """Collisions of a path: two objects that go on as before would touch before the next row.
 
-    Those of a pair within 10 frames are one. Of 1,396 pairs that collide in made sets it misses 17 and makes
-    2 up, from true paths at every third frame; `proposed_collisions` misses 100 and makes 88 up. O(T N^2).
+    Those of a pair within 10 frames are one. Unlike `proposed_collisions` it needs ``touch``, and no jump of
+    the velocity; of true paths at every third frame it misses about 1 pair in 100. O(T N^2).
 
     Args:
         motion: one clip, (T, N, 2), of two rows or more.
