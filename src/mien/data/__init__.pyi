@@ -8,6 +8,7 @@ from .check import CheckReport as CheckReport
 from .check import check_set as check_set
 from .clevrer import Clevrer as Clevrer
 from .comphy import ComPhy as ComPhy
+from .comphy import answer_file as answer_file
 from .comphy import charge_edges as charge_edges
 from .comphy import read_predictions as read_predictions
 from .comphy import write_submission as write_submission

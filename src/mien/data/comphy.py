@@ -358,27 +358,44 @@ def split_questions(root: Path, split: str) -> dict[int, tuple[dict[str, Any], .
     return read_questions(path) if path.is_file() else {}
 
 
-def write_submission(
-    path: str | Path,
-    questions: Mapping[int, Sequence[Mapping[str, Any]]],
-    answer: Callable[[int, Mapping[str, Any]], str | Sequence[str]],
-) -> Path:
-    """Answers in ComPhy's form, whole or not at all; `mien.metrics.comphy_scores` reads it too.
+Answer = Callable[[int, Mapping[str, Any]], str | Sequence[str]]
+"""Of a set's number and question: the answer, or "correct", "wrong", "error" for each choice."""
+
+
+def answer_file(questions: Mapping[int, Sequence[Mapping[str, Any]]], answer: Answer) -> list[dict[str, Any]]:
+    """Answers in ComPhy's form; `mien.metrics.comphy_scores` reads them.
 
     Args:
-        path: of the file.
         questions: by set, as `ComPhy.questions`.
-        answer: of a set's number and question: the answer, or "correct", "wrong", "error" for each choice.
+        answer: gives them.
 
     Raises:
         DataError: another number of answers than choices.
     """
-    listed = []
-    for number, asked in questions.items():
-        scene: dict[str, Any] = {"scene_index": number, "video_filename": f"sim_{number:05d}.mp4"}
-        scene["questions"] = [_submitted(q, answer(number, q), number) for q in asked]
-        listed.append(scene)
-    return write_text(path, json.dumps(listed) + "\n")
+    return [
+        {
+            "scene_index": number,
+            "video_filename": f"sim_{number:05d}.mp4",
+            "questions": [_submitted(q, answer(number, q), number) for q in asked],
+        }
+        for number, asked in questions.items()
+    ]
+
+
+def write_submission(
+    path: str | Path, questions: Mapping[int, Sequence[Mapping[str, Any]]], answer: Answer
+) -> Path:
+    """The `answer_file`, whole or not at all.
+
+    Args:
+        path: of the file.
+        questions: by set, as `ComPhy.questions`.
+        answer: gives them.
+
+    Raises:
+        DataError: another number of answers than choices.
+    """
+    return write_text(path, json.dumps(answer_file(questions, answer)) + "\n")
 
 
 def _submitted(question: Mapping[str, Any], found: str | Sequence[str], number: int) -> dict[str, Any]:

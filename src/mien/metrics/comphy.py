@@ -62,13 +62,21 @@ def _questions(scenes: Scenes, what: str) -> list[tuple[tuple[int, int], dict[in
             for q in scene["questions"]:
                 listed = q["choices"] if "choices" in q else [{"choice_id": 0, "answer": q["answer"]}]
                 found = {int(c["choice_id"]): str(c["answer"]) for c in listed}
-                kind = str(q.get("question_type", "")).lower().split("_")[0]
-                out.append(((int(scene["scene_index"]), int(q["question_id"])), found, kind))
+                out.append(((int(scene["scene_index"]), int(q["question_id"])), found, kind_of(q)))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{what}: scene {_index(scene)}: not in ComPhy's form ({error!r}); see write_submission"
             ) from None
     return out
+
+
+def kind_of(question: Mapping[str, Any]) -> str:
+    """First word of its type.
+
+    >>> kind_of({"question_type": "predictive_multiple_choice"})
+    'predictive'
+    """
+    return str(question.get("question_type", "")).lower().split("_")[0]
 
 
 def _index(scene: Any) -> Any:

@@ -8,7 +8,7 @@ Source: the executor released with Chen et al., ComPhy, ICLR 2022.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -25,6 +25,7 @@ PROPERTIES = ("lighter", "heavier", "uncharged", "opposite")
 WORDS = frozenset((*COLOURS, *MATERIALS, *SHAPES, *ORDERS, *PROPERTIES, "null"))
 """Words that are no modules but arguments of them."""
 ERROR = "error"
+_CHOICE = {"yes": "correct", "no": "wrong"}
 _STOP, _SKIP = ("<END>", "<NULL>"), "<START>"
 _ATTRIBUTES = {"color": COLOURS, "material": MATERIALS, "shape": SHAPES}
 Module = Callable[..., Any]
@@ -415,3 +416,18 @@ class Executor:
             except _WrongArgumentError:
                 return ERROR
         return str(stack[-1]) if stack else ERROR
+
+    def answer(self, question: Mapping[str, Any], strict: bool = False) -> str | list[str]:
+        """The answer of a question's ``program``, or "correct", "wrong" or "error" for each of its choices.
+
+        Args:
+            question: as ComPhy's files hold it.
+            strict: as in `run`.
+
+        Raises:
+            ConfigError: as `run`.
+        """
+        if "choices" not in question:
+            return self.run(question["program"], strict)
+        found = (self.run([*c["program"], *question["program"]], strict) for c in question["choices"])
+        return [_CHOICE.get(answer, answer) for answer in found]

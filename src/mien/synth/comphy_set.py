@@ -342,13 +342,12 @@ class Agreement(NamedTuple):
 
 def answered(question: Question, executor: Executor) -> Iterator[tuple[str, str, str]]:
     """What is asked, the answer it has, and the program's, of a question or each of its choices."""
-    if "choices" not in question:
-        yield question["question"], question["answer"], executor.run(question["program"], strict=True)
+    found = executor.answer(question, strict=True)
+    if isinstance(found, str):
+        yield question["question"], question["answer"], found
         return
-    words = {"yes": "correct", "no": "wrong"}
-    for choice in question["choices"]:
-        found = executor.run([*choice["program"], *question["program"]], strict=True)
-        yield f"{question['question']} {choice['choice']}", choice["answer"], words.get(found, found)
+    for choice, answer in zip(question["choices"], found, strict=True):
+        yield f"{question['question']} {choice['choice']}", choice["answer"], answer
 
 
 def executor_agreement(count: int = 10_000, seed: int = 0, compat: bool = True, each: int = 4) -> Agreement:

@@ -1,3 +1,5 @@
+from .answers import AnswerNet as AnswerNet
+from .answers import submission as submission
 from .decoder import BroadcastDecoder as BroadcastDecoder
 from .decoder import Layers as Layers
 from .decoder import PlaceDecoder as PlaceDecoder
@@ -12,9 +14,15 @@ from .perception import Perception as Perception
 from .perception import Percepts as Percepts
 from .slots import SlotAttention as SlotAttention
 from .slots import SlotVideo as SlotVideo
+from .symbolic import Motion as Motion
+from .symbolic import predicted_scene as predicted_scene
+from .symbolic import symbolic_answers as symbolic_answers
+from .symbolic import thresholds_of as thresholds_of
 from .threshold import ThresholdSegmenter as ThresholdSegmenter
 from .tracks import Matched as Matched
 from .tracks import Tracks as Tracks
 from .tracks import match_objects as match_objects
 from .tracks import object_tracks as object_tracks
 from .tracks import relink as relink
+from .words import Asked as Asked
+from .words import Vocabulary as Vocabulary
