@@ -194,7 +194,7 @@ def kept_sight(
 
 
 _PARTS = ("targets", "references")
-_VERSION = 3  # raised when what is kept is computed otherwise
+_VERSION = 4  # raised when what is kept is computed otherwise
 
 
 def sight_key(perception: nn.Module, config: PhycineConfig, data: PhysicalData, part: str) -> list[object]:
