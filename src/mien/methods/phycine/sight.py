@@ -82,7 +82,7 @@ def object_columns(present: Tensor) -> Tensor:
     """
     share = present.float().mean(1)
     counts = (share > _RARE).sum(1).sort().values
-    count = max(1, int(counts[int(0.98 * (len(counts) - 1))]))
+    count = max(1, int(counts[len(counts) - 1 - len(counts) // 50]))
     return share.sort(dim=1, descending=True, stable=True).indices[:, :count]
 
 
