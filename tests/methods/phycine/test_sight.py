@@ -158,7 +158,8 @@ def test_what_is_seen_is_kept_and_read_again(home, monkeypatch):
     kept_sight(Marked(2.0), config, small, "train", sets)
     kept_sight(Marked(1.0), config, small, "val", sets)
     kept_sight(Marked(1.0), config, replace(small, background="textured"), "train", sets)
-    assert len(calls) == 4
+    kept_sight(Marked(1.0), replace(config, iterations=9), small, "train", sets)
+    assert len(calls) == 5
 
 
 def test_the_oracle_and_debug_sets_are_not_kept(home):

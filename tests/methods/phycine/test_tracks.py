@@ -44,6 +44,7 @@ def scene():
     masks[0, :, 1] = 1 - masks[0, :, 0] - masks[0, :, 2]
     video = torch.zeros(1, 2, 3, 4, 8)
     video[0, :, 0] = masks[0, :, 0]
+    video[0, :, 1] = masks[0, :, 2]
     return Percepts(masks, torch.zeros(1, 2, 3, 4), video), video
 
 

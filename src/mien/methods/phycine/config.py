@@ -24,15 +24,17 @@ class PhycineConfig(MethodConfig):
     sight: Sight = "slots"
     """How objects are found: slot attention or learned inference (trained), colour threshold (not trained),
     or their true places, the oracle."""
-    slots: int = 6
+    slots: int = 8
     """Slots, one of them for the background [K]."""
     dim: int = 16
     """Length of a slot's code, its place apart [D_x]."""
     width: int = 32
     """Channels of encoder and decoder."""
-    iterations: int = 3
+    iterations: int = 4
     """Of slot attention, or rounds of learned inference [R]."""
-    starts: int = 2
+    sure: int = 6
+    """Iterations once trained: places settle further."""
+    starts: int = 1
     """A frame is looked at from so many starts; the best is kept."""
     dynamics: Literal["forces", "pairwise", "transformer"] = "forces"
     """forces: collision and charge. pairwise: a network of pairs in the manner of OP3. transformer: in the
@@ -74,7 +76,17 @@ class PhycineConfig(MethodConfig):
     """answers: its width."""
 
     def __post_init__(self) -> None:
-        for name in ("dim", "width", "iterations", "starts", "hidden", "layers", "heads", "model_dim"):
+        for name in (
+            "dim",
+            "width",
+            "iterations",
+            "sure",
+            "starts",
+            "hidden",
+            "layers",
+            "heads",
+            "model_dim",
+        ):
             check_range("method", name, getattr(self, name), 1, 10_000)
         check_range("method", "slots", self.slots, 2, 64)
         check_range("method", "window", self.window, 3, 1000)
@@ -95,7 +107,7 @@ def _small_perception() -> Recipe:
         method=PhycineConfig(stage="perception"),
         data=PhysicalData(),
         optim=OptimConfig(kind="adam", lr=2e-3),
-        schedule=ScheduleConfig(steps=1200, batch=32, warmup_epochs=0.7, grad_clip=1.0),
+        schedule=ScheduleConfig(steps=1800, batch=32, warmup_epochs=2.0, grad_clip=1.0),
     )
 
 
@@ -114,6 +126,21 @@ def _small() -> Recipe:
     return evolve_all(_small_perception(), changes)
 
 
+def _small_answers() -> Recipe:
+    """Questions about made sets."""
+    changes: dict[str, object] = {
+        "name": "phycine-small-answers",
+        "method.stage": "answers",
+        "optim.lr": 1e-3,
+        "schedule.steps": 1500,
+        "schedule.batch": 128,
+        "schedule.lr_end": 0.0,
+        "schedule.grad_clip": 1.0,
+        "schedule.warmup_epochs": 0.5,
+    }
+    return evolve_all(_small(), changes)
+
+
 _DEBUG: dict[str, object] = {
     "method.slots": 4,
     "method.dim": 4,
@@ -130,6 +157,7 @@ _DEBUG: dict[str, object] = {
     "data.sets": 3,
     "data.val_sets": 1,
     "data.test_sets": 2,
+    "data.asked": 1,
     "schedule.steps": 3,
     "schedule.warmup_epochs": 0.0,
 }
@@ -146,7 +174,9 @@ def _debug(recipe: Callable[[], Recipe], name: str) -> Callable[[], Recipe]:
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "small": _small,
     "small-perception": _small_perception,
+    "small-answers": _small_answers,
     "debug": _debug(_small, "phycine-debug"),
     "debug-perception": _debug(_small_perception, "phycine-debug-perception"),
+    "debug-answers": _debug(_small_answers, "phycine-debug-answers"),
 }
 """Recipes by name; ``small``, ``paper`` and ``debug`` are chains (see ``protocol.CHAINS``)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from mien.methods.phycine.concepts import (
     same_sign,
     spreads,
 )
+from mien.methods.phycine.kept import kept, weights_key
 from mien.methods.phycine.sight import Seen, SeenSets
 from mien.methods.phycine.tracks import assign
 
@@ -90,6 +92,29 @@ def set_latents(targets: Gaussians, references: Gaussians, seen: SeenSets, refs:
         for what in range(2):
             out_mean[what, s], out_std[what, s] = product_of_gaussians(mean[what], std[what])
     return Gaussians(Latents(*out_mean), Latents(*out_std))
+
+
+def kept_concepts(
+    laws: nn.Module, settings: FitSettings, seen: SeenSets, dt: float, shown: int, key: object
+) -> Gaussians:
+    """`set_concepts`, kept on disk.
+
+    Args:
+        laws: trained.
+        settings: see `set_concepts`.
+        seen: see `set_concepts`.
+        dt: see `set_concepts`.
+        shown: see `set_concepts`.
+        key: all that what is seen depends on.
+    """
+
+    def find() -> dict[str, Tensor]:
+        found = set_concepts(laws, settings, seen, dt, shown)
+        return {f"{p}.{z}": getattr(getattr(found, p), z) for p in found._fields for z in Latents._fields}
+
+    told = kept("found", [weights_key(laws), asdict(settings), key, shown], find)
+    mean, std = (Latents(*(told[f"{p}.{z}"] for z in Latents._fields)) for p in Gaussians._fields)
+    return Gaussians(mean, std)
 
 
 def set_concepts(laws: nn.Module, settings: FitSettings, seen: SeenSets, dt: float, shown: int) -> Gaussians:

@@ -165,9 +165,8 @@ class Phycine(nn.Module):
 
 def _perception(config: PhycineConfig, size: tuple[int, int]) -> nn.Module:
     if config.sight == "slots":
-        return SlotVideo(
-            size, config.slots, config.dim, config.width, config.iterations, starts=config.starts
-        )
+        sizes = (config.slots, config.dim, config.width, config.iterations)
+        return SlotVideo(size, *sizes, sure=config.sure, starts=config.starts)
     if config.sight == "iodine":
         return Iodine(size, config.slots, config.dim, config.width, rounds=config.iterations)
     if config.sight == "threshold":
