@@ -209,6 +209,7 @@ def _make(words: list[str]) -> int:
             raise ConfigError(f"which set? {usage}")
         console.show(f"usage: {usage}")
         return 0
+    console.check_name("made set", kind, list(MADE))
     if kind == "comphy":
         return _make_comphy(words)
     shards, words = console.take_switch(words, "--shards")

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from mien.core import catalogue
 from mien.core.errors import ConfigError, DataError
+from mien.core.protocol import Evaluation
 from mien.engine.folder import open_folder
+from mien.engine.task import Clock, Rng
 from mien.methods.car.config import RECIPES as OTHERS
+from mien.methods.phycine.evaluate import evaluate, restore, restore_reasoner
 from mien.methods.phycine.model import Phycine
 from mien.methods.phycine.stages import LawsTask, PerceptionTask
-from mien.methods.phycine.task import build, configs, note, take_over
+from mien.methods.phycine.task import Batches, build, configs, note, take_over
 from tests.methods.phycine.debug import ENTRY, recipe, train
 
 
@@ -36,6 +40,12 @@ def run(tmp_path_factory, listed):
     return first, train(root / "laws", recipe(), first)
 
 
+@pytest.fixture(scope="module")
+def answering(tmp_path_factory, run):
+    """Folder of a net that answers, on top of both."""
+    return train(tmp_path_factory.mktemp("answers") / "run", recipe("debug-answers"), run[1])
+
+
 def oracle(**changes):
     """Laws of true paths: the untrained perception finds hardly anything."""
     return recipe(method__sight="true", **changes)
@@ -52,6 +62,49 @@ def test_both_stages_are_trained_and_keep_the_other_part(run):
     assert all(torch.equal(v, last[k]) for k, v in first.items() if k.startswith("perception"))
     facts = open_folder(run[1]).facts
     assert facts["data"]["note"] == "3 made sets, a target and 4 references each"
+
+
+def test_answers_come_last_and_leave_perception_and_laws(run, answering):
+    before, own = weights(run[1]), weights(answering)
+    assert {k.split(".")[0] for k in own} == {"phycine", "net", "scale"}
+    assert all(torch.equal(v, own[f"phycine.{k}"]) for k, v in before.items())
+    facts = open_folder(answering).facts
+    reasoner, vocabulary = restore_reasoner(open_folder(answering))
+    assert vocabulary.to_dict() == facts["vocabulary"]
+    assert all(torch.equal(v, own[k]) for k, v in reasoner.state_dict().items())
+    phycine = restore(open_folder(answering))
+    assert all(torch.equal(v, before[k]) for k, v in phycine.state_dict().items())
+    with pytest.raises(ConfigError, match="trained up to 'laws'; 'answers' is needed for questions"):
+        restore_reasoner(open_folder(run[1]))
+
+
+@pytest.mark.parametrize("sight", ["true", "threshold"])
+def test_answers_are_learnt_from_every_sight(sight):
+    built = build(recipe("debug-answers", method__sight=sight), {})
+    (batch,) = next(built.source.stream(0, 0, 1))
+    loss = built.task.loss(batch, Clock(0, 3, 1), Rng(0)).loss
+    assert loss.isfinite()
+
+
+def test_questions_are_answered_and_scored(answering):
+    first, again = (evaluate(open_folder(answering), Evaluation("test")) for _ in range(2))
+    assert {"right", "right_factual"} <= first.units.keys()
+    for name, values in first.units.items():
+        assert values.shape == (2,)
+        assert first.metrics[name] == pytest.approx(values.mean())
+        assert np.array_equal(values, again.units[name])
+        assert 0 <= values.mean() <= 1
+    assert first.metrics["factual"] == pytest.approx(first.metrics["right_factual"])
+
+
+def test_rows_of_a_step_depend_on_its_number_alone():
+    batches = Batches(count=50, batch=8, seed=1)
+    stream = batches.stream(0, 0, 1)
+    rows = [next(stream)[0].rows for _ in range(3)]
+    assert torch.equal(rows[2], next(batches.stream(2, 0, 1))[0].rows)
+    assert not torch.equal(rows[0], rows[1])
+    assert len(next(batches.stream(0, 1, 2))[0]) == 4
+    assert (batches.steps_per_epoch(1), Batches(3, 8, 1).steps_per_epoch(1)) == (6, 1)
 
 
 def test_laws_same_seed_same_bits_and_another_seed_others(tmp_path):

@@ -334,7 +334,7 @@ def _moved(rows: Sequence[tuple[Array, Array, Array]], count: int) -> Values:
 
 
 def answered(folder: ModelFolder, part: str, sets: Sequence[PhysicalSet]) -> Measured:
-    """Shares of right answers: of each kind per option and per question, and of all rows of each set."""
+    """Shares of right answers: of each kind that is asked per option and per question, and of all rows."""
     reasoner, vocabulary = restore_reasoner(folder)
     _, data = configs(folder.recipe)
     told = tokens_of(reasoner.phycine, data, part, sets)
@@ -349,7 +349,8 @@ def answered(folder: ModelFolder, part: str, sets: Sequence[PhysicalSet]) -> Mea
         own = [m for m in marks if m.kind.startswith(kind)]
         right = np.array([float(r) for m in own for r in m.right])
         scenes = np.array([place[m.scene] for m in own for _ in m.right])
-        units[f"right_{kind}" if kind else "right"] = by_set(right, scenes, len(sets))
+        if own:
+            units[f"right_{kind}" if kind else "right"] = by_set(right, scenes, len(sets))
     scores = {k: v for k, v in comphy_scores(given, truth).items() if np.isfinite(v)}
     return Measured({k: float(np.mean(v)) for k, v in units.items()} | scores, units)
 
