@@ -70,7 +70,7 @@ class SlotTransformer(nn.Module):
     def forward(
         self, p: Tensor, v: Tensor, z_m: Tensor, z_c: Tensor, present: Tensor | None = None
     ) -> Tensor:
-        """Velocity change (..., N, 2) from places and velocities (..., N, 2). O(N^2 width)."""
+        """Velocity change (B, ..., N, 2) from places and velocities (B, ..., N, 2). O(N^2 width)."""
         tokens = self.embed(torch.cat([p, v], -1)).flatten(0, -3)
         absent = None
         if present is not None:

@@ -44,7 +44,8 @@ from mien.synth.phys_world import COLOURS
 Array = NDArray[Any]
 Values = NDArray[np.float64]
 HORIZON = 10
-"""Frames ahead at which predictions and interventions are scored; predictions also at twice as many."""
+"""Frames ahead at which predictions and interventions are scored; predictions also at twice as many. Where
+a video ends before, its last frame."""
 ASKED = 10_000
 """Answers that programs and the generator are compared on."""
 
@@ -92,7 +93,7 @@ def restore_reasoner(folder: ModelFolder) -> tuple[Reasoner, Vocabulary]:
 def evaluate(folder: ModelFolder | None, evaluation: Evaluation) -> Measured:
     """One row of the protocol, on the split ``test`` or ``val``.
 
-    Options: ``refs``: references that are used; ``laws``: "constant" for constant velocity.
+    Options: ``refs``: references that are used.
 
     Raises:
         DataError: a split that there is not, or a set without truth.
@@ -263,7 +264,7 @@ def predicted(case: Case, latents: Latents | None, laws: nn.Module) -> dict[str,
 
     Objects that are in the picture at the last seen frame are predicted; the truth is the simulation's.
     """
-    now = case.shown // 2
+    now, last = case.shown // 2, case.seen.targets.frames - 1
     window = slice(now - FITTED + 1, now + 1)
     z = latents or Latents(*(torch.zeros(case.slot.shape[0], case.seen.targets.place.shape[2]),) * 2)
     place, present = case.seen.targets.place[:, window], case.seen.targets.present[:, window]
@@ -278,7 +279,8 @@ def predicted(case: Case, latents: Latents | None, laws: nn.Module) -> dict[str,
         & _slots(case, case.seen.targets.present[:, now]).numpy().astype(bool)
     )
     out: dict[str, Values] = {}
-    for name, steps in (("error", HORIZON), ("error_far", 2 * HORIZON)):
+    for name, ahead in (("error", HORIZON), ("error_far", 2 * HORIZON)):
+        steps = min(ahead, last - now)
         far = np.linalg.norm(path[:, :, FITTED - 1 + steps].numpy() - true[:, now + steps], axis=-1)
         sets = np.repeat(np.arange(len(far))[:, None], far.shape[1], 1)
         out[name] = by_set(far[there], sets[there], len(far))
@@ -291,7 +293,7 @@ def intervened(case: Case, latents: Latents) -> dict[str, Values]:
     From the start of each target, `HORIZON` frames on; charges taken away or turned, masses times or over
     five. Values of each set.
     """
-    laws, steps = case.net.laws, HORIZON
+    laws, steps = case.net.laws, min(HORIZON, case.seen.targets.frames - 1)
     place, present = case.seen.targets.place[:, :FITTED], case.seen.targets.present[:, :FITTED]
     start = fitted_start(laws, place, present, latents, case.dt)
     there = present.any(1)
@@ -319,19 +321,20 @@ def intervened(case: Case, latents: Latents) -> dict[str, Values]:
             found[change.what].append(
                 (moved[known].ravel(), truly[known].ravel(), np.full(2 * known.sum(), b))
             )
-    out = {}
-    for what, rows in found.items():
-        a, t, s = (np.concatenate(part) for part in zip(*rows, strict=True))
-        out[f"intervene_{what}"] = by_set(correlation_units(a, t), s.astype(int), len(case.sets))
-    joined = [
-        np.concatenate(part) for part in zip(*(r for rows in found.values() for r in rows), strict=True)
-    ]
-    out["intervene"] = by_set(correlation_units(joined[0], joined[1]), joined[2].astype(int), len(case.sets))
-    return out
+    out = {f"intervene_{what}": _moved(rows, len(case.sets)) for what, rows in found.items()}
+    return out | {"intervene": _moved(found["mass"] + found["charge"], len(case.sets))}
+
+
+def _moved(rows: Sequence[tuple[Array, Array, Array]], count: int) -> Values:
+    """`by_set` of the correlation of rows of (predicted, true, set); 0 where there are none."""
+    if not rows:
+        return np.zeros(count)
+    predicted, true, sets = (np.concatenate(part) for part in zip(*rows, strict=True))
+    return by_set(correlation_units(predicted, true), sets.astype(int), count)
 
 
 def answered(folder: ModelFolder, part: str, sets: Sequence[PhysicalSet]) -> Measured:
-    """Shares of right answers: of each kind per option and per question, and of all rows of each set."""
+    """Shares of right answers: of each kind that is asked per option and per question, and of all rows."""
     reasoner, vocabulary = restore_reasoner(folder)
     _, data = configs(folder.recipe)
     told = tokens_of(reasoner.phycine, data, part, sets)
@@ -346,7 +349,8 @@ def answered(folder: ModelFolder, part: str, sets: Sequence[PhysicalSet]) -> Mea
         own = [m for m in marks if m.kind.startswith(kind)]
         right = np.array([float(r) for m in own for r in m.right])
         scenes = np.array([place[m.scene] for m in own for _ in m.right])
-        units[f"right_{kind}" if kind else "right"] = by_set(right, scenes, len(sets))
+        if own:
+            units[f"right_{kind}" if kind else "right"] = by_set(right, scenes, len(sets))
     scores = {k: v for k, v in comphy_scores(given, truth).items() if np.isfinite(v)}
     return Measured({k: float(np.mean(v)) for k, v in units.items()} | scores, units)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mien.core.errors import ConfigError
 from mien.methods.phycine.concepts import (
     FitSettings,
     Latents,
@@ -43,17 +44,18 @@ def clip_latents(laws: nn.Module, settings: FitSettings, seen: Seen, dt: float, 
     return Gaussians(mean, spreads(laws, seen.place, seen.present, mean, settings, dt))
 
 
-def matched_by_look(target: Tensor, reference: Tensor, there: Tensor) -> list[tuple[int, int]]:
+def matched_by_look(target: Tensor, reference: Tensor, shown: Tensor, there: Tensor) -> list[tuple[int, int]]:
     """(object of the target, object of the reference) that look alike. O(N^3).
 
     Args:
         target: (N, D) looks.
         reference: (M, D) looks.
-        there: (M,) which of them show an object.
+        shown: (N,) which slots of the target show an object.
+        there: (M,) which slots of the reference do.
     """
-    own = torch.nonzero(there).flatten()
-    far = torch.cdist(target[None].double(), reference[own][None].double())[0]
-    return [(i, int(own[k])) for i, k in assign(far.cpu().numpy(), float("inf"))]
+    rows, columns = torch.nonzero(shown).flatten(), torch.nonzero(there).flatten()
+    far = torch.cdist(target[rows][None].double(), reference[columns][None].double())[0]
+    return [(int(rows[i]), int(columns[k])) for i, k in assign(far.cpu().numpy(), float("inf"))]
 
 
 def set_latents(targets: Gaussians, references: Gaussians, seen: SeenSets, refs: int) -> Gaussians:
@@ -67,15 +69,20 @@ def set_latents(targets: Gaussians, references: Gaussians, seen: SeenSets, refs:
         references: of S R clips, set by set.
         seen: where the looks are.
         refs: references to use, 0 .. R.
+
+    Raises:
+        ConfigError: more references than there are.
     """
+    if not 0 <= refs <= seen.refs:
+        raise ConfigError(f"refs={refs}: 0 .. {seen.refs}, as many as each set has")
     means, stds = (torch.stack(tuple(part)) for part in targets)  # (2, S, N)
     out_mean, out_std = means.clone(), stds.clone()
     for s in range(means.shape[1]):
         found_mean, found_std = [means[:, s]], [stds[:, s]]
         for r in range(s * seen.refs, s * seen.refs + refs):
             mean, std = torch.zeros_like(means[:, s]), torch.full_like(means[:, s], torch.inf)
-            there = seen.references.present[r].any(0)
-            for i, k in matched_by_look(seen.targets.look[s], seen.references.look[r], there):
+            shown, there = seen.targets.present[s].any(0), seen.references.present[r].any(0)
+            for i, k in matched_by_look(seen.targets.look[s], seen.references.look[r], shown, there):
                 for what in range(2):
                     mean[what, i], std[what, i] = references.mean[what][r, k], references.std[what][r, k]
             found_mean.append(mean)

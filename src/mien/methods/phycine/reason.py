@@ -13,6 +13,7 @@ from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.found import Gaussians
 from mien.methods.phycine.model import Phycine
 from mien.methods.phycine.sight import Seen
+from mien.synth.phys_world import COLOURS, MATERIALS, SHAPES
 
 EVERY = 10
 """Every so manieth frame gives a token of each object."""
@@ -39,7 +40,18 @@ def feature_count(config: PhycineConfig, slots: int) -> int:
     """F."""
     if config.features == "none":
         return 0
-    return 1 + slots + 4 + config.dim + (2 if config.features == "all" else 0)
+    return 1 + slots + 4 + look_size(config) + (2 if config.features == "all" else 0)
+
+
+def look_size(config: PhycineConfig) -> int:
+    """Numbers of a look: a slot's code without the two of its place, or what the oracle tells."""
+    sizes = {
+        "slots": config.dim,
+        "iodine": config.dim - 2,
+        "threshold": 4,
+        "true": len(COLOURS) + len(MATERIALS) + len(SHAPES),
+    }
+    return sizes[config.sight]
 
 
 def told_of(config: PhycineConfig, seen: Seen, found: Gaussians, dt: float) -> Told:
@@ -100,8 +112,8 @@ class Reasoner(nn.Module):
 
     def learn_scale(self, told: Told) -> None:
         """Keeps mean and deviation of features over the tokens of training sets."""
-        if self.net.inputs:
-            shown = told.objects[told.present]
+        shown = told.objects[told.present]
+        if self.net.inputs and len(shown) > 1:
             self.scale[0], self.scale[1] = shown.mean(0), shown.std(0).clamp_min(1e-3)
             self.scale[0, : told.fixed], self.scale[1, : told.fixed] = 0.0, 1.0
 

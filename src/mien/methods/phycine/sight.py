@@ -81,7 +81,7 @@ def object_columns(present: Tensor) -> Tensor:
     """
     share = present.float().mean(1)
     counts = (share > _RARE).sum(1).sort().values
-    count = max(1, int(counts[int(0.98 * (len(counts) - 1))]))
+    count = max(1, int(counts[len(counts) - 1 - len(counts) // 50]))
     return share.sort(dim=1, descending=True, stable=True).indices[:, :count]
 
 
@@ -199,5 +199,5 @@ _VERSION = 4  # raised when what is kept is computed otherwise
 
 def sight_key(perception: nn.Module, config: PhycineConfig, data: PhysicalData, part: str) -> list[object]:
     """All that what is seen depends on."""
-    own = [config.sight, config.slots, config.sure, config.starts]
+    own = [config.sight, config.slots, config.iterations, config.sure, config.starts]
     return [weights_key(perception), own, to_dict(data), part, _VERSION]

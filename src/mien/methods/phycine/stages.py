@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mien.data.physical import FrameBatch
 from mien.engine.task import Clock, Rng, StepOut, Task
 from mien.methods.phycine.answers import rows_of
-from mien.methods.phycine.concepts import Latents, calmest, misfit
+from mien.methods.phycine.concepts import Latents, calmest, check_paths, misfit
 from mien.methods.phycine.iodine import Iodine
 from mien.methods.phycine.model import Phycine, fit_settings
 from mien.methods.phycine.reason import Reasoner, Told
@@ -76,6 +76,9 @@ class LawsTask(_Stage):
         present: (B, T, N).
         dt: seconds of a frame.
         seed: of the first charges.
+
+    Raises:
+        DataError: see `check_paths`.
     """
 
     net: Phycine
@@ -86,6 +89,7 @@ class LawsTask(_Stage):
     def __init__(self, net: Phycine, place: Tensor, present: Tensor, dt: float, seed: int) -> None:
         super().__init__(net, net.laws)
         own = net.config
+        check_paths(place, present, own.window)
         self.dt, self.settings = dt, fit_settings(own)
         self.register_buffer("place", place, persistent=False)
         self.register_buffer("present", present, persistent=False)

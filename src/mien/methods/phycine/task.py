@@ -60,7 +60,7 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     reasoner = Reasoner(net, len(vocabulary), len(vocabulary.answers))
     tokens = tokens_of(net, data, "train", sets)
     reasoner.learn_scale(tokens)
-    facts = partial(model_facts, told | {"vocabulary": vocabulary.to_dict()})
+    facts = partial(model_facts, told, vocabulary=vocabulary.to_dict())
     batches = Batches(len(asked), recipe.schedule.batch, recipe.seed)
     return Experiment(AnswersTask(reasoner, asked, tokens), batches, fingerprint, facts=facts)
 
@@ -138,6 +138,6 @@ def note(data: PhysicalData) -> str:
     return f"{data.sets:,} {what}, a target and {data.refs} references each"
 
 
-def model_facts(data: dict[str, Any], *_: object) -> dict[str, Any]:
+def model_facts(data: dict[str, Any], *_: object, **more: Any) -> dict[str, Any]:
     """What a model needs beside its weights."""
-    return {"data": data}
+    return {"data": data, **more}
