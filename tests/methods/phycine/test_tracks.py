@@ -62,13 +62,14 @@ def test_tracks_of_a_made_clip():
 def test_two_slots_on_one_body_are_one_object():
     percepts, video = scene()
     masks = percepts.masks.clone()
-    masks[:, :, 0, 2, 8:10], masks[:, :, 2] = 0, 0
-    masks[:, :, 2, 2, 8:10] = 1  # the upper row of the red block
+    masks[:, :, 2], masks[:, :, 0] = 0, 0
+    masks[:, :, 2, 2, 7:10], masks[:, :, 0, 3:5, 7:10] = 1, 1  # two parts of a block of nine pixels
+    video[:, :, 0] = masks[:, :, 0] + masks[:, :, 2]
     masks[:, :, 1] = 1 - masks[:, :, 0] - masks[:, :, 2]
     video[:, :, 1] = 0
     tracks = object_tracks(percepts._replace(masks=masks), video, half=2.0, min_pixels=1)
     assert tracks.present[0].sum(1).tolist() == [1, 1]
-    assert tracks.place[0, 0][tracks.present[0, 0]][0].tolist() == pytest.approx([1.5, 0.5])
+    assert tracks.place[0, 0][tracks.present[0, 0]][0].tolist() == pytest.approx([1.25, 0.25])
 
 
 def test_what_looks_like_the_background_or_is_cut_off_is_no_object():
@@ -100,7 +101,7 @@ def moving(frames=6):
     place = torch.cat([start + t * speed, torch.zeros(frames, 1, 2)], 1)[None]
     colour = torch.eye(4)[:, :3].expand(1, frames, 4, 3).clone()
     present = torch.tensor([True, True, True, False]).expand(1, frames, 4).clone()
-    return Tracks(place, colour, torch.ones(1, frames, 4), present, torch.tensor([3]))
+    return Tracks(place, colour, colour, torch.ones(1, frames, 4), present, torch.tensor([3]))
 
 
 @pytest.mark.parametrize("coloured", [True, False])
