@@ -77,8 +77,8 @@ def test_tokens_have_unit_scale_but_for_time_and_number():
     tokens = own.tokens(told)
     assert torch.equal(tokens[..., :4], told.objects[..., :4])
     shown = tokens[told.present][:, 4:]
-    torch.testing.assert_close(shown.mean(0), torch.zeros(9), atol=1e-4, rtol=0)
-    torch.testing.assert_close(shown.std(0), torch.ones(9), atol=1e-4, rtol=0)
+    torch.testing.assert_close(shown.mean(0), torch.zeros(13), atol=1e-4, rtol=0)
+    torch.testing.assert_close(shown.std(0), torch.ones(13), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("count", [0, 1])
