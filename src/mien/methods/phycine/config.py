@@ -118,6 +118,9 @@ def _small() -> Recipe:
     changes: dict[str, object] = {
         "name": "phycine-small",
         "method.stage": "laws",
+        "method.noise": 0.02,
+        "method.pull_mass": 3e-4,
+        "method.pull_charge": 3e-4,
         "optim.lr": 3e-3,
         "schedule.steps": 500,
         "schedule.warmup_epochs": 0.0,
