@@ -65,7 +65,14 @@ def test_no_path_goes_over_a_jump():
 
 def tracks_of(place, present, look=None):
     zeros = torch.zeros(*present.shape, 3)
-    return Tracks(place, zeros, zeros if look is None else look, zeros[..., 0], present, torch.zeros(len(present), dtype=torch.long))
+    return Tracks(
+        place,
+        zeros,
+        zeros if look is None else look,
+        zeros[..., 0],
+        present,
+        torch.zeros(len(present), dtype=torch.long),
+    )
 
 
 def test_a_look_is_the_mean_while_present():

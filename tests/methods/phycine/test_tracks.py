@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from mien.methods.phycine.tracks import (
     relink,
 )
 from mien.synth import PhysWorld, render_clip
+from mien.synth.phys_world import Objects, Trajectory
 
 
 def test_pixels_lie_x_right_and_y_up():
@@ -164,4 +166,26 @@ def test_bad_input_is_one_clear_line():
     with pytest.raises(ShapeError, match="masks"):
         object_tracks(percepts, video[..., :4])
     with pytest.raises(ShapeError, match="visible"):
-        match_objects(moving().place, moving().present, torch.zeros(1, 6, 3), torch.ones(1, 6, 3, dtype=torch.bool))
+        match_objects(
+            moving().place, moving().present, torch.zeros(1, 6, 3), torch.ones(1, 6, 3, dtype=torch.bool)
+        )
+
+
+def test_looks_tell_shapes_and_materials_apart():
+    """Fourfold moment of discs, diamonds and squares as drawn: about 0, above, below; metal is uneven."""
+    found = {}
+    for shape, material in itertools.product(range(3), range(2)):
+        one = Objects(*(np.full((1, 1), v) for v in (1.0, 0.0, 0.4, 1, material, shape)))
+        clip = Trajectory(
+            np.zeros((1, 1, 1, 2)), np.zeros((1, 1, 1, 2)), one, np.zeros((1, 1, 1, 1), bool), 0.1
+        )
+        drawn = render_clip(clip, (96, 144), 1.9)
+        masks = torch.stack([torch.tensor(drawn.segmentation == k).float() for k in (0, 1)], 2)
+        video = torch.tensor(drawn.frames).permute(0, 1, 4, 2, 3) / 255
+        tracks = object_tracks(Percepts(masks, torch.zeros(1, 1, 2, 1), video), video, half=1.9)
+        found[shape, material] = tracks.look[0, 0, 1]
+    metal, rubber = 0, 1
+    for material in (metal, rubber):
+        disc, diamond, square = (float(found[shape, material][6]) for shape in range(3))
+        assert square < -0.15 < disc < 0.05 < 0.15 < diamond
+    assert all(found[s, metal][3:6].mean() > found[s, rubber][3:6].mean() + 0.02 for s in range(3))

@@ -115,11 +115,11 @@ def bodies(front: Tensor, at: Tensor, place: Tensor, area: Tensor, present: Tens
 
 
 def looks(weight: Tensor, video: Tensor, at: Tensor, place: Tensor, colour: Tensor) -> Tensor:
-    """(B, T, K, 7) of bodies: mean colour, its deviation (a highlight, a rim), half of their fourfold moment
+    """(B, T, K, 7) of bodies: mean colour, its deviation (a highlight, a rim), half of their fourfold moment.
 
         E[x^4 - 6 x^2 y^2 + y^4] / E[(x^2 + y^2)^2]
 
-    about the centre: 0 of a disc, -.43 of a square, .43 of a diamond. O(B T K H W).
+    It is taken about the centre: 0 of a disc, -.43 of a square, .43 of a diamond. O(B T K H W).
     """
     share = weight / weight.sum(3, keepdim=True).clamp_min(1e-9)
     squares = share @ video.flatten(3).mT.to(weight).square()
@@ -163,7 +163,9 @@ def object_tracks(percepts: Percepts, video: Tensor, half: float = 1.4, min_pixe
     place, colour, total = described()
     present = torch.arange(masks.shape[2], device=masks.device) != background[:, None, None]
     present = present & ((colour - _pick_slot(colour, background)).abs().amax(3) > _ALIKE)
-    front = 1 - (-(video - _pick_slot(colour, background).mT[..., None]).square().sum(2) / (2 * _SIGMA**2)).exp()
+    front = (
+        1 - (-(video - _pick_slot(colour, background).mT[..., None]).square().sum(2) / (2 * _SIGMA**2)).exp()
+    )
     for _ in range(_PASSES):
         present = present & (total >= min_pixels) & ~is_part(place, total * pixel, present)
         weight = bodies(front.flatten(2), at, place, total * pixel, present)
