@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from mien.bench import phycine_speed
+from mien.bench.benches import BENCHES, LATER
 from mien.core.errors import MissingPackageError
 from mien.synth.phys_world import PhysWorld
 
-PLAN = phycine_speed.Plan(objects=3, frames=6, size=16, reference=2, clips=4, batch=3, batches=2, repeats=2)
+PLAN = phycine_speed.Plan(
+    objects=3, frames=6, size=16, reference=2, clips=4, batch=3, batches=2, repeats=2, explained=2
+)
 
 
 def test_keys_and_entries():
@@ -19,10 +22,17 @@ def test_keys_and_entries():
     entries, ratios = phycine_speed.bench(PLAN)
     assert set(ratios) == {
         "simulate_speedup_over_pymunk", "pymunk_difference", "simulate_clips_per_second",
-        "render_clips_per_second", "clips_per_second", "clips_memory",
+        "render_clips_per_second", "clips_per_second", "clips_memory", "infer_clips_per_second",
     }  # fmt: skip
     by_name = {e["name"]: e for e in entries}
-    assert list(by_name) == ["pymunk_clip", "simulate_clip", "render_clip", "clips_3", "clips_6"]
+    assert list(by_name) == [
+        "pymunk_clip",
+        "simulate_clip",
+        "render_clip",
+        "infer_clip",
+        "clips_3",
+        "clips_6",
+    ]
     assert ratios["pymunk_difference"] < 1e-6
     assert ratios["clips_memory"] >= 1
     assert ratios["render_clips_per_second"] == pytest.approx(1 / by_name["render_clip"]["median_s"])
@@ -39,6 +49,11 @@ def test_pymunk_is_given_the_same_laws(settings):
     assert clips.hits.any()
     assert (clips.q[:, :1] * clips.q[:, 1:]).any()
     assert found == pytest.approx(clips.x, abs=1e-6)
+
+
+def test_it_is_registered():
+    assert BENCHES["phycine"][0] == "mien.bench.phycine_speed"
+    assert "phycine" not in LATER
 
 
 def test_batches_differ():

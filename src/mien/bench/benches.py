@@ -19,13 +19,13 @@ BENCHES = {
     "pad": ("mien.bench.pad_report", "report of presentation attack detection over a loop of thresholds"),
     "people": ("mien.bench.people_speed", "pictures of made people, by size and stage"),
     "render": ("mien.bench.render_speed", "a moving body drawn, beside other renderers"),
+    "phycine": ("mien.bench.phycine_speed", "colliding charges beside pymunk; clips drawn and explained"),
     "sagm": ("mien.bench.sagm_step", "SAM, GSAM and SAGM steps over a plain one"),
     "verification": ("mien.bench.verification_speed", "the IJB-C protocol beside NumPy and scikit-learn"),
 }
 LATER = {
     "cqil": "cqil",
     "igc_net": "igc_net",
-    "phycine": "phycine",
 }
 
 

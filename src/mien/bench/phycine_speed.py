@@ -1,4 +1,4 @@
-"""``mien bench phycine``: the world of colliding charges beside pymunk, and clips simulated and drawn.
+"""``mien bench phycine``: the world of colliding charges beside pymunk; clips simulated, drawn, explained.
 
 pymunk (Chipmunk) has contacts but no charges: as its users do, we add those forces in Python before each
 step. Both run the same clips with the same forces, steps and impulses.
@@ -7,6 +7,7 @@ step. Both run the same clips with the same forces, steps and impulses.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +18,10 @@ from numpy.typing import NDArray
 from mien.bench.speed import entry, interleave, process_peak, ratio
 from mien.core.errors import require
 from mien.core.seeds import derive
+from mien.data.physical import rows_to_tensor
+from mien.methods.phycine.config import PhycineConfig
+from mien.methods.phycine.model import Phycine
+from mien.synth.comphy_set import VIEW
 from mien.synth.phys_render import Rendered, render_clip
 from mien.synth.phys_world import Objects, PhysWorld
 
@@ -38,6 +43,7 @@ class Plan:
         batch: clips that are held at once where memory is read.
         batches: after which memory is read last; first after one.
         repeats: interleaved runs.
+        explained: clips of 17 frames of 48 x 72 pixels that are inferred together.
     """
 
     objects: int = 5
@@ -46,8 +52,9 @@ class Plan:
     reference: int = 20
     clips: int = 500
     batch: int = 250
-    batches: int = 20
+    batches: int = 40
     repeats: int = 5
+    explained: int = 8
 
 
 def bench(plan: Plan | None = None) -> tuple[list[dict[str, Any]], dict[str, float]]:
@@ -57,6 +64,7 @@ def bench(plan: Plan | None = None) -> tuple[list[dict[str, Any]], dict[str, flo
     distance of a place of the two after a third of the frames, world units (later, chaos magnifies rounding).
     ``simulate_clips_per_second``, ``render_clips_per_second``, ``clips_per_second``: simulated, drawn, both.
     ``clips_memory``: peak memory of the process after many batches over that after one.
+    ``infer_clips_per_second``: pixels to masses and charges, untrained weights of the small size.
 
     Args:
         plan: how much; default `Plan`.
@@ -75,12 +83,14 @@ def bench(plan: Plan | None = None) -> tuple[list[dict[str, Any]], dict[str, flo
         "pymunk": lambda: pymunk_places(world, *start, plan.frames),
         "simulate": lambda: world.run(clips.x[:, 0], clips.v[:, 0], clips.objects, plan.frames),
         "render": lambda: render_clip(clips, plan.size),
+        "infer": _inference(plan),
     }
     seconds = interleave(runs, plan.repeats, warmup=1)
-    each = {n: s / (plan.reference if n == "pymunk" else plan.clips) for n, s in seconds.items()}
+    counts = {"pymunk": plan.reference, "infer": plan.explained}
+    each = {n: s / counts.get(n, plan.clips) for n, s in seconds.items()}
     third = max(plan.frames // 3, 2)
     gap = clips.x[: plan.reference, :third] - pymunk_places(world, *start, third)
-    rates = {f"{n}_clips_per_second": float(1 / np.median(each[n])) for n in ("simulate", "render")}
+    rates = {f"{n}_clips_per_second": float(1 / np.median(each[n])) for n in ("simulate", "render", "infer")}
     return [entry(f"{n}_clip", s) for n, s in each.items()] + memory, {
         "simulate_speedup_over_pymunk": ratio(each["pymunk"], each["simulate"]),
         "pymunk_difference": float(np.linalg.norm(gap, axis=-1).max()),
@@ -88,6 +98,14 @@ def bench(plan: Plan | None = None) -> tuple[list[dict[str, Any]], dict[str, flo
         "clips_per_second": float(1 / np.median(each["simulate"] + each["render"])),
         "clips_memory": memory[1]["peak_mb"] / memory[0]["peak_mb"],
     }
+
+
+def _inference(plan: Plan) -> Callable[[], object]:
+    """Explains pictures of short clips."""
+    clips = PhysWorld(3, seed=derive(0, "bench", "phycine", "infer")).simulate(plan.explained, 17)
+    video = rows_to_tensor(render_clip(clips, (48, 72), VIEW).frames)
+    model = Phycine(PhycineConfig()).eval()
+    return lambda: model.infer(video)
 
 
 def drawn_batch(plan: Plan, number: int) -> Rendered:
