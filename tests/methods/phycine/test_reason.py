@@ -13,6 +13,7 @@ from mien.methods.phycine.found import Gaussians
 from mien.methods.phycine.model import Phycine
 from mien.methods.phycine.reason import EVERY, Reasoner, Told, feature_count, look_size, told_of
 from mien.methods.phycine.sight import Seen, see_sets
+from mien.methods.phycine.tracks import LOOK
 
 DT = 0.5
 
@@ -22,7 +23,7 @@ def config(**changes):
     return PhycineConfig(**{**sizes, **changes})
 
 
-def seen(sets=2, frames=EVERY + 1, count=2, look=3):
+def seen(sets=2, frames=EVERY + 1, count=2, look=LOOK):
     draw = torch.Generator().manual_seed(0)
     place = torch.randn(sets, frames, count, 2, generator=draw)
     present = torch.rand(sets, frames, count, generator=draw) > 0.3
@@ -76,8 +77,8 @@ def test_tokens_have_unit_scale_but_for_time_and_number():
     tokens = own.tokens(told)
     assert torch.equal(tokens[..., :4], told.objects[..., :4])
     shown = tokens[told.present][:, 4:]
-    torch.testing.assert_close(shown.mean(0), torch.zeros(9), atol=1e-4, rtol=0)
-    torch.testing.assert_close(shown.std(0), torch.ones(9), atol=1e-4, rtol=0)
+    torch.testing.assert_close(shown.mean(0), torch.zeros(13), atol=1e-4, rtol=0)
+    torch.testing.assert_close(shown.std(0), torch.ones(13), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -63,17 +63,17 @@ def test_no_path_goes_over_a_jump():
     assert kept.tolist() == [True, True, False, True, False, True]  # it may come back elsewhere
 
 
-def tracks_of(place, present):
+def tracks_of(place, present, look=None):
     zeros = torch.zeros(*present.shape, 3)
-    return Tracks(place, zeros, zeros[..., 0], present, torch.zeros(len(present), dtype=torch.long))
+    return Tracks(place, zeros, zeros if look is None else look, zeros[..., 0], present, torch.zeros(len(present), dtype=torch.long))
 
 
-def test_a_look_is_the_mean_code_while_present():
+def test_a_look_is_the_mean_while_present():
     present = presence(0, 3, 4, frames=4)
     place = torch.zeros(1, 4, 3, 2)
     place[..., 1, :] = 2.0
     codes = torch.arange(4.0).view(1, 4, 1, 1).expand(1, 4, 3, 1) + torch.tensor([0.0, 10, 20])[:, None]
-    seen = seen_of(tracks_of(place, present), codes)
+    seen = seen_of(tracks_of(place, present, codes), codes)
     assert seen.frames == 4
     assert seen.look[0, :, 0].tolist() == [21.5, 11.0]  # slot 2: 20 .. 23; slot 1: 10 .. 12
     assert seen.place[0, 0, :, 0].tolist() == [0, 2]

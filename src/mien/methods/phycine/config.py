@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mien.core.config import MethodConfig, OptimConfig, Recipe, ScheduleConfig, check_range, evolve_all
@@ -36,6 +36,8 @@ class PhycineConfig(MethodConfig):
     """Iterations once trained: places settle further."""
     starts: int = 1
     """A frame is looked at from so many starts; the best is kept."""
+    published: bool | None = None
+    """iodine: the decoder of the paper's size; unset = a small one."""
     dynamics: Literal["forces", "pairwise", "transformer"] = "forces"
     """forces: collision and charge. pairwise: a network of pairs in the manner of OP3. transformer: in the
     manner of SlotFormer. The last two have no masses and charges."""
@@ -116,6 +118,9 @@ def _small() -> Recipe:
     changes: dict[str, object] = {
         "name": "phycine-small",
         "method.stage": "laws",
+        "method.noise": 0.02,
+        "method.pull_mass": 3e-4,
+        "method.pull_charge": 3e-4,
         "optim.lr": 3e-3,
         "schedule.steps": 500,
         "schedule.warmup_epochs": 0.0,
@@ -164,6 +169,39 @@ _DEBUG: dict[str, object] = {
 """A few sets, three steps of everything."""
 
 
+def _paper_perception() -> Recipe:
+    """Learned inference on ComPhy, sizes and schedule of OP3 and IODINE."""
+    return Recipe(
+        name="phycine-paper-perception",
+        method=PhycineConfig(stage="perception", **_PAPER),  # type: ignore[arg-type]
+        data=PhysicalData(kind="comphy", height=64, stride=5, sets=8000, val_sets=2000, test_sets=2000),
+        optim=OptimConfig(kind="adam", lr=3e-4),
+        schedule=ScheduleConfig(epochs=300, batch=80, grad_clip=5.0),
+    )
+
+
+_PAPER: dict[str, object] = {"sight": "iodine", "published": True, "slots": 6, "window": 5}
+"""K = 5 objects and the background; windows of a second. What was published of sizes is in the README."""
+
+
+def _paper() -> Recipe:
+    """Masses and charges of ComPhy's clips."""
+    return _later(_paper_perception(), _small(), "phycine-paper")
+
+
+def _paper_answers() -> Recipe:
+    """ComPhy's questions."""
+    bigger: dict[str, object] = {"method.layers": 4, "method.model_dim": 128, "method.heads": 8}
+    changes: dict[str, object] = {**bigger, "schedule.steps": 100_000}
+    return evolve_all(_later(_paper_perception(), _small_answers(), "phycine-paper-answers"), changes)
+
+
+def _later(first: Recipe, like: Recipe, name: str) -> Recipe:
+    """A recipe on the data and sights of ``first``, with stage, optimiser and schedule of another."""
+    changed: Recipe = replace(first, optim=like.optim, schedule=like.schedule)
+    return evolve_all(changed, {"name": name, "method.stage": getattr(like.method, "stage", "laws")})
+
+
 def _debug(recipe: Callable[[], Recipe], name: str) -> Callable[[], Recipe]:
     def made() -> Recipe:
         return evolve_all(recipe(), {**_DEBUG, "name": name})
@@ -175,6 +213,9 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "small": _small,
     "small-perception": _small_perception,
     "small-answers": _small_answers,
+    "paper": _paper,
+    "paper-perception": _paper_perception,
+    "paper-answers": _paper_answers,
     "debug": _debug(_small, "phycine-debug"),
     "debug-perception": _debug(_small_perception, "phycine-debug-perception"),
     "debug-answers": _debug(_small_answers, "phycine-debug-answers"),

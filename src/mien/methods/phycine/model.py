@@ -168,7 +168,8 @@ def _perception(config: PhycineConfig, size: tuple[int, int]) -> nn.Module:
         sizes = (config.slots, config.dim, config.width, config.iterations)
         return SlotVideo(size, *sizes, sure=config.sure, starts=config.starts)
     if config.sight == "iodine":
-        return Iodine(size, config.slots, config.dim, config.width, rounds=config.iterations)
+        sizes = (config.slots, config.dim, config.width, config.iterations)
+        return Iodine(size, *sizes, small=not config.published)
     if config.sight == "threshold":
         return ThresholdSegmenter(config.slots)
     return nn.Identity()

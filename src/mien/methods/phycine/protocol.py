@@ -159,13 +159,13 @@ CHAINS: dict[str, tuple[Stage, ...]] = {
         Stage("perception", RECIPES[f"{name}-perception"]()),
         Stage(name, RECIPES[name](), {"before": "perception"}),
     )
-    for name in ("small", "debug")
+    for name in ("small", "debug", "paper")
 } | {
     f"phycine-{name}-answers": (
         Stage("perception", RECIPES[f"{name}-perception"]()),
         Stage("laws", RECIPES[name](), {"before": "perception"}),
         Stage("answers", RECIPES[f"{name}-answers"](), {"before": "laws"}),
     )
-    for name in ("small", "debug")
+    for name in ("small", "debug", "paper")
 }
 """Recipes that build on others: name -> the stages that end in it."""

@@ -13,6 +13,7 @@ from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.found import Gaussians
 from mien.methods.phycine.model import Phycine
 from mien.methods.phycine.sight import Seen
+from mien.methods.phycine.tracks import LOOK
 from mien.synth.phys_world import COLOURS, MATERIALS, SHAPES
 
 EVERY = 10
@@ -44,14 +45,8 @@ def feature_count(config: PhycineConfig, slots: int) -> int:
 
 
 def look_size(config: PhycineConfig) -> int:
-    """Numbers of a look: a slot's code without the two of its place, or what the oracle tells."""
-    sizes = {
-        "slots": config.dim,
-        "iodine": config.dim - 2,
-        "threshold": 4,
-        "true": len(COLOURS) + len(MATERIALS) + len(SHAPES),
-    }
-    return sizes[config.sight]
+    """Numbers of a look: `mien.methods.phycine.tracks.looks`, or what the oracle tells."""
+    return len(COLOURS) + len(MATERIALS) + len(SHAPES) if config.sight == "true" else LOOK
 
 
 def told_of(config: PhycineConfig, seen: Seen, found: Gaussians, dt: float) -> Told:

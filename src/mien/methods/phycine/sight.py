@@ -36,7 +36,7 @@ class Seen:
     Attributes:
         place: (B, T, N, 2) world units; the last seen place where absent.
         present: (B, T, N) bool.
-        look: (B, N, D) mean code while present: what it looks like, without its place.
+        look: (B, N, 7) mean look while present (`mien.methods.phycine.tracks.looks`).
         code: (B, T, N, D) codes.
     """
 
@@ -103,10 +103,10 @@ def unbroken(place: Tensor, present: Tensor) -> Tensor:
 def seen_of(tracks: Tracks, codes: Tensor) -> Seen:
     """Objects of tracks with codes (B, T, K, D)."""
     columns = object_columns(tracks.present)
-    place, code = (_pick(v, columns, 2) for v in (tracks.place, codes))
+    place, code, look = (_pick(v, columns, 2) for v in (tracks.place, codes, tracks.look))
     present = unbroken(place, _pick(tracks.present, columns, 2))
     weight = present.float() / present.sum(1, keepdim=True).clamp_min(1)
-    return Seen(place, present, (code * weight[..., None]).sum(1), code)
+    return Seen(place, present, (look * weight[..., None]).sum(1), code)
 
 
 @torch.no_grad()
@@ -194,7 +194,7 @@ def kept_sight(
 
 
 _PARTS = ("targets", "references")
-_VERSION = 4  # raised when what is kept is computed otherwise
+_VERSION = 5  # raised when what is kept is computed otherwise
 
 
 def sight_key(perception: nn.Module, config: PhycineConfig, data: PhysicalData, part: str) -> list[object]:

@@ -254,5 +254,4 @@ class SlotVideo(nn.Module):
         else:
             slots = self.alone(video.flatten(0, 1), generator).unflatten(0, video.shape[:2])
             layers = self.decoder(slots)
-        percepts = Percepts(layers.masks.squeeze(-3), slots, layers.image)
-        return percepts
+        return Percepts(layers.masks.squeeze(-3), slots, layers.image)
