@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from mien.core.errors import DataError
 from mien.data.physical import FrameBatch
 from mien.engine.task import Clock, Rng
+from mien.methods.phycine.answers import rows_of
 from mien.methods.phycine.concepts import Latents, calmest, misfit
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.model import Phycine, fit_settings
-from mien.methods.phycine.stages import BRIGHT, LawsTask, PerceptionTask
+from mien.methods.phycine.reason import Reasoner, Told, feature_count, object_slots
+from mien.methods.phycine.stages import BRIGHT, HIDDEN, AnswersTask, Chosen, LawsTask, PerceptionTask
+from mien.methods.phycine.words import UNTOLD, Asked
 from mien.synth import PhysWorld
 from mien.synth.comphy_set import draw_set
 
@@ -119,6 +123,33 @@ def test_clips_shorter_than_the_window_are_refused():
     place, present = paths()
     with pytest.raises(DataError, match="clips of 4 frames are too short for a window of 4"):
         LawsTask(net(), place[:, :4], present[:, :4], DT, 0)
+
+
+# -- answers ------------------------------------------------------------------------------------------------
+
+
+def test_questions_are_learnt_while_all_else_rests():
+    torch.manual_seed(0)
+    phycine = net(layers=1, heads=2, model_dim=8)
+    reasoner = Reasoner(phycine, words=6, classes=4)
+    draw = torch.Generator().manual_seed(1)
+    count = feature_count(phycine.config, object_slots(phycine.config))
+    told = Told(torch.randn(2, 3, count, generator=draw), torch.ones(2, 3, dtype=torch.bool), 3)
+    words = torch.randint(1, 6, (5, 4), generator=draw).numpy()
+    kind, target = np.zeros(5, np.int64), np.array([0, 1, 2, 1, 0])
+    keys = np.array([[0, 0, UNTOLD], [0, 1, UNTOLD], [1, 0, UNTOLD], [1, 1, 0], [0, 2, 1]])
+    asked = Asked(words, kind, target, keys)
+    task = AnswersTask(reasoner, asked, told).eval()  # without dropout
+    rows = Chosen(torch.tensor([4, 0, 2]))
+    out, again = (task.loss(rows, LATE, Rng(7)) for _ in range(2))
+    given = rows_of(asked, reasoner.tokens(told), told.present, rows.rows)
+    want, right = reasoner.net.loss(given, Rng(7).generator("hidden"), HIDDEN)
+    assert out.loss.item() == pytest.approx(want.item())
+    assert torch.equal(out.loss, again.loss)
+    assert out.logs["right"].item() == pytest.approx(right.item())
+    out.loss.backward()
+    assert learning(task) == {"net"}
+    assert all(p.grad is None for p in phycine.parameters())
 
 
 def test_calm_clips_are_those_without_charges():
