@@ -96,7 +96,13 @@ _TABLE = (
         "mien.methods.otavatar",
     ),
     Entry("car", "avatars", "2304.03903", "CAR: clothed avatar from one image", "mien.methods.car"),
-    Entry("phycine", "physical reasoning", "2303.01869", "PHYCINE: physical concepts from video"),
+    Entry(
+        "phycine",
+        "physical reasoning",
+        "2303.01869",
+        "PHYCINE: physical concepts from video",
+        "mien.methods.phycine",
+    ),
 )
 
 

@@ -231,23 +231,29 @@ def read_frames(path: Path, size: tuple[int, int], stride: int, frames: Array) -
     Raises:
         DataError: the video is damaged, of another shape than 2 : 3, or shorter.
     """
-    from PIL import Image
-
     wanted, found = {int(f) * stride for f in frames}, {}
     for number, frame in enumerate(read_video(path)):
         if number in wanted:
-            height, width = frame.image.shape[:2]
-            if abs(width * HEIGHT - height * WIDTH) > height * WIDTH // 20:
-                raise DataError(
-                    f"{path}: {width} x {height} pixels; {WIDTH} x {HEIGHT} or that shape is needed"
-                )
-            small = Image.fromarray(frame.image).resize(size[::-1], Image.Resampling.BOX)
-            found[number] = np.asarray(small)
+            found[number] = small_frame(frame.image, size, str(path))
         if number >= max(wanted):
             break
     if len(found) < len(wanted):
         raise DataError(f"{path}: ends before frame {max(wanted)}; the annotation is of a longer video")
     return np.stack([found[int(f) * stride] for f in frames])
+
+
+def small_frame(image: NDArray[np.uint8], size: tuple[int, int], name: str) -> NDArray[np.uint8]:
+    """A frame (H, W, 3) at the size (h, w) of our pictures. O(H W).
+
+    Raises:
+        DataError: another shape than 2 : 3, give or take a twentieth.
+    """
+    from PIL import Image
+
+    height, width = image.shape[:2]
+    if abs(width * HEIGHT - height * WIDTH) > height * WIDTH // 20:
+        raise DataError(f"{name}: {width} x {height} pixels; {WIDTH} x {HEIGHT} or that shape is needed")
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BOX))
 
 
 @dataclass(frozen=True)
