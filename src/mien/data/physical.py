@@ -124,7 +124,7 @@ def physical_sets(data: PhysicalData, part: str) -> list[PhysicalSet]:
     if data.kind == "comphy":
         return _read(data, part, count)
     drawn = [draw_set(derive(data.set_seed, "physical", part, k), data.refs) for k in range(count)]
-    generated = [QuestionGenerator(d.scene, d.seed).generate() for d in drawn]
+    generated = [QuestionGenerator(d.scene, d.seed).generate(each=data.asked) for d in drawn]
     asked = balanced(generated, data.set_seed) if count > 1 else generated
     return [_made(data, k, d, tuple(q)) for k, (d, q) in enumerate(zip(drawn, asked, strict=True))]
 

@@ -262,7 +262,7 @@ class ComPhySet:
         n_sets: target videos.
         n_ref: reference videos of each.
         seed: the same seed, the same files.
-        split: of `SPLITS`; it names the questions and gives the sets their numbers.
+        split: train, val or test; it names the questions and gives the sets their numbers.
         each: questions of a template and set, before balancing.
     """
 

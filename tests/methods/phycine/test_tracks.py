@@ -37,13 +37,14 @@ def test_a_rendered_object_is_found_where_it_is():
 
 
 def scene():
-    """One clip, two frames of 4 x 8: slot 0 a red block, slot 1 the background, slot 2 gone in frame 1."""
-    masks = torch.zeros(1, 2, 3, 4, 8)
-    masks[0, :, 0, :2, 6:] = 1
-    masks[0, 0, 2, 2:, :2] = 1
+    """One clip, two frames of 8 x 12: slot 0 a red block, slot 1 the background, slot 2 gone in frame 1."""
+    masks = torch.zeros(1, 2, 3, 8, 12)
+    masks[0, :, 0, 2:4, 8:10] = 1
+    masks[0, 0, 2, 4:6, 2:4] = 1
     masks[0, :, 1] = 1 - masks[0, :, 0] - masks[0, :, 2]
-    video = torch.zeros(1, 2, 3, 4, 8)
+    video = torch.zeros(1, 2, 3, 8, 12)
     video[0, :, 0] = masks[0, :, 0]
+    video[0, :, 1] = masks[0, :, 2]
     return Percepts(masks, torch.zeros(1, 2, 3, 4), video), video
 
 
@@ -52,10 +53,32 @@ def test_tracks_of_a_made_clip():
     tracks = object_tracks(percepts, video, half=2.0)
     assert tracks.background.tolist() == [1] == find_background(percepts.masks).tolist()
     assert tracks.present[0].tolist() == [[True, False, True], [True, False, False]]
-    assert tracks.place[0, 0, 0].tolist() == pytest.approx([3.0, 1.0])
+    assert tracks.place[0, 0, 0].tolist() == pytest.approx([1.5, 0.5])
     assert tracks.colour[0, 0, 0].tolist() == pytest.approx([1, 0, 0])
-    assert tracks.area[0, 0, 0].item() == pytest.approx(4.0)
-    assert tracks.place[0, 1, 2].tolist() == pytest.approx([-3.0, -1.0])  # where it was last seen
+    assert tracks.area[0, 0, 0].item() == pytest.approx(1.0)
+    assert tracks.place[0, 1, 2].tolist() == pytest.approx([-1.5, -0.5])  # where it was last seen
+
+
+def test_two_slots_on_one_body_are_one_object():
+    percepts, video = scene()
+    masks = percepts.masks.clone()
+    masks[:, :, 2], masks[:, :, 0] = 0, 0
+    masks[:, :, 2, 2, 7:10], masks[:, :, 0, 3:5, 7:10] = 1, 1  # two parts of a block of nine pixels
+    video[:, :, 0] = masks[:, :, 0] + masks[:, :, 2]
+    masks[:, :, 1] = 1 - masks[:, :, 0] - masks[:, :, 2]
+    video[:, :, 1] = 0
+    tracks = object_tracks(percepts._replace(masks=masks), video, half=2.0, min_pixels=1)
+    assert tracks.present[0].sum(1).tolist() == [1, 1]
+    assert tracks.place[0, 0][tracks.present[0, 0]][0].tolist() == pytest.approx([1.25, 0.25])
+
+
+def test_what_looks_like_the_background_or_is_cut_off_is_no_object():
+    percepts, video = scene()
+    same = object_tracks(percepts, torch.zeros_like(video), half=2.0)
+    assert not same.present.any()
+    cut = torch.roll(percepts.masks, 2, 4), torch.roll(video, 2, 4)  # the red block at the right edge
+    tracks = object_tracks(percepts._replace(masks=cut[0]), cut[1], half=2.0)
+    assert tracks.present[0].tolist() == [[False, False, True], [False, False, False]]
 
 
 def test_last_seen_holds_values():
@@ -78,7 +101,7 @@ def moving(frames=6):
     place = torch.cat([start + t * speed, torch.zeros(frames, 1, 2)], 1)[None]
     colour = torch.eye(4)[:, :3].expand(1, frames, 4, 3).clone()
     present = torch.tensor([True, True, True, False]).expand(1, frames, 4).clone()
-    return Tracks(place, colour, torch.ones(1, frames, 4), present, torch.tensor([3]))
+    return Tracks(place, colour, colour, torch.ones(1, frames, 4), present, torch.tensor([3]))
 
 
 @pytest.mark.parametrize("coloured", [True, False])

@@ -18,7 +18,8 @@ STATE = 4
 class PairwiseDynamics(nn.Module):
     """The network of pairs of OP3 (Veerapaneni et al., arXiv 1910.12827) on places and velocities.
 
-    s_i = MLP(state_i); E_i = sum_j sigmoid(MLP(p_ij)) MLP(p_ij), p_ij = MLP(s_i, s_j); change_i = MLP(s_i, E_i).
+    s_i = MLP(state_i), p_ij = MLP(s_i, s_j), E_i = sum_j sigmoid(MLP(p_ij)) MLP(p_ij); MLP(s_i, E_i) is the
+    change.
 
     Args:
         width: of all networks.
@@ -69,11 +70,11 @@ class SlotTransformer(nn.Module):
     def forward(
         self, p: Tensor, v: Tensor, z_m: Tensor, z_c: Tensor, present: Tensor | None = None
     ) -> Tensor:
-        """Velocity change (..., N, 2) from places and velocities (..., N, 2). O(N^2 width)."""
+        """Velocity change (B, ..., N, 2) from places and velocities (B, ..., N, 2). O(N^2 width)."""
         tokens = self.embed(torch.cat([p, v], -1)).flatten(0, -3)
         absent = None
         if present is not None:
             absent = ~present.expand(p.shape[:-1]).flatten(0, -2)
-            absent = absent & ~absent.all(-1, keepdim=True)  # a frame without objects attends to what is there
+            absent = absent & ~absent.all(-1, keepdim=True)  # in an empty frame: whatever
         change: Tensor = self.out(self.encoder(tokens, src_key_padding_mask=absent))
         return change.view(p.shape)

@@ -132,11 +132,16 @@ def misfit(
     return bent.mean((1, 2)) + pull.mean(1)
 
 
-def _check(path: Tensor, present: Tensor, settings: FitSettings) -> None:
+def check_paths(path: Tensor, present: Tensor, window: int) -> None:
+    """One clear line where nothing can be found in paths.
+
+    Raises:
+        DataError: other shapes, clips not longer than a window, or places that are not finite.
+    """
     if path.ndim != 4 or path.shape[-1] != 2 or present.shape != path.shape[:3]:
         raise DataError(f"paths must be (B, T, N, 2) with (B, T, N) present, got {tuple(path.shape)}")
-    if path.shape[1] <= settings.window:
-        raise DataError(f"clips of {path.shape[1]} frames are too short for a window of {settings.window}")
+    if path.shape[1] <= window:
+        raise DataError(f"clips of {path.shape[1]} frames are too short for a window of {window}")
     if not bool(path.isfinite().all()):
         raise DataError("paths hold numbers that are not finite")
 
@@ -161,7 +166,7 @@ def fit(
     Raises:
         DataError: paths that are too short, or not finite.
     """
-    _check(path, present, settings)
+    check_paths(path, present, settings.window)
     latents = _start(path, settings.spread, torch.Generator().manual_seed(seed))
     groups = [
         {"params": laws.parameters(), "lr": settings.lr},
@@ -194,7 +199,7 @@ def infer(
     Raises:
         DataError: paths that are too short, or not finite.
     """
-    _check(path, present, settings)
+    check_paths(path, present, settings.window)
     latents = _start(path, settings.spread, torch.Generator().manual_seed(seed))
     optimizer = torch.optim.Adam(list(latents), lr=settings.infer_lr)
     for _ in range(settings.infer_steps):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
 from mien.core.config import MethodConfig, OptimConfig, Recipe, ScheduleConfig, check_range, evolve_all
@@ -25,16 +25,20 @@ class PhycineConfig(MethodConfig):
     sight: Sight = "slots"
     """How objects are found: slot attention or learned inference (trained), colour threshold (not trained),
     or their true places, the oracle."""
-    slots: int = 6
+    slots: int = 8
     """Slots, one of them for the background [K]."""
     dim: int = 16
     """Length of a slot's code, its place apart [D_x]."""
     width: int = 32
     """Channels of encoder and decoder."""
-    iterations: int = 3
+    iterations: int = 4
     """Of slot attention, or rounds of learned inference [R]."""
-    starts: int = 2
+    sure: int = 6
+    """Iterations once trained: places settle further."""
+    starts: int = 1
     """A frame is looked at from so many starts; the best is kept."""
+    published: bool | None = None
+    """iodine: the decoder of the paper's size; unset = a small one."""
     dynamics: Literal["forces", "pairwise", "transformer"] = "forces"
     """forces: collision and charge. pairwise: a network of pairs in the manner of OP3. transformer: in the
     manner of SlotFormer. The last two have no masses and charges."""
@@ -75,7 +79,17 @@ class PhycineConfig(MethodConfig):
     """answers: its width."""
 
     def __post_init__(self) -> None:
-        for name in ("dim", "width", "iterations", "starts", "hidden", "layers", "heads", "model_dim"):
+        for name in (
+            "dim",
+            "width",
+            "iterations",
+            "sure",
+            "starts",
+            "hidden",
+            "layers",
+            "heads",
+            "model_dim",
+        ):
             check_range("method", name, getattr(self, name), 1, 10_000)
         check_range("method", "slots", self.slots, 2, 64)
         check_range("method", "window", self.window, 3, 1000)
@@ -96,7 +110,7 @@ def _small_perception() -> Recipe:
         method=PhycineConfig(stage="perception"),
         data=PhysicalData(),
         optim=OptimConfig(kind="adam", lr=2e-3),
-        schedule=ScheduleConfig(steps=1200, batch=32, warmup_epochs=0.7, grad_clip=1.0),
+        schedule=ScheduleConfig(steps=1800, batch=32, warmup_epochs=2.0, grad_clip=1.0),
     )
 
 
@@ -115,6 +129,21 @@ def _small() -> Recipe:
     return evolve_all(_small_perception(), changes)
 
 
+def _small_answers() -> Recipe:
+    """Questions about made sets."""
+    changes: dict[str, object] = {
+        "name": "phycine-small-answers",
+        "method.stage": "answers",
+        "optim.lr": 1e-3,
+        "schedule.steps": 1500,
+        "schedule.batch": 128,
+        "schedule.lr_end": 0.0,
+        "schedule.grad_clip": 1.0,
+        "schedule.warmup_epochs": 0.5,
+    }
+    return evolve_all(_small(), changes)
+
+
 _DEBUG: dict[str, object] = {
     "method.slots": 4,
     "method.dim": 4,
@@ -131,10 +160,44 @@ _DEBUG: dict[str, object] = {
     "data.sets": 3,
     "data.val_sets": 1,
     "data.test_sets": 2,
+    "data.asked": 1,
     "schedule.steps": 3,
     "schedule.warmup_epochs": 0.0,
 }
 """A few sets, three steps of everything."""
+
+
+def _paper_perception() -> Recipe:
+    """Learned inference on ComPhy, sizes and schedule of OP3 and IODINE."""
+    return Recipe(
+        name="phycine-paper-perception",
+        method=PhycineConfig(stage="perception", **_PAPER),  # type: ignore[arg-type]
+        data=PhysicalData(kind="comphy", height=64, stride=5, sets=8000, val_sets=2000, test_sets=2000),
+        optim=OptimConfig(kind="adam", lr=3e-4),
+        schedule=ScheduleConfig(epochs=300, batch=80, grad_clip=5.0),
+    )
+
+
+_PAPER: dict[str, object] = {"sight": "iodine", "published": True, "slots": 6, "window": 5}
+"""K = 5 objects and the background; windows of a second. What was published of sizes is in the README."""
+
+
+def _paper() -> Recipe:
+    """Masses and charges of ComPhy's clips."""
+    return _later(_paper_perception(), _small(), "phycine-paper")
+
+
+def _paper_answers() -> Recipe:
+    """ComPhy's questions."""
+    bigger: dict[str, object] = {"method.layers": 4, "method.model_dim": 128, "method.heads": 8}
+    changes: dict[str, object] = {**bigger, "schedule.steps": 100_000}
+    return evolve_all(_later(_paper_perception(), _small_answers(), "phycine-paper-answers"), changes)
+
+
+def _later(first: Recipe, like: Recipe, name: str) -> Recipe:
+    """A recipe on the data and sights of ``first``, with stage, optimiser and schedule of another."""
+    changed: Recipe = replace(first, optim=like.optim, schedule=like.schedule)
+    return evolve_all(changed, {"name": name, "method.stage": getattr(like.method, "stage", "laws")})
 
 
 def _debug(recipe: Callable[[], Recipe], name: str) -> Callable[[], Recipe]:
@@ -147,8 +210,13 @@ def _debug(recipe: Callable[[], Recipe], name: str) -> Callable[[], Recipe]:
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "small": _small,
     "small-perception": _small_perception,
+    "small-answers": _small_answers,
+    "paper": _paper,
+    "paper-perception": _paper_perception,
+    "paper-answers": _paper_answers,
     "debug": _debug(_small, "phycine-debug"),
     "debug-perception": _debug(_small_perception, "phycine-debug-perception"),
+    "debug-answers": _debug(_small_answers, "phycine-debug-answers"),
 }
 """Recipes by name; ``small``, ``paper`` and ``debug`` are chains (see ``protocol.CHAINS``)."""
 

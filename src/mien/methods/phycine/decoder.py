@@ -72,7 +72,7 @@ class BroadcastDecoder(nn.Module):
         self.sigmoid = sigmoid
         self.register_buffer("grid", position_grid(*sides(size)), persistent=False)
         widths = (inputs + 2, width, width, width, width)
-        convs = [m for i, o in pairwise(widths) for m in (nn.Conv2d(i, o, 5, 1, 2), nn.ELU())]
+        convs = [m for i, o in pairwise(widths) for m in (nn.Conv2d(i, o, 5, 1, 2), nn.CELU())]
         self.body = nn.Sequential(*convs, nn.Conv2d(width, 4, 5, 1, 2))
 
     def forward(self, slots: Tensor) -> Layers:
@@ -112,11 +112,11 @@ class SmallDecoder(BroadcastDecoder):
         super().__init__(inputs, (height // 4, across // 4), width)
         self.body = nn.Sequential(
             nn.Conv2d(inputs + 2, width, 3, 1, 1),
-            nn.ELU(),
+            nn.CELU(),
             nn.ConvTranspose2d(width, width, 4, 2, 1),
-            nn.ELU(),
+            nn.CELU(),
             nn.ConvTranspose2d(width, width // 2, 4, 2, 1),
-            nn.ELU(),
+            nn.CELU(),
             nn.Conv2d(width // 2, 4, 3, 1, 1),
         )
 

@@ -16,29 +16,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien.core.errors import DataError
+from mien.core.errors import ConfigError, DataError
 from mien.core.protocol import Evaluation
+from mien.data.comphy import answer_file
 from mien.data.physical import PhysicalClip, PhysicalSet, physical_sets, rows_to_tensor
 from mien.engine.checkpoint import load_weights
 from mien.engine.folder import ModelFolder
 from mien.engine.task import Measured
+from mien.methods.phycine.answers import answers, submission
 from mien.methods.phycine.concepts import Latents
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.forecast import FITTED, Still, changed_latents, fitted_start, forecast
 from mien.methods.phycine.found import clip_latents, set_latents
 from mien.methods.phycine.model import Phycine, fit_settings
+from mien.methods.phycine.reason import Reasoner
 from mien.methods.phycine.sight import Seen, SeenSets, kept_sight
-from mien.methods.phycine.task import configs
+from mien.methods.phycine.task import configs, tokens_of
 from mien.methods.phycine.tracks import match_objects
+from mien.methods.phycine.words import Vocabulary
+from mien.metrics.comphy import KINDS, comphy_marks, comphy_scores
 from mien.metrics.concepts import auc_units, concept_report, correlation_units
 from mien.metrics.segmentation import adjusted_rand_index
-from mien.synth.comphy_set import executor_agreement
+from mien.synth.comphy_scene import FPS
+from mien.synth.comphy_set import executor_agreement, question_file
 from mien.synth.phys_world import COLOURS
 
 Array = NDArray[Any]
 Values = NDArray[np.float64]
 HORIZON = 10
-"""Frames ahead at which predictions and interventions are scored; predictions also at twice as many."""
+"""Frames ahead at which predictions and interventions are scored; predictions also at twice as many. Where
+a video ends before, its last frame."""
 ASKED = 10_000
 """Answers that programs and the generator are compared on."""
 
@@ -60,15 +67,33 @@ TOLD = (
 def restore(folder: ModelFolder) -> Phycine:
     """The trained net of a folder."""
     method, data = configs(folder.recipe)
-    net = Phycine(method, data.size)
+    if method.stage == "answers":
+        return restore_reasoner(folder)[0].phycine
+    net = Phycine(method, data.size, data.stride / FPS)
     load_weights(net, folder.weights)
     return net.eval()
+
+
+def restore_reasoner(folder: ModelFolder) -> tuple[Reasoner, Vocabulary]:
+    """The answering net of a folder, and its words.
+
+    Raises:
+        ConfigError: a model that was not taught to answer.
+    """
+    method, data = configs(folder.recipe)
+    if method.stage != "answers":
+        raise ConfigError(f"{folder.path}: trained up to {method.stage!r}; 'answers' is needed for questions")
+    vocabulary = Vocabulary.from_dict(folder.facts["vocabulary"])
+    phycine = Phycine(method, data.size, data.stride / FPS)
+    reasoner = Reasoner(phycine, len(vocabulary), len(vocabulary.answers))
+    load_weights(reasoner, folder.weights)
+    return reasoner.eval(), vocabulary
 
 
 def evaluate(folder: ModelFolder | None, evaluation: Evaluation) -> Measured:
     """One row of the protocol, on the split ``test`` or ``val``.
 
-    Options: ``refs``: references that are used; ``laws``: "constant" for constant velocity.
+    Options: ``refs``: references that are used.
 
     Raises:
         DataError: a split that there is not, or a set without truth.
@@ -80,6 +105,8 @@ def evaluate(folder: ModelFolder | None, evaluation: Evaluation) -> Measured:
     if evaluation.split not in ("val", "test"):
         raise DataError(f"no evaluation {evaluation.split!r}; there are test and val")
     sets = physical_sets(data, evaluation.split)
+    if method.stage == "answers":
+        return answered(folder, evaluation.split, sets)
     if any(s.drawn is None for s in sets):
         raise DataError(
             f"data.kind={data.kind!r}: this protocol needs made sets, whose truth can be run again"
@@ -179,7 +206,9 @@ def concept_units(
     units = {
         "mass": by_set(auc_units(z_m[on], heavy[on]), clip_set[on][heavy[on]], count),
         "charge": by_set(products, np.repeat(sets[:, None], len(i), 1)[both], count),
+        "half": np.full(count, 0.5),
     }
+    units["concepts"] = (units["mass"] + units["charge"]) / 2
     off = exists & ~on
     if heavy[off].any() and not heavy[off].all():
         units["mass_control"] = by_set(auc_units(z_m[off], heavy[off]), clip_set[off][heavy[off]], count)
@@ -235,7 +264,7 @@ def predicted(case: Case, latents: Latents | None, laws: nn.Module) -> dict[str,
 
     Objects that are in the picture at the last seen frame are predicted; the truth is the simulation's.
     """
-    now = case.shown // 2
+    now, last = case.shown // 2, case.seen.targets.frames - 1
     window = slice(now - FITTED + 1, now + 1)
     z = latents or Latents(*(torch.zeros(case.slot.shape[0], case.seen.targets.place.shape[2]),) * 2)
     place, present = case.seen.targets.place[:, window], case.seen.targets.present[:, window]
@@ -250,7 +279,8 @@ def predicted(case: Case, latents: Latents | None, laws: nn.Module) -> dict[str,
         & _slots(case, case.seen.targets.present[:, now]).numpy().astype(bool)
     )
     out: dict[str, Values] = {}
-    for name, steps in (("error", HORIZON), ("error_far", 2 * HORIZON)):
+    for name, ahead in (("error", HORIZON), ("error_far", 2 * HORIZON)):
+        steps = min(ahead, last - now)
         far = np.linalg.norm(path[:, :, FITTED - 1 + steps].numpy() - true[:, now + steps], axis=-1)
         sets = np.repeat(np.arange(len(far))[:, None], far.shape[1], 1)
         out[name] = by_set(far[there], sets[there], len(far))
@@ -263,7 +293,7 @@ def intervened(case: Case, latents: Latents) -> dict[str, Values]:
     From the start of each target, `HORIZON` frames on; charges taken away or turned, masses times or over
     five. Values of each set.
     """
-    laws, steps = case.net.laws, HORIZON
+    laws, steps = case.net.laws, min(HORIZON, case.seen.targets.frames - 1)
     place, present = case.seen.targets.place[:, :FITTED], case.seen.targets.present[:, :FITTED]
     start = fitted_start(laws, place, present, latents, case.dt)
     there = present.any(1)
@@ -291,15 +321,38 @@ def intervened(case: Case, latents: Latents) -> dict[str, Values]:
             found[change.what].append(
                 (moved[known].ravel(), truly[known].ravel(), np.full(2 * known.sum(), b))
             )
-    out = {}
-    for what, rows in found.items():
-        a, t, s = (np.concatenate(part) for part in zip(*rows, strict=True))
-        out[f"intervene_{what}"] = by_set(correlation_units(a, t), s.astype(int), len(case.sets))
-    joined = [
-        np.concatenate(part) for part in zip(*(r for rows in found.values() for r in rows), strict=True)
-    ]
-    out["intervene"] = by_set(correlation_units(joined[0], joined[1]), joined[2].astype(int), len(case.sets))
-    return out
+    out = {f"intervene_{what}": _moved(rows, len(case.sets)) for what, rows in found.items()}
+    return out | {"intervene": _moved(found["mass"] + found["charge"], len(case.sets))}
+
+
+def _moved(rows: Sequence[tuple[Array, Array, Array]], count: int) -> Values:
+    """`by_set` of the correlation of rows of (predicted, true, set); 0 where there are none."""
+    if not rows:
+        return np.zeros(count)
+    predicted, true, sets = (np.concatenate(part) for part in zip(*rows, strict=True))
+    return by_set(correlation_units(predicted, true), sets.astype(int), count)
+
+
+def answered(folder: ModelFolder, part: str, sets: Sequence[PhysicalSet]) -> Measured:
+    """Shares of right answers: of each kind that is asked per option and per question, and of all rows."""
+    reasoner, vocabulary = restore_reasoner(folder)
+    _, data = configs(folder.recipe)
+    told = tokens_of(reasoner.phycine, data, part, sets)
+    asked = vocabulary.encode(sets)
+    found = answers(reasoner.net, asked, vocabulary, reasoner.tokens(told), told.present)
+    given = answer_file(**submission(sets, asked, found))
+    truth = question_file([s.number for s in sets], [s.questions for s in sets])
+    marks = comphy_marks(given, truth)
+    place = {s.number: k for k, s in enumerate(sets)}
+    units = {}
+    for kind in ("", *KINDS):
+        own = [m for m in marks if m.kind.startswith(kind)]
+        right = np.array([float(r) for m in own for r in m.right])
+        scenes = np.array([place[m.scene] for m in own for _ in m.right])
+        if own:
+            units[f"right_{kind}" if kind else "right"] = by_set(right, scenes, len(sets))
+    scores = {k: v for k, v in comphy_scores(given, truth).items() if np.isfinite(v)}
+    return Measured({k: float(np.mean(v)) for k, v in units.items()} | scores, units)
 
 
 def perceived(net: Phycine, method: PhycineConfig, sets: Sequence[PhysicalSet]) -> dict[str, Values]:

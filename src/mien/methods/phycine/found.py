@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from mien.core.errors import ConfigError
 from mien.methods.phycine.concepts import (
     FitSettings,
     Latents,
@@ -15,6 +17,7 @@ from mien.methods.phycine.concepts import (
     same_sign,
     spreads,
 )
+from mien.methods.phycine.kept import kept, weights_key
 from mien.methods.phycine.sight import Seen, SeenSets
 from mien.methods.phycine.tracks import assign
 
@@ -41,17 +44,18 @@ def clip_latents(laws: nn.Module, settings: FitSettings, seen: Seen, dt: float, 
     return Gaussians(mean, spreads(laws, seen.place, seen.present, mean, settings, dt))
 
 
-def matched_by_look(target: Tensor, reference: Tensor, there: Tensor) -> list[tuple[int, int]]:
+def matched_by_look(target: Tensor, reference: Tensor, shown: Tensor, there: Tensor) -> list[tuple[int, int]]:
     """(object of the target, object of the reference) that look alike. O(N^3).
 
     Args:
         target: (N, D) looks.
         reference: (M, D) looks.
-        there: (M,) which of them show an object.
+        shown: (N,) which slots of the target show an object.
+        there: (M,) which slots of the reference do.
     """
-    own = torch.nonzero(there).flatten()
-    far = torch.cdist(target[None].double(), reference[own][None].double())[0]
-    return [(i, int(own[k])) for i, k in assign(far.cpu().numpy(), float("inf"))]
+    rows, columns = torch.nonzero(shown).flatten(), torch.nonzero(there).flatten()
+    far = torch.cdist(target[rows][None].double(), reference[columns][None].double())[0]
+    return [(int(rows[i]), int(columns[k])) for i, k in assign(far.cpu().numpy(), float("inf"))]
 
 
 def set_latents(targets: Gaussians, references: Gaussians, seen: SeenSets, refs: int) -> Gaussians:
@@ -65,15 +69,20 @@ def set_latents(targets: Gaussians, references: Gaussians, seen: SeenSets, refs:
         references: of S R clips, set by set.
         seen: where the looks are.
         refs: references to use, 0 .. R.
+
+    Raises:
+        ConfigError: more references than there are.
     """
+    if not 0 <= refs <= seen.refs:
+        raise ConfigError(f"refs={refs}: 0 .. {seen.refs}, as many as each set has")
     means, stds = (torch.stack(tuple(part)) for part in targets)  # (2, S, N)
     out_mean, out_std = means.clone(), stds.clone()
     for s in range(means.shape[1]):
         found_mean, found_std = [means[:, s]], [stds[:, s]]
         for r in range(s * seen.refs, s * seen.refs + refs):
             mean, std = torch.zeros_like(means[:, s]), torch.full_like(means[:, s], torch.inf)
-            there = seen.references.present[r].any(0)
-            for i, k in matched_by_look(seen.targets.look[s], seen.references.look[r], there):
+            shown, there = seen.targets.present[s].any(0), seen.references.present[r].any(0)
+            for i, k in matched_by_look(seen.targets.look[s], seen.references.look[r], shown, there):
                 for what in range(2):
                     mean[what, i], std[what, i] = references.mean[what][r, k], references.std[what][r, k]
             found_mean.append(mean)
@@ -83,6 +92,29 @@ def set_latents(targets: Gaussians, references: Gaussians, seen: SeenSets, refs:
         for what in range(2):
             out_mean[what, s], out_std[what, s] = product_of_gaussians(mean[what], std[what])
     return Gaussians(Latents(*out_mean), Latents(*out_std))
+
+
+def kept_concepts(
+    laws: nn.Module, settings: FitSettings, seen: SeenSets, dt: float, shown: int, key: object
+) -> Gaussians:
+    """`set_concepts`, kept on disk.
+
+    Args:
+        laws: trained.
+        settings: see `set_concepts`.
+        seen: see `set_concepts`.
+        dt: see `set_concepts`.
+        shown: see `set_concepts`.
+        key: all that what is seen depends on.
+    """
+
+    def find() -> dict[str, Tensor]:
+        found = set_concepts(laws, settings, seen, dt, shown)
+        return {f"{p}.{z}": getattr(getattr(found, p), z) for p in found._fields for z in Latents._fields}
+
+    told = kept("found", [weights_key(laws), asdict(settings), key, shown], find)
+    mean, std = (Latents(*(told[f"{p}.{z}"] for z in Latents._fields)) for p in Gaussians._fields)
+    return Gaussians(mean, std)
 
 
 def set_concepts(laws: nn.Module, settings: FitSettings, seen: SeenSets, dt: float, shown: int) -> Gaussians:

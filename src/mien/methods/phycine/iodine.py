@@ -112,9 +112,9 @@ class Refiner(nn.Module):
         super().__init__()
         widths = (CHANNELS, width, width, width)
         self.convs = nn.Sequential(
-            *(m for i, o in pairwise(widths) for m in (nn.Conv2d(i, o, 3, 2, 1), nn.ELU()))
+            *(m for i, o in pairwise(widths) for m in (nn.Conv2d(i, o, 3, 2, 1), nn.CELU()))
         )
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ELU())
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.CELU())
         self.lstm = nn.LSTMCell(hidden + 5 * dim, hidden)
         self.head = nn.Linear(hidden, 2 * dim)
 

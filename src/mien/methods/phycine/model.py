@@ -48,7 +48,7 @@ class PhysLatents(NamedTuple):
         dyn: z_dyn (B, K, 2): velocity, world units a second.
         mass: z_m (B, K): logarithm of the mass, up to a common factor of those that met.
         charge: z_c (B, K): up to a common sign and scale.
-        present: (B, K) bool.
+        present: (B, K) bool: seen in one of the last `FITTED` frames.
     """
 
     ctx: Normal
@@ -129,14 +129,17 @@ class Phycine(nn.Module):
         found = clip_latents(self.laws, fit_settings(self.config), seen, self.dt)
         last = min(FITTED, seen.frames)
         start = fitted_start(self.laws, seen.place[:, -last:], present[:, -last:], found.mean, self.dt)
-        place, velocity = (x[:, -1] for x in rollout(self.laws, *start, *found.mean, last - 1, self.dt))
+        there = present[:, -last:].any(1)
+        with torch.no_grad():
+            path = rollout(self.laws, *start, *found.mean, last - 1, self.dt, there)
+        place, velocity = (x[:, -1] for x in path)
         noise = torch.full_like(place, self.config.noise)
         return PhysLatents(
             Normal(torch.cat([place, codes[:, -1]], -1), torch.cat([noise, codes.std(1)], -1)),
             Normal(velocity, noise / (self.dt * last**0.5)),
             Normal(found.mean.mass, found.std.mass),
             Normal(found.mean.charge, found.std.charge),
-            tracks.present.any(1),
+            there,
         )
 
     @torch.no_grad()
@@ -170,11 +173,11 @@ class Phycine(nn.Module):
 
 def _perception(config: PhycineConfig, size: tuple[int, int]) -> nn.Module:
     if config.sight == "slots":
-        return SlotVideo(
-            size, config.slots, config.dim, config.width, config.iterations, starts=config.starts
-        )
+        sizes = (config.slots, config.dim, config.width, config.iterations)
+        return SlotVideo(size, *sizes, sure=config.sure, starts=config.starts)
     if config.sight == "iodine":
-        return Iodine(size, config.slots, config.dim, config.width, rounds=config.iterations)
+        sizes = (config.slots, config.dim, config.width, config.iterations)
+        return Iodine(size, *sizes, small=not config.published)
     if config.sight == "threshold":
         return ThresholdSegmenter(config.slots)
     return nn.Identity()

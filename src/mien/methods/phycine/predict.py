@@ -17,7 +17,6 @@ from mien.methods.phycine.clips import ClipInput, read_clip
 from mien.methods.phycine.config import PredictOptions
 from mien.methods.phycine.evaluate import restore
 from mien.methods.phycine.export import export_plan
-from mien.methods.phycine.forecast import FITTED
 from mien.methods.phycine.model import PhysLatents, Phycine, Rollout
 from mien.methods.phycine.objects import FoundObject, factors, objects_of, thresholds_at_hand, thresholds_in
 from mien.methods.phycine.pictures import beside, enlarged, frames_of, slot_frames
@@ -149,10 +148,8 @@ class Predictor(AbstractPredictor):
         Objects that have left the picture neither feel nor act.
         """
         assert clip.latents is not None
-        there = clip.latents.present & clip.tracks.present[:, -FITTED:].any(1)
-        latents = clip.latents._replace(present=there)
-        found = {"as it is": self.net.rollout(latents, steps)}
-        return found | ({"changed": self.net.rollout(latents, steps, changes)} if changes else {})
+        found = {"as it is": self.net.rollout(clip.latents, steps)}
+        return found | ({"changed": self.net.rollout(clip.latents, steps, changes)} if changes else {})
 
 
 def status_of(clip: WatchedClip) -> Status:

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mien.core import io
-from mien.core.config import hash_dict, to_dict
+from mien.core.config import to_dict
 from mien.core.errors import DataError
 from mien.data.config import PhysicalData
 from mien.data.physical import PhysicalClip, PhysicalSet, rows_to_tensor
 from mien.methods.phycine.config import PhycineConfig
+from mien.methods.phycine.kept import kept, weights_key
 from mien.methods.phycine.perception import reordered
 from mien.methods.phycine.tracks import Tracks, object_tracks, relinked, slot_order
 from mien.synth.comphy_set import VIEW
@@ -37,7 +36,7 @@ class Seen:
     Attributes:
         place: (B, T, N, 2) world units; the last seen place where absent.
         present: (B, T, N) bool.
-        look: (B, N, D) mean code while present: what it looks like, without its place.
+        look: (B, N, 7) mean look while present (`mien.methods.phycine.tracks.looks`).
         code: (B, T, N, D) codes.
     """
 
@@ -82,7 +81,7 @@ def object_columns(present: Tensor) -> Tensor:
     """
     share = present.float().mean(1)
     counts = (share > _RARE).sum(1).sort().values
-    count = max(1, int(counts[int(0.98 * (len(counts) - 1))]))
+    count = max(1, int(counts[len(counts) - 1 - len(counts) // 50]))
     return share.sort(dim=1, descending=True, stable=True).indices[:, :count]
 
 
@@ -104,10 +103,10 @@ def unbroken(place: Tensor, present: Tensor) -> Tensor:
 def seen_of(tracks: Tracks, codes: Tensor) -> Seen:
     """Objects of tracks with codes (B, T, K, D)."""
     columns = object_columns(tracks.present)
-    place, code = (_pick(v, columns, 2) for v in (tracks.place, codes))
+    place, code, look = (_pick(v, columns, 2) for v in (tracks.place, codes, tracks.look))
     present = unbroken(place, _pick(tracks.present, columns, 2))
     weight = present.float() / present.sum(1, keepdim=True).clamp_min(1)
-    return Seen(place, present, (code * weight[..., None]).sum(1), code)
+    return Seen(place, present, (look * weight[..., None]).sum(1), code)
 
 
 @torch.no_grad()
@@ -180,41 +179,25 @@ def kept_sight(
     perception: nn.Module, config: PhycineConfig, data: PhysicalData, part: str, sets: Sequence[PhysicalSet]
 ) -> SeenSets:
     """`see_sets`, kept on disk: the same weights and the same sets are looked at once."""
+    device = next((p.device for p in perception.parameters()), torch.device("cpu"))
+    refs = len(sets[0].references)
     if config.sight == "true" or data.kind == "debug":
-        return see_sets(perception, config, sets, _device(perception))
-    weights = hash_dict([[k, _digest(v)] for k, v in sorted(perception.state_dict().items())])
-    settings = [weights, config.sight, config.slots, config.starts, to_dict(data), part, _VERSION]
-    path = io.home() / "sights" / f"{hash_dict(settings)}.npz"
-    if not path.is_file():
-        _write(path, see_sets(perception.eval(), config, sets, _device(perception)))
-    return _read(path)
+        return see_sets(perception, config, sets, device)
+
+    def look() -> dict[str, Tensor]:
+        seen = see_sets(perception.eval(), config, sets, device)
+        return {f"{p}.{f.name}": getattr(getattr(seen, p), f.name) for p in _PARTS for f in fields(Seen)}
+
+    found = kept("sights", sight_key(perception, config, data, part), look)
+    targets, references = (Seen(*(found[f"{p}.{f.name}"] for f in fields(Seen))) for p in _PARTS)
+    return SeenSets(targets, references, refs)
 
 
-_VERSION = 2  # raised when what is kept is computed otherwise
 _PARTS = ("targets", "references")
+_VERSION = 5  # raised when what is kept is computed otherwise
 
 
-def _device(net: nn.Module) -> torch.device:
-    return next((p.device for p in net.parameters()), torch.device("cpu"))
-
-
-def _digest(value: Tensor) -> str:
-    import hashlib
-
-    return hashlib.sha256(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
-
-
-def _write(path: Path, seen: SeenSets) -> None:
-    arrays = {
-        f"{part}.{f.name}": getattr(getattr(seen, part), f.name).numpy()
-        for part in _PARTS
-        for f in fields(Seen)
-    }
-    with io.new_file(path) as unfinished, unfinished.open("wb") as stream:
-        np.savez(stream, refs=np.array(seen.refs), **arrays)
-
-
-def _read(path: Path) -> SeenSets:
-    with np.load(path, allow_pickle=False) as held:
-        parts = [Seen(*(torch.from_numpy(held[f"{part}.{f.name}"]) for f in fields(Seen))) for part in _PARTS]
-        return SeenSets(parts[0], parts[1], int(held["refs"]))
+def sight_key(perception: nn.Module, config: PhycineConfig, data: PhysicalData, part: str) -> list[object]:
+    """All that what is seen depends on."""
+    own = [config.sight, config.slots, config.iterations, config.sure, config.starts]
+    return [weights_key(perception), own, to_dict(data), part, _VERSION]

@@ -175,8 +175,9 @@ class SlotVideo(nn.Module):
         slots: K, background among them.
         dim: D.
         width: channels of encoder and decoder.
-        iterations: of a frame seen alone.
+        iterations: of a first frame.
         later: iterations of each later frame, if carried.
+        sure: iterations of a frame seen alone; None = ``iterations``, with which it is trained.
         starts: of a frame seen alone; all but the first with places moved at random.
         carried: as above.
         learned: as in `SlotAttention`.
@@ -193,6 +194,7 @@ class SlotVideo(nn.Module):
         width: int = 32,
         iterations: int = 3,
         later: int = 2,
+        sure: int | None = None,
         starts: int = 4,
         *,
         carried: bool = False,
@@ -201,7 +203,7 @@ class SlotVideo(nn.Module):
         super().__init__()
         if min(later, starts) < 1:
             raise ConfigError(f"later and starts must be at least 1; got {later}, {starts}")
-        self.later, self.starts, self.carried = later, starts, carried
+        self.later, self.sure, self.starts, self.carried = later, sure, starts, carried
         self.size = sides(size)
         self.encoder = Encoder(self.size, width)
         self.attention = SlotAttention(width, slots, dim, iterations, learned=learned)
@@ -235,15 +237,14 @@ class SlotVideo(nn.Module):
             if i:
                 moved = _SPREAD * torch.randn(place.shape, generator=generator).to(place)
                 place = place + self.attention.placed * moved
-            slots, _ = self.attention(features, self.encoder.places, torch.cat([place, code], 2))
+            slots, _ = self.attention(features, self.encoder.places, torch.cat([place, code], 2), self.sure)
             found.append(slots)
-            if self.starts == 1:
-                break
-            errors.append((self.decoder(slots).image - images).square().mean((1, 2, 3)))
-        if self.starts == 1:
-            return found[0]
+            is_only = self.starts == 1
+            drawn = images if is_only else self.decoder(slots).image
+            errors.append((drawn - images).square().mean((1, 2, 3)))
         best = torch.stack(errors).argmin(0)
-        return torch.stack(found)[best, torch.arange(len(images), device=images.device)]
+        chosen: Tensor = torch.stack(found)[best, torch.arange(len(images), device=images.device)]
+        return chosen
 
     def forward(self, video: Tensor, generator: torch.Generator | None = None) -> Percepts:
         """What is seen; without a generator, the same starts at every call."""
@@ -254,5 +255,4 @@ class SlotVideo(nn.Module):
         else:
             slots = self.alone(video.flatten(0, 1), generator).unflatten(0, video.shape[:2])
             layers = self.decoder(slots)
-        percepts = Percepts(layers.masks.squeeze(-3), slots, layers.image)
-        return percepts
+        return Percepts(layers.masks.squeeze(-3), slots, layers.image)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from mien.data.physical import FrameBatch
 from mien.engine.task import Clock, Rng, StepOut, Task
-from mien.methods.phycine.concepts import Latents, calmest, misfit
+from mien.methods.phycine.answers import rows_of
+from mien.methods.phycine.concepts import Latents, calmest, check_paths, misfit
 from mien.methods.phycine.iodine import Iodine
 from mien.methods.phycine.model import Phycine, fit_settings
+from mien.methods.phycine.reason import Reasoner, Told
+from mien.methods.phycine.words import Asked
 
 BRIGHT = 100.0
 """Weight of the squared error of colours, so that its gradient is about 1."""
 
 
+HIDDEN = 0.1
+"""Share of the objects that are hidden from the answering net and guessed."""
+
+
 class _Stage(Task):  # type: ignore[type-arg]
     """A task that trains one part of the net and leaves the others as they are."""
 
-    def __init__(self, net: Phycine, part: nn.Module) -> None:
+    net: nn.Module
+
+    def __init__(self, net: nn.Module, part: nn.Module) -> None:
         super().__init__()
         self.net = net
         net.requires_grad_(False)
@@ -35,6 +46,8 @@ class PerceptionTask(_Stage):
     Args:
         net: whose perception is trained.
     """
+
+    net: Phycine
 
     def __init__(self, net: Phycine) -> None:
         super().__init__(net, net.perception)
@@ -63,8 +76,12 @@ class LawsTask(_Stage):
         present: (B, T, N).
         dt: seconds of a frame.
         seed: of the first charges.
+
+    Raises:
+        DataError: see `check_paths`.
     """
 
+    net: Phycine
     place: Tensor
     present: Tensor
     calm: Tensor
@@ -72,6 +89,7 @@ class LawsTask(_Stage):
     def __init__(self, net: Phycine, place: Tensor, present: Tensor, dt: float, seed: int) -> None:
         super().__init__(net, net.laws)
         own = net.config
+        check_paths(place, present, own.window)
         self.dt, self.settings = dt, fit_settings(own)
         self.register_buffer("place", place, persistent=False)
         self.register_buffer("present", present, persistent=False)
@@ -97,3 +115,43 @@ class LawsTask(_Stage):
         lost = misfit(self.net.laws, self.place, self.present, latents, self.settings, self.dt)
         loss = (lost * weight).sum() / weight.sum().clamp_min(1)
         return StepOut(loss, {"misfit": loss.detach()})
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Numbers (B,) of rows."""
+
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to(self, device: torch.device, *, channels_last: bool = False) -> Chosen:
+        """On another device."""
+        return Chosen(self.rows.to(device))
+
+
+class AnswersTask(_Stage):
+    """Questions about sets: `AnswerNet.loss`. Perception and laws are at rest.
+
+    Args:
+        reasoner: whose transformer is trained.
+        asked: rows of the training sets' questions.
+        told: what is told of the sets.
+    """
+
+    net: Reasoner
+    objects: Tensor
+    present: Tensor
+
+    def __init__(self, reasoner: Reasoner, asked: Asked, told: Told) -> None:
+        super().__init__(reasoner, reasoner.net)
+        self.asked = asked
+        self.register_buffer("objects", reasoner.tokens(told), persistent=False)
+        self.register_buffer("present", told.present, persistent=False)
+
+    def loss(self, batch: Chosen, clock: Clock, rng: Rng) -> StepOut:
+        """The loss of rows, and the share that is answered right."""
+        rows = rows_of(self.asked, self.objects, self.present, batch.rows)
+        loss, right = self.net.net.loss(rows, rng.generator("hidden", "cpu"), HIDDEN)
+        return StepOut(loss, {"right": right.detach()})

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mien.core.config import Recipe, hash_dict, to_dict
 from mien.core.errors import ConfigError
 from mien.core.seeds import derive
 from mien.data.config import PhysicalData
-from mien.data.physical import FrameLoader, physical_sets
+from mien.data.physical import PARTS, FrameLoader, PhysicalSet, physical_sets
 from mien.engine.checkpoint import load_weights
 from mien.engine.folder import open_folder
 from mien.engine.task import Experiment
 from mien.methods.phycine.config import PhycineConfig
-from mien.methods.phycine.model import ORDER, Phycine
-from mien.methods.phycine.sight import kept_sight
-from mien.methods.phycine.stages import LawsTask, PerceptionTask
+from mien.methods.phycine.found import kept_concepts
+from mien.methods.phycine.model import ORDER, Phycine, fit_settings
+from mien.methods.phycine.reason import Reasoner, Told, told_of
+from mien.methods.phycine.sight import kept_sight, sight_key
+from mien.methods.phycine.stages import AnswersTask, Chosen, LawsTask, PerceptionTask
+from mien.methods.phycine.words import Vocabulary, texts
+from mien.synth.comphy_scene import FPS
 
 
 def configs(recipe: Recipe) -> tuple[PhycineConfig, PhysicalData]:
@@ -34,19 +41,44 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     """The experiment of a recipe; slot ``before``: a model whose earlier parts are taken over."""
     method, data = configs(recipe)
     torch.manual_seed(derive(recipe.seed, "init"))
-    net = Phycine(method, data.size)
+    net = Phycine(method, data.size, data.stride / FPS)
     if "before" in uses:
         take_over(net, uses["before"])
     sets = physical_sets(data, "train")
-    facts = partial(model_facts, {"note": note(data)})
+    told = {"note": note(data)}
     fingerprint = hash_dict(to_dict(data, hashed=True))
     if method.stage == "perception":
-        loader = FrameLoader(sets, recipe.schedule.batch, recipe.seed)
-        return Experiment(PerceptionTask(net), loader, fingerprint, facts=facts)
-    seen = kept_sight(net.perception, method, data, "train", sets).references
-    seed = derive(recipe.seed, "latents")
-    task = LawsTask(net, seen.place, seen.present, sets[0].target.dt, seed)
-    return Experiment(task, Everything(), fingerprint, facts=facts)
+        frames = FrameLoader(sets, recipe.schedule.batch, recipe.seed)
+        return Experiment(PerceptionTask(net), frames, fingerprint, facts=partial(model_facts, told))
+    seen = kept_sight(net.perception, method, data, "train", sets)
+    if method.stage == "laws":
+        clips, seed = seen.references, derive(recipe.seed, "latents")
+        task = LawsTask(net, clips.place, clips.present, sets[0].target.dt, seed)
+        return Experiment(task, Batches(1, 1, recipe.seed), fingerprint, facts=partial(model_facts, told))
+    vocabulary = vocabulary_of(data, sets)
+    asked = vocabulary.encode(sets)
+    reasoner = Reasoner(net, len(vocabulary), len(vocabulary.answers))
+    tokens = tokens_of(net, data, "train", sets)
+    reasoner.learn_scale(tokens)
+    facts = partial(model_facts, told, vocabulary=vocabulary.to_dict())
+    batches = Batches(len(asked), recipe.schedule.batch, recipe.seed)
+    return Experiment(AnswersTask(reasoner, asked, tokens), batches, fingerprint, facts=facts)
+
+
+def vocabulary_of(data: PhysicalData, sets: Sequence[PhysicalSet]) -> Vocabulary:
+    """Answers of the training sets; words of theirs, and of all that the generator asks of made ones."""
+    others = () if data.kind == "comphy" else PARTS[1:]
+    asked = (q for part in others for one in physical_sets(data, part) for q in one.questions)
+    return Vocabulary.of(sets, texts(asked))
+
+
+def tokens_of(net: Phycine, data: PhysicalData, part: str, sets: Sequence[PhysicalSet]) -> Told:
+    """What the answering net is told of sets; masses and charges are found once and kept."""
+    config, target = net.config, sets[0].target
+    seen = kept_sight(net.perception, config, data, part, sets)
+    key = sight_key(net.perception, config, data, part)
+    found = kept_concepts(net.laws, fit_settings(config), seen, target.dt, target.shown, key)
+    return told_of(config, seen.targets.until(target.shown), found, target.dt)
 
 
 def take_over(net: Phycine, path: Path) -> None:
@@ -74,28 +106,30 @@ def take_over(net: Phycine, path: Path) -> None:
         part.load_state_dict(given.state_dict())
 
 
-class Nothing:
-    """A step's batch where the task holds its data itself."""
+@dataclass(frozen=True)
+class Batches:
+    """Random numbers of rows; those of a step depend on seed and step alone.
 
-    def __len__(self) -> int:
-        return 1
+    Attributes:
+        count: rows there are.
+        batch: rows of a step.
+        seed: of the choice.
+    """
 
-    def to(self, device: torch.device, *, channels_last: bool = False) -> Nothing:
-        """Itself."""
-        return self
-
-
-class Everything:
-    """The stream of a task that sees all its data in every step."""
+    count: int
+    batch: int
+    seed: int
 
     def steps_per_epoch(self, world: int) -> int:
-        """One."""
-        return 1
+        """As many steps as show as many rows as there are."""
+        return max(1, self.count // self.batch)
 
-    def stream(self, start: int, rank: int, world: int) -> Iterator[list[Nothing]]:
-        """Endless."""
-        while True:
-            yield [Nothing()]
+    def stream(self, start: int, rank: int, world: int) -> Iterator[list[Chosen]]:
+        """One micro-batch a step."""
+        for step in itertools.count(start):
+            rng = np.random.default_rng(derive(self.seed, "rows", step, rank))
+            rows = rng.integers(self.count, size=max(1, self.batch // world))
+            yield [Chosen(torch.from_numpy(rows))]
 
 
 def note(data: PhysicalData) -> str:
@@ -104,6 +138,6 @@ def note(data: PhysicalData) -> str:
     return f"{data.sets:,} {what}, a target and {data.refs} references each"
 
 
-def model_facts(data: dict[str, Any], *_: object) -> dict[str, Any]:
+def model_facts(data: dict[str, Any], *_: object, **more: Any) -> dict[str, Any]:
     """What a model needs beside its weights."""
-    return {"data": data}
+    return {"data": data, **more}

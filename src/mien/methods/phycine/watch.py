@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.methods.phycine.concepts import Latents
@@ -54,7 +55,7 @@ class WatchedClip:
     def unexplained(self) -> int:
         """Pieces of a frame that no slot draws, of an object's size: median over the frames. O(T H W)."""
         counts = [
-            pieces(x.astype(np.float64), r.astype(np.float64), _WRONG, _INNER).max()
+            pieces(x, r, _WRONG, _INNER).max()
             for x, r in zip(_pictures(self.video), _pictures(self.percepts.recon), strict=True)
         ]
         if self.percepts.left_out is not None:
@@ -62,8 +63,8 @@ class WatchedClip:
         return int(np.median(counts))
 
 
-def _pictures(video: Tensor) -> np.ndarray:
-    return video[0].permute(0, 2, 3, 1).cpu().numpy()
+def _pictures(video: Tensor) -> NDArray[np.float64]:
+    return video[0].permute(0, 2, 3, 1).double().cpu().numpy()
 
 
 def watch(net: Phycine, video: Tensor) -> WatchedClip:
