@@ -105,7 +105,9 @@ def graphs_of(net: Phycine) -> dict[str, nn.Module]:
     """
     own = copy.deepcopy(net).cpu().eval().requires_grad_(False)
     if not isinstance(own.perception, SlotVideo):
-        raise ConfigError(f"sight={own.config.sight!r} has no graph of its own; export one with sight='slots'")
+        raise ConfigError(
+            f"sight={own.config.sight!r} has no graph of its own; export one with sight='slots'"
+        )
     return {
         "perception": PerceptionGraph(own.perception),
         "decoder": DecoderGraph(own.perception.decoder),
@@ -128,7 +130,10 @@ def inputs_of(net: Phycine, count: int, seed: int) -> dict[str, Tensor | tuple[T
         t, own = int(rng.integers(clip.x.shape[1])), min(clip.x.shape[2], slots)
         pictures.append(render_clip(clip, net.size, VIEW).frames[0, t])
         place[k, :own], velocity[k, :own] = (torch.from_numpy(x[0, t, :own]) for x in (clip.x, clip.v))
-        z_m[k, :own], z_c[k, :own] = torch.from_numpy(clip.m[0, :own]).log(), torch.from_numpy(clip.q[0, :own])
+        z_m[k, :own], z_c[k, :own] = (
+            torch.from_numpy(clip.m[0, :own]).log(),
+            torch.from_numpy(clip.q[0, :own]),
+        )
         present[k, :own] = 1.0
     image = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
     found = PerceptionGraph(net.slots).to(image.device)(image)
@@ -149,5 +154,10 @@ def export_plan(predictor: Predictor, count: int) -> ExportPlan:
     graphs = graphs_of(net)
     given = inputs_of(net, max(2, min(count, MOST)), derive(0, "export", "inputs"))
     return ExportPlan(
-        graphs, given, None, "none", inputs_of(net, CALIBRATION, derive(0, "export", "calibration")), real=False
+        graphs,
+        given,
+        None,
+        "none",
+        inputs_of(net, CALIBRATION, derive(0, "export", "calibration")),
+        real=False,
     )

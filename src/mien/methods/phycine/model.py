@@ -20,7 +20,7 @@ from mien.methods.phycine.perception import check_video
 from mien.methods.phycine.sight import Seen, look_at, unbroken
 from mien.methods.phycine.slots import SlotVideo
 from mien.methods.phycine.threshold import ThresholdSegmenter
-from mien.methods.phycine.tracks import Tracks
+from mien.methods.phycine.tracks import Tracks, last_seen
 from mien.synth.comphy_scene import FPS
 from mien.synth.comphy_set import VIEW
 
@@ -134,8 +134,9 @@ class Phycine(nn.Module):
             path = rollout(self.laws, *start, *found.mean, last - 1, self.dt, there)
         place, velocity = (x[:, -1] for x in path)
         noise = torch.full_like(place, self.config.noise)
+        last_code = torch.where(there[..., None], last_seen(codes, tracks.present)[:, -1], codes[:, -1])
         return PhysLatents(
-            Normal(torch.cat([place, codes[:, -1]], -1), torch.cat([noise, codes.std(1)], -1)),
+            Normal(torch.cat([place, last_code], -1), torch.cat([noise, codes.std(1)], -1)),
             Normal(velocity, noise / (self.dt * last**0.5)),
             Normal(found.mean.mass, found.std.mass),
             Normal(found.mean.charge, found.std.charge),

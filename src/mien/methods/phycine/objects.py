@@ -31,7 +31,7 @@ class FoundObject:
             picture is 3.8 high.
         mass: against other objects; unknown within a deviation of the border.
         charge: its sign is right up to a common one, + for the first charged object.
-        velocity: then, world units a second.
+        velocity: in the last frame, world units a second; 0 of one that has left the picture.
         z_m: logarithm of the mass, up to a common summand of those that met.
         z_m_std: its deviation; 1 = nothing is known.
         z_c: charge, up to a common factor.
@@ -61,11 +61,11 @@ def objects_of(clip: WatchedClip, known: Thresholds, *, named: bool = True) -> t
     weight = clip.tracks.present[0].float()[..., None]
     colours = ((weight * clip.tracks.colour[0]).sum(0) / weight.sum(0).clamp_min(1)).double().cpu().numpy()
     names = [colour_name(colours[slot]) for slot in clip.slots]
+    places = [_pair(clip.tracks.place[0, -1, slot].tolist()) for slot in clip.slots]
     if clip.latents is None:
-        places = [_pair(clip.tracks.place[0, -1, slot].tolist()) for slot in clip.slots]
         return tuple(map(FoundObject, clip.slots, names, places))
     at = list(clip.slots)
-    ctx, dyn, *z = (x.mean[0, at].tolist() for x in clip.latents[:4])
+    _, dyn, *z = (x.mean[0, at].tolist() for x in clip.latents[:4])
     deviations = [x.std[0, at].tolist() for x in clip.latents[2:4]]
     masses, charges = (["unknown"] * len(at) for _ in range(2))
     if named:
@@ -74,7 +74,7 @@ def objects_of(clip: WatchedClip, known: Thresholds, *, named: bool = True) -> t
     columns = (z[0], deviations[0], z[1], deviations[1])
     numbers = ([round(v, 4) for v in c] for c in columns)
     return tuple(
-        map(FoundObject, at, names, map(_pair, ctx), masses, charges, map(_pair, dyn), *numbers)  # type: ignore[arg-type]
+        map(FoundObject, at, names, places, masses, charges, map(_pair, dyn), *numbers)  # type: ignore[arg-type]
     )
 
 

@@ -102,7 +102,9 @@ class Predictor(AbstractPredictor):
             clips[0] = with_references(clips[0], clips[1:])
         known = self.thresholds or thresholds_at_hand(clips)
         told = [objects_of(c, known, named=status_of(c) == "ok") for c in clips]
-        changes = [factors(options.changes(), o) if c.latents else {} for c, o in zip(clips, told, strict=True)]
+        changes = [
+            factors(options.changes(), o) if c.latents else {} for c, o in zip(clips, told, strict=True)
+        ]
         folder = Path(options.output)
         places = [folder] if len(clips) == 1 else [folder / f"{k:03d}" for k in range(len(clips))]
         return [self._shown(*row, options.steps) for row in zip(clips, told, changes, places, strict=True)]

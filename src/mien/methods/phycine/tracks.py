@@ -163,7 +163,9 @@ def object_tracks(percepts: Percepts, video: Tensor, half: float = 1.4, min_pixe
     place, colour, total = described()
     present = torch.arange(masks.shape[2], device=masks.device) != background[:, None, None]
     present = present & ((colour - _pick_slot(colour, background)).abs().amax(3) > _ALIKE)
-    front = 1 - (-(video - _pick_slot(colour, background).mT[..., None]).square().sum(2) / (2 * _SIGMA**2)).exp()
+    front = (
+        1 - (-(video - _pick_slot(colour, background).mT[..., None]).square().sum(2) / (2 * _SIGMA**2)).exp()
+    )
     for _ in range(_PASSES):
         present = present & (total >= min_pixels) & ~is_part(place, total * pixel, present)
         weight = bodies(front.flatten(2), at, place, total * pixel, present)

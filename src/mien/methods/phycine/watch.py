@@ -111,5 +111,7 @@ def with_references(first: WatchedClip, others: Sequence[WatchedClip]) -> Watche
 def _found(clip: WatchedClip, latents: PhysLatents) -> Gaussians:
     """Of the objects alone."""
     at = list(clip.slots)
-    mean, std = (Latents(*(getattr(z, n)[:, at] for z in (latents.mass, latents.charge))) for n in ("mean", "std"))
+    mean, std = (
+        Latents(*(getattr(z, n)[:, at] for z in (latents.mass, latents.charge))) for n in ("mean", "std")
+    )
     return Gaussians(mean, std)
