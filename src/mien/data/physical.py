@@ -126,12 +126,13 @@ def physical_sets(data: PhysicalData, part: str) -> list[PhysicalSet]:
     drawn = [draw_set(derive(data.set_seed, "physical", part, k), data.refs) for k in range(count)]
     generated = [QuestionGenerator(d.scene, d.seed).generate(each=data.asked) for d in drawn]
     asked = balanced(generated, data.set_seed) if count > 1 else generated
-    return [_made(data, k, d, tuple(q)) for k, (d, q) in enumerate(zip(drawn, asked, strict=True))]
+    return [made_set(data, k, d, tuple(q)) for k, (d, q) in enumerate(zip(drawn, asked, strict=True))]
 
 
-def _made(
+def made_set(
     data: PhysicalData, number: int, drawn: DrawnSet, questions: tuple[dict[str, Any], ...]
 ) -> PhysicalSet:
+    """A simulated set as videos; pictures are drawn when asked for."""
     count = drawn.target.m.shape[1]
     target = made_clip(data, drawn.target, tuple(range(count)), derive(drawn.seed, "ground"), SHOWN)
     references = tuple(
