@@ -29,7 +29,8 @@ def run(argv: Sequence[str]) -> int:
         f"predict {method}",
         description=f"mien predict {method} INPUT ... [--weights NAME or DIR] [--output DIR] [--json] and:",
     )
-    files = [f for word in words for f in _expand(Path(word))]
+    whole = getattr(config.PredictOptions, "folder_is_input", False)
+    files = [f for word in words for f in ([Path(word)] if whole else _expand(Path(word)))]
     # Options may name their own pictures: these are one input then.
     pictures = getattr(options, "pictures", None)
     named: Mapping[str, str] = pictures() if pictures else {}
@@ -106,4 +107,6 @@ def _short(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, list):
         return "[" + ", ".join(_short(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return " ".join(f"{k} {_short(v)}" for k, v in value.items())
     return str(value)

@@ -126,12 +126,13 @@ def physical_sets(data: PhysicalData, part: str) -> list[PhysicalSet]:
     drawn = [draw_set(derive(data.set_seed, "physical", part, k), data.refs) for k in range(count)]
     generated = [QuestionGenerator(d.scene, d.seed).generate(each=data.asked) for d in drawn]
     asked = balanced(generated, data.set_seed) if count > 1 else generated
-    return [_made(data, k, d, tuple(q)) for k, (d, q) in enumerate(zip(drawn, asked, strict=True))]
+    return [made_set(data, k, d, tuple(q)) for k, (d, q) in enumerate(zip(drawn, asked, strict=True))]
 
 
-def _made(
+def made_set(
     data: PhysicalData, number: int, drawn: DrawnSet, questions: tuple[dict[str, Any], ...]
 ) -> PhysicalSet:
+    """A simulated set as videos; pictures are drawn when asked for."""
     count = drawn.target.m.shape[1]
     target = made_clip(data, drawn.target, tuple(range(count)), derive(drawn.seed, "ground"), SHOWN)
     references = tuple(
@@ -231,23 +232,29 @@ def read_frames(path: Path, size: tuple[int, int], stride: int, frames: Array) -
     Raises:
         DataError: the video is damaged, of another shape than 2 : 3, or shorter.
     """
-    from PIL import Image
-
     wanted, found = {int(f) * stride for f in frames}, {}
     for number, frame in enumerate(read_video(path)):
         if number in wanted:
-            height, width = frame.image.shape[:2]
-            if abs(width * HEIGHT - height * WIDTH) > height * WIDTH // 20:
-                raise DataError(
-                    f"{path}: {width} x {height} pixels; {WIDTH} x {HEIGHT} or that shape is needed"
-                )
-            small = Image.fromarray(frame.image).resize(size[::-1], Image.Resampling.BOX)
-            found[number] = np.asarray(small)
+            found[number] = small_frame(frame.image, size, str(path))
         if number >= max(wanted):
             break
     if len(found) < len(wanted):
         raise DataError(f"{path}: ends before frame {max(wanted)}; the annotation is of a longer video")
     return np.stack([found[int(f) * stride] for f in frames])
+
+
+def small_frame(image: NDArray[np.uint8], size: tuple[int, int], name: str) -> NDArray[np.uint8]:
+    """A frame (H, W, 3) at the size (h, w) of our pictures. O(H W).
+
+    Raises:
+        DataError: another shape than 2 : 3, give or take a twentieth.
+    """
+    from PIL import Image
+
+    height, width = image.shape[:2]
+    if abs(width * HEIGHT - height * WIDTH) > height * WIDTH // 20:
+        raise DataError(f"{name}: {width} x {height} pixels; {WIDTH} x {HEIGHT} or that shape is needed")
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BOX))
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from mien.core.config import MethodConfig, OptimConfig, Recipe, ScheduleConfig, check_range, evolve_all
 from mien.core.errors import ConfigError
@@ -221,3 +222,90 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "debug-answers": _debug(_small_answers, "phycine-debug-answers"),
 }
 """Recipes by name; ``small``, ``paper`` and ``debug`` are chains (see ``protocol.CHAINS``)."""
+
+
+class Intervention(NamedTuple):
+    """What if a property of an object were multiplied.
+
+    Attributes:
+        what: "mass" or "charge".
+        which: a slot's number, or a colour that one object has.
+        factor: of a charge 0 = gone, -1 = turned; of a mass 5 = five times heavier.
+    """
+
+    what: str
+    which: str
+    factor: float
+
+    @classmethod
+    def read(cls, text: str) -> Intervention:
+        """From ``WHAT:WHICH=FACTOR``.
+
+        Raises:
+            ConfigError: not of this form, or a mass that is not above 0.
+
+        >>> Intervention.read("charge:red=0")
+        Intervention(what='charge', which='red', factor=0.0)
+        """
+        what, _, rest = text.partition(":")
+        which, _, number = rest.partition("=")
+        try:
+            factor = float(number)
+        except ValueError:
+            factor = math.nan
+        if what not in ("mass", "charge") or not which or not math.isfinite(factor):
+            raise ConfigError(f"--intervene {text}: give charge:WHICH=FACTOR or mass:WHICH=FACTOR")
+        if what == "mass" and factor <= 0:
+            raise ConfigError(f"--intervene {text}: a mass times {factor:g} is none; the factor is above 0")
+        return cls(what, which, factor)
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Flags of ``mien predict phycine CLIP ...``: each a video, or a folder with the frames of one."""
+
+    fps: float = 25.0
+    """Frames a second of a folder of frames; a video knows its own."""
+    seconds: float = 10.0
+    """Of each clip that are looked at."""
+    together: bool = False
+    """The clips after the first show some of its objects: what they tell of mass and charge counts for the
+    first as well. Objects are matched by their looks."""
+    steps: int = 20
+    """Frames to predict after the last one; 0: none."""
+    intervene: tuple[str, ...] = ()
+    """What if, in a second prediction: charge:red=0 (the red one's is gone), charge:2=-1 (that of slot 2
+    turned), mass:red=5 (five times heavier)."""
+    output: str = "out/phycine"
+    """Folder for what is written."""
+    folder_is_input: ClassVar[bool] = True
+    """A folder is one input, not one for each picture in it."""
+
+    def __post_init__(self) -> None:
+        check_range("predict", "fps", self.fps, 0.1, 1000.0)
+        check_range("predict", "seconds", self.seconds, 0.1, 60.0)
+        check_range("predict", "steps", self.steps, 0, 1000)
+        if self.changes() and not self.steps:
+            raise ConfigError("--intervene is seen in what is predicted: give --steps above 0")
+
+    def changes(self) -> tuple[Intervention, ...]:
+        """``intervene``, read."""
+        return tuple(map(Intervention.read, self.intervene))
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """Flags of ``mien inspect phycine``."""
+
+    points: int = 200
+    """Distances at which forces are looked at."""
+    clips: int = 100
+    """Random starts that the identities are checked on."""
+    seed: int = 0
+    """Of those."""
+    output: str = "out/phycine"
+    """Folder for the figure."""
+
+    def __post_init__(self) -> None:
+        check_range("inspect", "points", self.points, 2, 100_000)
+        check_range("inspect", "clips", self.clips, 1, 100_000)

@@ -20,6 +20,7 @@ from mien.methods.phycine.perception import check_video
 from mien.methods.phycine.sight import Seen, look_at, unbroken
 from mien.methods.phycine.slots import SlotVideo
 from mien.methods.phycine.threshold import ThresholdSegmenter
+from mien.methods.phycine.tracks import Tracks, last_seen
 from mien.synth.comphy_scene import FPS
 from mien.synth.comphy_set import VIEW
 
@@ -115,19 +116,27 @@ class Phycine(nn.Module):
             DataError: fewer frames than a window of the laws.
         """
         check_video(video, self.size)
-        tracks, codes = look_at(self.perception, video)
+        return self.explain(*look_at(self.perception, video))
+
+    def explain(self, tracks: Tracks, codes: Tensor) -> PhysLatents:
+        """What linked tracks of slots and their codes (B, T, K, D) tell, as `infer`.
+
+        Raises:
+            DataError: fewer frames than a window of the laws.
+        """
         present = unbroken(tracks.place, tracks.present)
         seen = Seen(tracks.place, present, codes.mean(1), codes)
         found = clip_latents(self.laws, fit_settings(self.config), seen, self.dt)
-        last = min(FITTED, video.shape[1])
+        last = min(FITTED, seen.frames)
         start = fitted_start(self.laws, seen.place[:, -last:], present[:, -last:], found.mean, self.dt)
         there = present[:, -last:].any(1)
         with torch.no_grad():
             path = rollout(self.laws, *start, *found.mean, last - 1, self.dt, there)
         place, velocity = (x[:, -1] for x in path)
         noise = torch.full_like(place, self.config.noise)
+        last_code = torch.where(there[..., None], last_seen(codes, tracks.present)[:, -1], codes[:, -1])
         return PhysLatents(
-            Normal(torch.cat([place, codes[:, -1]], -1), torch.cat([noise, codes.std(1)], -1)),
+            Normal(torch.cat([place, last_code], -1), torch.cat([noise, codes.std(1)], -1)),
             Normal(velocity, noise / (self.dt * last**0.5)),
             Normal(found.mean.mass, found.std.mass),
             Normal(found.mean.charge, found.std.charge),

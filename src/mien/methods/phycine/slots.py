@@ -127,7 +127,7 @@ class SlotAttention(nn.Module):
         if (
             features.ndim != 3
             or slots.ndim != 3
-            or len(features) != len(slots)
+            or features.shape[0] != slots.shape[0]
             or slots.shape[2] != self.dim + 2
         ):
             raise ShapeError(
@@ -144,7 +144,8 @@ class SlotAttention(nn.Module):
             logits = self.to_q(asking) @ k.mT * self.dim**-0.5
             logits = logits - self.placed * softplus(self.to_a(asking)) * far
             shares = logits.softmax(1)
-            seen = (shares + 1e-8) / (shares + 1e-8).sum(2, keepdim=True)
+            seen = 1e8 * shares + 1  # not shares + 1e-8, which graph optimisers take for shares
+            seen = seen / seen.sum(2, keepdim=True)
             code = self.gru((seen @ v).flatten(0, 1), code.flatten(0, 1)).view_as(code)
             slots = torch.cat([self.placed * (seen @ at), code + self.mlp(self.norm_mlp(code))], 2)
         return slots, shares
@@ -232,7 +233,7 @@ class SlotVideo(nn.Module):
         features = self.encoder(images)
         found, errors = [], []
         for i in range(self.starts):
-            place, code = self.attention.start(len(images), generator).split([2, self.attention.dim], 2)
+            place, code = self.attention.start(images.shape[0], generator).split([2, self.attention.dim], 2)
             if i:
                 moved = _SPREAD * torch.randn(place.shape, generator=generator).to(place)
                 place = place + self.attention.placed * moved

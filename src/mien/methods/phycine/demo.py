@@ -1,0 +1,274 @@
+"""``mien demo phycine``: a made set that no training saw: what is found, what comes next, what would if."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mien.core import figures, io
+from mien.core.seeds import derive
+from mien.data.config import PhysicalData
+from mien.data.physical import PhysicalSet, made_set, rows_to_tensor
+from mien.data.video import write_video
+from mien.engine.show import DemoResult
+from mien.engine.zoo import load_folder
+from mien.methods.phycine.concepts import Latents
+from mien.methods.phycine.config import PredictOptions
+from mien.methods.phycine.forecast import FITTED, changed_latents, fitted_start, forecast
+from mien.methods.phycine.model import Phycine
+from mien.methods.phycine.objects import FoundObject, objects_of, thresholds_at_hand
+from mien.methods.phycine.pictures import beside, enlarged, frames_of, slot_frames
+from mien.methods.phycine.predict import ClipResult, Predictor
+from mien.methods.phycine.symbolic import Thresholds, labelled
+from mien.methods.phycine.tracks import match_objects
+from mien.methods.phycine.watch import WatchedClip, watch, with_references
+from mien.synth.comphy_program import Executor
+from mien.synth.comphy_scene import Change, Thing
+from mien.synth.comphy_set import VIEW, DrawnSet, draw_set
+from mien.synth.phys_render import PALETTE
+
+OURS = "phycine/small"
+HORIZON = 12
+"""Frames that are predicted."""
+_WIDE = '<div class=cards style="grid-template-columns:repeat(auto-fill,minmax(420px,1fr))">'
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """True objects and what was found of those that a slot shows.
+
+    Attributes:
+        things: n objects.
+        items: their numbers in the set.
+        objects: what was found.
+        columns: places of them among the seen.
+    """
+
+    things: tuple[Thing, ...]
+    items: tuple[int, ...]
+    objects: tuple[FoundObject, ...]
+    columns: tuple[int, ...]
+
+
+def demo(output: Path, inputs: list[Path]) -> DemoResult:
+    """Explains a made set, or the user's videos."""
+    folder = output / "phycine"
+    predictor = Predictor.from_folder(load_folder(OURS))
+    if inputs:
+        return _explain(folder, predictor, inputs)
+    net, data = predictor.net, predictor.folder.recipe.data
+    one = example(data)  # type: ignore[arg-type]
+    clips = [watch(net, rows_to_tensor(c.video())[None].to(predictor.device)) for c in one.clips]
+    clip = with_references(clips[0], clips[1:])
+    known = predictor.thresholds or thresholds_at_hand(clips)
+    told = matched(clip, one, known)
+    paths = Paths.of(net, clip, one, told)
+    shown = (frames_of(clip.video[0]), frames_of(clip.percepts.recon[0]))
+    video = write_video(
+        folder / "slots.mp4",
+        beside(*map(enlarged, (*shown, slot_frames(clip.percepts.masks[0], clip.slots)))),
+        1 / net.dt,
+    )
+    pictures = {"concepts": plot_concepts(told), "paths": plot_paths(paths, told)}
+    files = [video.path, *(io.write_bytes(folder / f"{n}.png", p) for n, p in pictures.items())]
+    answers = questions(one, told, known)
+    right = sum(row["answer"] == row["true"] for row in answers)
+    headline = {
+        "objects": len(one.target.things),
+        "found": len(told.objects),
+        "error": round(paths.error, 3),
+        "answers_right": f"{right} of {len(answers)}",
+    }
+    text = (
+        "<p>A video of a set that no training saw, with four short ones of some of its objects. Nothing is"
+        " labelled: masses and charges are what explains the paths best.</p>"
+        f"{_WIDE}<div class=card>{figures.video(video.path.read_bytes(), 'clip, drawn by slots, slots')}"
+        "<div>the clip, what the slots draw of it, whose each pixel is</div></div></div>"
+        "<h3>Found masses and charges, and the true ones</h3>"
+        + figures.img(pictures["concepts"], "found masses and charges")
+        + f"<h3>What comes next, and what if {html.escape(paths.what)}</h3>"
+        + figures.img(pictures["paths"], "true and predicted paths, as it is and changed")
+        + "<h3>Questions</h3>"
+        + figures.table(answers)
+    )
+    return DemoResult(headline, text, (predictor.folder.weights,), tuple(files))
+
+
+def example(data: PhysicalData) -> PhysicalSet:
+    """The first of the demo's sets with two charges and objects of different colours.
+
+    Args:
+        data: size and stride of the pictures.
+    """
+    number = 0
+    while not _plain(drawn := draw_set(derive(data.set_seed, "physical", "demo", number), data.refs)):
+        number += 1
+    return made_set(data, number, drawn, ())
+
+
+def _plain(drawn: DrawnSet) -> bool:
+    colours = drawn.target.objects.colour[0]
+    return bool(drawn.target.q.any()) and len(set(colours.tolist())) == len(colours)
+
+
+def matched(clip: WatchedClip, one: PhysicalSet, known: Thresholds) -> Told:
+    """Each true object beside the seen one nearest to it all along (`match_objects`)."""
+    target = one.target
+    place, visible = (torch.from_numpy(x[None, : target.shown]) for x in (target.place, target.visible))
+    seen = clip.seen
+    slot = match_objects(seen.place.cpu(), seen.present.cpu(), place.float(), visible).slot[0].tolist()
+    objects = objects_of(clip, known)
+    items = tuple(i for i, k in enumerate(slot) if 0 <= k < len(objects))
+    columns = tuple(slot[i] for i in items)
+    return Told(tuple(target.things[i] for i in items), items, tuple(objects[k] for k in columns), columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Paths:
+    """Paths of n objects over `HORIZON` frames after the middle of what is shown, (frames, n, 2).
+
+    Attributes:
+        true: what happens.
+        predicted: from what is seen before.
+        true_changed: what would happen under the change.
+        changed: as predicted.
+        what: the change, in words.
+    """
+
+    true: Array
+    predicted: Array
+    true_changed: Array
+    changed: Array
+    what: str
+
+    @property
+    def error(self) -> float:
+        """Mean distance at the last frame, world units; NaN without objects."""
+        return float(np.linalg.norm(self.predicted[-1] - self.true[-1], axis=-1).mean())
+
+    @classmethod
+    def of(cls, net: Phycine, clip: WatchedClip, one: PhysicalSet, told: Told) -> Paths:
+        """Predicted from the frames in which most is seen, and under the first charged object's neutrality.
+
+        The change is made at the start of the true clip, so its path is that of the changed world.
+        """
+        drawn, stride = one.drawn, one.target.stride
+        assert drawn is not None and clip.latents is not None
+        item = next((i for i in told.items if one.target.things[i].charge), told.items[0] if told.items else 0)
+        change = next((c for c in drawn.counterfactuals if c.item == item and c.what == "charge"), None)
+        change = change or next(iter(drawn.counterfactuals))
+        what = f"the {one.target.things[change.item].color} one had {change.what} {change.value:g}"
+        at = list(clip.slots)
+        z = Latents(*(x.mean[:, at] for x in (clip.latents.mass, clip.latents.charge)))
+        present = clip.seen.present[:, :FITTED]
+        start = fitted_start(net.laws, clip.seen.place[:, :FITTED], present, z, net.dt)
+        other = _changed(z, change, one, told)
+        steps = FITTED + HORIZON
+        rows = [forecast(net.laws, start, x, steps, net.dt, present.any(1))[0] for x in (z, other)]
+        own, items = list(told.columns), list(told.items)
+        frames = slice(0, stride * steps + 1, stride)
+        true, true_changed = (t.x[0, frames][:, items] for t in (drawn.target, drawn.counterfactuals[change]))
+        predicted, changed = (r[:, own].double().cpu().numpy() for r in rows)
+        return cls(true, predicted, true_changed, changed, what)
+
+
+def _changed(z: Latents, change: Change, one: PhysicalSet, told: Told) -> Latents:
+    """Latents under a change of one object; as they are if it was not found."""
+    if change.item not in told.items:
+        return z
+    was = getattr(one.target.things[change.item], change.what)
+    column = torch.tensor([told.columns[told.items.index(change.item)]], device=z.mass.device)
+    factor = torch.tensor([change.value / was if was else 0.0], device=z.mass.device)
+    return changed_latents(z, change.what, column, factor)
+
+
+def questions(one: PhysicalSet, told: Told, known: Thresholds) -> list[dict[str, str]]:
+    """Three questions about masses and charges, answered by programs on what was found, and on the truth."""
+    names = [t.color for t in told.things]
+    z_m, z_c = (np.array([getattr(o, n) for o in told.objects], float) for n in ("z_m", "z_c"))
+    labels = labelled(told.things, z_m, z_c, known)
+    things = list(one.target.things)
+    for item, label in zip(told.items, labels, strict=True):
+        things[item] = label
+    lost = [i for i in range(len(things)) if i not in told.items]
+    for i in lost:
+        things[i] = things[i]._replace(mass=1, charge=0)
+    found = Executor(replace(one.scene, things=tuple(things)))
+    true = Executor(one.scene)
+    asked: list[tuple[str, list[str]]] = [
+        ("How many charged objects are there?", ["objects", "filter_charged", "count"]),
+        ("How many heavy objects are there?", ["objects", "filter_heavy", "count"]),
+    ]
+    if len(names) > 1:
+        first, second = names[:2]
+        program = [w for c in (first, second) for w in ("objects", c, "filter_color", "filter_mass", "unique")]
+        asked.append((f"Is the {first} object heavier than the {second} one?", [*program, "is_heavier"]))
+    return [
+        {"question": text, "answer": str(found.run(program)), "true": str(true.run(program))}
+        for text, program in asked
+    ]
+
+
+def _rgb(name: str) -> tuple[float, ...]:
+    return tuple(v / 255 for v in PALETTE[name])
+
+
+def plot_concepts(told: Told) -> bytes:
+    """z_m and z_c of each object with their deviations, and the true values below, as a PNG."""
+    figure, axes = figures.new_figure(2, 1, 4.6, 3.2)
+    names = ("z_m", "z_c")
+    titles = ("mass: z_m, its logarithm up to a summand", "charge: z_c, up to sign and scale")
+    for ax, name, title, what in zip(axes, names, titles, ("mass", "charge"), strict=True):
+        for k, (thing, found) in enumerate(zip(told.things, told.objects, strict=True)):
+            mean, deviation = getattr(found, name), getattr(found, f"{name}_std")
+            ax.bar(k, mean, yerr=deviation, color=_rgb(thing.color), width=0.6, capsize=3)
+        ticks = [f"{t.color}\ntrue {getattr(t, what):g}" for t in told.things]
+        ax.set_xticks(range(len(ticks)), ticks)
+        ax.axhline(0, color="0.4", lw=0.8)
+        ax.set_title(title, fontsize=10)
+    return figures.png(figure)
+
+
+def plot_paths(paths: Paths, told: Told) -> bytes:
+    """True (lines) and predicted (dots) paths, as it is and changed, as a PNG."""
+    figure, axes = figures.new_figure(2, 1, 4.6, 3.4)
+    rows = (("as it is", paths.true, paths.predicted), (paths.what, paths.true_changed, paths.changed))
+    for ax, (title, true, predicted) in zip(axes, rows, strict=True):
+        for k, thing in enumerate(told.things):
+            ax.plot(*true[:, k].T, color=_rgb(thing.color), lw=2)
+            ax.plot(*predicted[:, k].T, ".", color=_rgb(thing.color), ms=7, mec="k", mew=0.4)
+            ax.plot(*true[0, k], "o", color=_rgb(thing.color), ms=12)
+        ax.set(xlim=(-1.5 * VIEW, 1.5 * VIEW), ylim=(-VIEW, VIEW), xticks=[], yticks=[], aspect="equal")
+        ax.set_title(f"{title} (line: true, dots: predicted)", fontsize=9)
+    return figures.png(figure)
+
+
+def _explain(folder: Path, predictor: Predictor, inputs: Sequence[Path]) -> DemoResult:
+    """The user's clips."""
+    results = predictor.predict(*inputs, options=PredictOptions(output=str(folder)))
+    cards = "".join(_card(p, r) for p, r in zip(inputs, results, strict=True))
+    last = results[-1]
+    headline: dict[str, Any] = {
+        "clips": len(results),
+        "status": last.status,
+        "objects": len(last.objects),
+    }
+    files = tuple(Path(f) for r in results for f in r.files)
+    return DemoResult(headline, f"{_WIDE}{cards}</div>", tuple(inputs), files)
+
+
+def _card(path: Path, result: ClipResult) -> str:
+    videos = [Path(f) for f in result.files if f.endswith(".mp4")]
+    shown = "".join(figures.video(v.read_bytes(), v.stem) for v in videos)
+    rows = [{"slot": o.slot, "color": o.color, "mass": o.mass, "charge": o.charge} for o in result.objects]
+    kind = "good" if result.status == "ok" else "bad"
+    said = f"{html.escape(path.name)}: <b class={kind}>{result.status}</b> {html.escape(result.note)}"
+    return f"<div class=card>{shown}<div>{said}</div>{figures.table(rows)}</div>"
