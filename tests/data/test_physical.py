@@ -29,7 +29,8 @@ def test_a_made_set_is_every_strideth_frame_of_its_simulation():
     assert [r.items for r in one.references] == [r.items for r in one.drawn.references]
     assert [target.things[i] for i in one.references[0].items] == list(one.references[0].things)
     assert len(one.references[0].place) == one.references[0].shown == 10
-    assert one.questions and one.clips[0] is target
+    assert one.questions
+    assert one.clips[0] is target
 
 
 def test_parts_differ_and_each_is_the_same_again():
@@ -44,7 +45,8 @@ def test_pictures_and_segments_show_the_objects_where_they_are():
     target = physical_sets(replace(FEW, height=48), "train")[0].target
     frames = np.array([0, 2])
     pictures, segments = target.pictures(frames), target.segments(frames)
-    assert pictures.shape == (2, 48, 72, 3) and segments.shape == (2, 48, 72)
+    assert pictures.shape == (2, 48, 72, 3)
+    assert segments.shape == (2, 48, 72)
     for picture, number in zip(segments, frames, strict=True):
         for k in range(len(target.things)):
             rows, columns = np.nonzero(picture == k + 1)
@@ -82,7 +84,9 @@ def test_a_copy_on_disk_is_read_like_a_made_set(copy):
     one, drawn = sets[0], ComPhySet(n_sets=2, n_ref=2).drawn(0)
     assert one.target.place == pytest.approx(drawn.target.x[0, ::5], abs=1e-4)
     assert np.array_equal(one.target.hits, drawn.target.hits[0, :SHOWN].any(0))
-    assert one.drawn is None and one.target.segments is None and one.questions
+    assert one.drawn is None
+    assert one.target.segments is None
+    assert one.questions
     small = render_clip(replace(drawn.target, x=drawn.target.x[:, ::5]), (32, 48), 1.9).frames[0]
     seen = one.target.video().astype(float)
     assert seen.shape == (24, 32, 48, 3)
@@ -92,7 +96,7 @@ def test_a_copy_on_disk_is_read_like_a_made_set(copy):
 def test_bad_copies_are_refused_with_the_place(copy, tmp_path):
     with pytest.raises(ConfigError, match="train, val, test"):
         physical_sets(FEW, "all")
-    with pytest.raises(DataError, match="no video.mp4 in it"):
+    with pytest.raises(DataError, match=r"no video\.mp4 in it"):
         video_of(tmp_path)
     path = video_of(copy / "causal_sim" / "sim_00000")
     with pytest.raises(DataError, match="ends before frame 200"):
@@ -103,7 +107,7 @@ def test_bad_copies_are_refused_with_the_place(copy, tmp_path):
         read_frames(square, (32, 48), 1, np.array([0]))
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"nothing")
-    with pytest.raises(DataError, match="broken.mp4"):
+    with pytest.raises(DataError, match=r"broken\.mp4"):
         read_frames(broken, (32, 48), 1, np.array([0]))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from mien.core import figures, io
 from mien.core.errors import ConfigError
@@ -70,7 +70,7 @@ def _facing(distance: Array, speed: float) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def collision_push(laws: Laws, distance: Array, speed: float) -> Array:
-    """(n,) force along the normal over the reduced mass, a frame; true of an elastic one: 2 |closing speed|."""
+    """(n,) force along the normal over the reduced mass, a frame; of an elastic one 2 |closing speed|."""
     p, v = _facing(distance, speed)
     nothing = torch.zeros(len(distance), 2)
     force = laws.pair_forces(pairs_of(p, v), nothing, nothing)[:, 0, 0]
@@ -88,7 +88,7 @@ def charge_strength(laws: Laws, distance: Array) -> Array:
 
 
 def true_strength(distance: Array) -> Array:
-    """k d / (d^2 + eps^2)^(3/2) of two unit charges of the made world."""
+    """K d / (d^2 + eps^2)^(3/2) of two unit charges of the made world."""
     return np.asarray(WORLD.strength * distance / (distance**2 + WORLD.softening**2) ** 1.5)
 
 
@@ -124,7 +124,8 @@ def identities(laws: Laws, clips: int, seed: int) -> dict[str, float]:
     change = laws(p, v, z_m, z_c)
     momentum = (laws.masses(z_m)[..., None] * change).sum(1)
     flipped = laws(p, v, z_m, -z_c) - change
-    bare = Laws(laws.collision[0].out_features, "none", laws.mass)
+    first = cast("nn.Linear", laws.collision[0])
+    bare = Laws(first.out_features, "none", laws.mass)
     bare.load_state_dict(laws.state_dict())
     neutral = laws(p, v, z_m, 0 * z_c) - bare(p, v, z_m, z_c)
     told = {"momentum": momentum, "flip": flipped, "neutral": neutral}

@@ -33,7 +33,7 @@ def slot_frames(masks: Tensor, objects: Sequence[int]) -> Picture:
     table = np.tile(np.array(_REST, np.uint8), (masks.shape[1], 1))
     for k, slot in enumerate(objects):
         table[slot] = slot_colour(k)
-    return table[masks.argmax(1).cpu().numpy()]
+    return np.asarray(table[masks.argmax(1).cpu().numpy()])
 
 
 def slot_colour(number: int) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ from mien.methods.phycine.clips import ClipInput, read_clip
 from mien.methods.phycine.config import PredictOptions
 from mien.methods.phycine.evaluate import restore
 from mien.methods.phycine.export import export_plan
-from mien.methods.phycine.model import PhysLatents, Phycine, Rollout
+from mien.methods.phycine.model import Phycine, PhysLatents, Rollout
 from mien.methods.phycine.objects import FoundObject, factors, objects_of, thresholds_at_hand, thresholds_in
 from mien.methods.phycine.pictures import beside, enlarged, frames_of, slot_frames
 from mien.methods.phycine.slots import SlotVideo
@@ -82,17 +82,9 @@ class Predictor(AbstractPredictor):
     def predict(self, *inputs: ClipInput, options: PredictOptions | None = None) -> list[ClipResult]:
         """Explains each clip; one result for each.
 
-        Written to ``options.output``, with several inputs to a numbered folder each: slots.mp4 (the clip, what
-        the slots draw, whose each pixel is), rollout.mp4 (what comes next; beside it what would come with
-        ``intervene``) and latents.json. About a second for 40 frames.
-
-        Args:
-            inputs: see `ClipInput`; pictures are 2 : 3.
-            options: flags.
-
-        Raises:
-            ConfigError: no input, or an intervention on an object that is not there.
-            DataError: a clip that cannot be read, or of another shape.
+        Written to ``options.output``, with several inputs to a numbered folder each: slots.mp4 (the clip,
+        what the slots draw, whose each pixel is), rollout.mp4 (what comes next; beside it what would come
+        with ``intervene``) and latents.json. About a second for 40 frames.
         """
         options = options or PredictOptions()
         if not inputs:

@@ -16,6 +16,8 @@ from torch import Tensor
 from mien.core.errors import ShapeError
 from mien.methods.phycine.perception import Percepts, check_video, reordered
 
+LOOK = 7
+"""Numbers of a look (`looks`)."""
 _ALIKE = 0.12  # largest difference of a channel's mean to the background's: then it is background, too
 _SIGMA = 0.1  # of colours, as in the mixture's likelihood
 _PASSES = 3
@@ -30,6 +32,7 @@ class Tracks:
     Attributes:
         place: (B, T, K, 2) centroids, world units, x right and y up.
         colour: (B, T, K, 3) mean colours in [0, 1].
+        look: (B, T, K, 7) what it looks like (`looks`); means nothing where absent.
         area: (B, T, K) square world units.
         present: (B, T, K) bool: the slot shows an object; False for the background's.
         background: (B,) which slot is the background.
@@ -37,13 +40,14 @@ class Tracks:
 
     place: Tensor
     colour: Tensor
+    look: Tensor
     area: Tensor
     present: Tensor
     background: Tensor
 
     def reordered(self, order: Tensor) -> Tracks:
         """Slot ``order[b, t, k]`` of frame t becomes slot k; the background keeps its number."""
-        names = ("place", "colour", "area", "present")
+        names = ("place", "colour", "look", "area", "present")
         return replace(self, **{n: reordered(getattr(self, n), order) for n in names})
 
 
@@ -168,9 +172,9 @@ def object_tracks(percepts: Percepts, video: Tensor, half: float = 1.4, min_pixe
         place, colour, total = described()
     is_cut = (weight * border(height, width).to(weight)).sum(3) >= 1
     present = present & (total >= min_pixels) & ~is_cut
-    area = total * pixel
+    area, look = total * pixel, looks(weight, video, at, place, colour)
     place, colour, area = (last_seen(v, present) for v in (place, colour, area))
-    return Tracks(place, colour, area, present, background)
+    return Tracks(place, colour, look, area, present, background)
 
 
 def assign(cost: NDArray[np.float64], limit: float) -> list[tuple[int, int]]:
