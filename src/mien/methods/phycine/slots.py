@@ -231,20 +231,23 @@ class SlotVideo(nn.Module):
         O(starts N K H W).
         """
         features = self.encoder(images)
-        found, errors = [], []
-        for i in range(self.starts):
-            place, code = self.attention.start(images.shape[0], generator).split([2, self.attention.dim], 2)
-            if i:
-                moved = _SPREAD * torch.randn(place.shape, generator=generator).to(place)
-                place = place + self.attention.placed * moved
-            slots, _ = self.attention(features, self.encoder.places, torch.cat([place, code], 2), self.sure)
-            found.append(slots)
-            is_only = self.starts == 1
-            drawn = images if is_only else self.decoder(slots).image
-            errors.append((drawn - images).square().mean((1, 2, 3)))
+        found = [self._seen_from(features, i > 0, generator) for i in range(self.starts)]
+        if self.starts == 1:
+            return found[0]
+        errors = [(self.decoder(slots).image - images).square().mean((1, 2, 3)) for slots in found]
         best = torch.stack(errors).argmin(0)
-        chosen: Tensor = torch.stack(found)[best, torch.arange(len(images), device=images.device)]
+        chosen: Tensor = torch.stack(found)[best, torch.arange(images.shape[0], device=images.device)]
         return chosen
+
+    def _seen_from(self, features: Tensor, moved: bool, generator: torch.Generator | None) -> Tensor:
+        """Slots (N, K, 2 + D) from the learned start, or with its places moved at random."""
+        place, code = self.attention.start(features.shape[0], generator).split([2, self.attention.dim], 2)
+        if moved:
+            by = _SPREAD * torch.randn(place.shape, generator=generator).to(place)
+            place = place + self.attention.placed * by
+        start = torch.cat([place, code], 2)
+        slots: Tensor = self.attention(features, self.encoder.places, start, self.sure)[0]
+        return slots
 
     def forward(self, video: Tensor, generator: torch.Generator | None = None) -> Percepts:
         """What is seen; without a generator, the same starts at every call."""
