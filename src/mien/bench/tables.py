@@ -102,8 +102,10 @@ def overview_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
                 "method": f"[`{table.entry.name}`](src/mien/methods/{table.entry.name}/README.md)",
                 "what": table.entry.title,
                 "paper": f"[{table.entry.paper}](https://arxiv.org/abs/{table.entry.paper})",
-                "claims that hold / do not / open": " / ".join(
-                    str(counts.count(h)) for h in (True, False, None)
+                "claims that hold / do not / open": (
+                    " / ".join(str(counts.count(h)) for h in (True, False, None))
+                    if table.entry.measured
+                    else "not measured yet"
                 ),
             }
         )

@@ -29,13 +29,17 @@ from mien.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class Entry:
-    """One method: what it is, and the package that holds it (empty: not part of this version)."""
+    """One method: what it is, and the package that holds it (empty: not part of this version).
+
+    ``measured``: its protocol has been run in full; else its verbs work and its table is still empty.
+    """
 
     name: str
     family: str
     paper: str
     title: str
     package: str = ""
+    measured: bool = True
 
     def load(self, module: str) -> ModuleType:
         """Imports one module of the method's package.
@@ -102,6 +106,7 @@ _TABLE = (
         "2303.01869",
         "PHYCINE: physical concepts from video",
         "mien.methods.phycine",
+        measured=False,
     ),
 )
 

@@ -124,7 +124,7 @@ def evaluate(folder: ModelFolder | None, evaluation: Evaluation) -> Measured:
         units |= predicted(case, found, net.laws) | intervened(case, found)
     extra = case.extra
     metrics = {k: float(np.mean(v)) for k, v in units.items()} | extra
-    return Measured(metrics, units)
+    return Measured(metrics, units | {"half": np.full(len(sets), 0.5)})
 
 
 @dataclass
@@ -206,7 +206,6 @@ def concept_units(
     units = {
         "mass": by_set(auc_units(z_m[on], heavy[on]), clip_set[on][heavy[on]], count),
         "charge": by_set(products, np.repeat(sets[:, None], len(i), 1)[both], count),
-        "half": np.full(count, 0.5),
     }
     units["concepts"] = (units["mass"] + units["charge"]) / 2
     off = exists & ~on
