@@ -16,6 +16,8 @@ from torch import Tensor
 from mien.core.errors import ShapeError
 from mien.methods.phycine.perception import Percepts, check_video, reordered
 
+LOOK = 7
+"""Numbers of a look (`looks`)."""
 _ALIKE = 0.12  # largest difference of a channel's mean to the background's: then it is background, too
 _SIGMA = 0.1  # of colours, as in the mixture's likelihood
 _PASSES = 3
@@ -30,6 +32,7 @@ class Tracks:
     Attributes:
         place: (B, T, K, 2) centroids, world units, x right and y up.
         colour: (B, T, K, 3) mean colours in [0, 1].
+        look: (B, T, K, 7) what it looks like (`looks`); means nothing where absent.
         area: (B, T, K) square world units.
         present: (B, T, K) bool: the slot shows an object; False for the background's.
         background: (B,) which slot is the background.
@@ -37,13 +40,14 @@ class Tracks:
 
     place: Tensor
     colour: Tensor
+    look: Tensor
     area: Tensor
     present: Tensor
     background: Tensor
 
     def reordered(self, order: Tensor) -> Tracks:
         """Slot ``order[b, t, k]`` of frame t becomes slot k; the background keeps its number."""
-        names = ("place", "colour", "area", "present")
+        names = ("place", "colour", "look", "area", "present")
         return replace(self, **{n: reordered(getattr(self, n), order) for n in names})
 
 
@@ -110,6 +114,22 @@ def bodies(front: Tensor, at: Tensor, place: Tensor, area: Tensor, present: Tens
     return front[:, :, None] * (own & can)
 
 
+def looks(weight: Tensor, video: Tensor, at: Tensor, place: Tensor, colour: Tensor) -> Tensor:
+    """(B, T, K, 7) of bodies: mean colour, its deviation (a highlight, a rim), half of their fourfold moment.
+
+        E[x^4 - 6 x^2 y^2 + y^4] / E[(x^2 + y^2)^2]
+
+    It is taken about the centre: 0 of a disc, -.43 of a square, .43 of a diamond. O(B T K H W).
+    """
+    share = weight / weight.sum(3, keepdim=True).clamp_min(1e-9)
+    squares = share @ video.flatten(3).mT.to(weight).square()
+    deviation = (squares - colour.square()).clamp_min(0).sqrt()
+    x, y = (at - place[..., None, :]).square().unbind(-1)
+    turned, whole = (share * (x * x - 6 * x * y + y * y)).sum(3), (share * (x + y).square()).sum(3)
+    fourfold = turned / whole.clamp_min(1e-9)
+    return torch.cat([colour, deviation, fourfold[..., None] / 2], 3)
+
+
 def object_tracks(percepts: Percepts, video: Tensor, half: float = 1.4, min_pixels: float = 4.0) -> Tracks:
     """Centroid, colour and area of each slot, counted where it is the strongest. O(B T K H W).
 
@@ -143,16 +163,18 @@ def object_tracks(percepts: Percepts, video: Tensor, half: float = 1.4, min_pixe
     place, colour, total = described()
     present = torch.arange(masks.shape[2], device=masks.device) != background[:, None, None]
     present = present & ((colour - _pick_slot(colour, background)).abs().amax(3) > _ALIKE)
-    front = 1 - (-(video - _pick_slot(colour, background).mT[..., None]).square().sum(2) / (2 * _SIGMA**2)).exp()
+    front = (
+        1 - (-(video - _pick_slot(colour, background).mT[..., None]).square().sum(2) / (2 * _SIGMA**2)).exp()
+    )
     for _ in range(_PASSES):
         present = present & (total >= min_pixels) & ~is_part(place, total * pixel, present)
         weight = bodies(front.flatten(2), at, place, total * pixel, present)
         place, colour, total = described()
     is_cut = (weight * border(height, width).to(weight)).sum(3) >= 1
     present = present & (total >= min_pixels) & ~is_cut
-    area = total * pixel
+    area, look = total * pixel, looks(weight, video, at, place, colour)
     place, colour, area = (last_seen(v, present) for v in (place, colour, area))
-    return Tracks(place, colour, area, present, background)
+    return Tracks(place, colour, look, area, present, background)
 
 
 def assign(cost: NDArray[np.float64], limit: float) -> list[tuple[int, int]]:
