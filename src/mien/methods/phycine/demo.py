@@ -162,7 +162,9 @@ class Paths:
         """
         drawn, stride = one.drawn, one.target.stride
         assert drawn is not None and clip.latents is not None
-        item = next((i for i in told.items if one.target.things[i].charge), told.items[0] if told.items else 0)
+        item = next(
+            (i for i in told.items if one.target.things[i].charge), told.items[0] if told.items else 0
+        )
         change = next((c for c in drawn.counterfactuals if c.item == item and c.what == "charge"), None)
         change = change or next(iter(drawn.counterfactuals))
         what = f"the {one.target.things[change.item].color} one had {change.what} {change.value:g}"
@@ -209,7 +211,9 @@ def questions(one: PhysicalSet, told: Told, known: Thresholds) -> list[dict[str,
     ]
     if len(names) > 1:
         first, second = names[:2]
-        program = [w for c in (first, second) for w in ("objects", c, "filter_color", "filter_mass", "unique")]
+        program = [
+            w for c in (first, second) for w in ("objects", c, "filter_color", "filter_mass", "unique")
+        ]
         asked.append((f"Is the {first} object heavier than the {second} one?", [*program, "is_heavier"]))
     return [
         {"question": text, "answer": str(found.run(program)), "true": str(true.run(program))}

@@ -88,7 +88,7 @@ def charge_strength(laws: Laws, distance: Array) -> Array:
 
 
 def true_strength(distance: Array) -> Array:
-    """k d / (d^2 + eps^2)^(3/2) of two unit charges of the made world."""
+    """K d / (d^2 + eps^2)^(3/2) of two unit charges of the made world."""
     return np.asarray(WORLD.strength * distance / (distance**2 + WORLD.softening**2) ** 1.5)
 
 

@@ -17,7 +17,7 @@ from mien.methods.phycine.clips import ClipInput, read_clip
 from mien.methods.phycine.config import PredictOptions
 from mien.methods.phycine.evaluate import restore
 from mien.methods.phycine.export import export_plan
-from mien.methods.phycine.model import PhysLatents, Phycine, Rollout
+from mien.methods.phycine.model import Phycine, PhysLatents, Rollout
 from mien.methods.phycine.objects import FoundObject, factors, objects_of, thresholds_at_hand, thresholds_in
 from mien.methods.phycine.pictures import beside, enlarged, frames_of, slot_frames
 from mien.methods.phycine.slots import SlotVideo

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mien.methods.phycine.concepts import Latents
 from mien.methods.phycine.found import Gaussians, set_latents
-from mien.methods.phycine.model import Normal, PhysLatents, Phycine
+from mien.methods.phycine.model import Normal, Phycine, PhysLatents
 from mien.methods.phycine.perception import Percepts
 from mien.methods.phycine.sight import Seen, SeenSets, object_columns, seen_of
 from mien.methods.phycine.threshold import pieces
