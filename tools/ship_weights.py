@@ -71,7 +71,12 @@ LIMITS = {
 }
 
 
-KINDS = {"physical reasoning": "worlds", "face recognition": "faces", "face anti-spoofing": "attacks", "avatars": "avatars"}
+KINDS = {
+    "physical reasoning": "worlds",
+    "face recognition": "faces",
+    "face anti-spoofing": "attacks",
+    "avatars": "avatars",
+}
 
 
 def copy_weights(source: Path, target: Path) -> None:
