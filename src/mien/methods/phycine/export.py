@@ -2,8 +2,8 @@
 
     perception: image (B, 3, H, W) in [0, 1] -> slots (B, K, 2 + D): place x right and y down, the picture's
         upper and lower edge at -1 and 1, and code;
-    decoder: slots (B, K, 2 + D) -> layers (B, K, 4, H, W): colour in [0, 1] and share of the pixel, sum 1 over
-        K; the picture is the sum of colours times shares;
+    decoder: slots (B, K, 2 + D) -> layers (B, K, 4, H, W): colour in [0, 1] and share of the pixel, sum 1
+        over K; the picture is the sum of colours times shares;
     step: place (B, K, 2), velocity (B, K, 2), z_m (B, K), z_c (B, K), present (B, K) 1 or 0 -> place and
         velocity a frame later (B, K, 4).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def _facing(distance: Array, speed: float) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def collision_push(laws: Laws, distance: Array, speed: float) -> Array:
-    """(n,) force along the normal over the reduced mass, a frame; true of an elastic one: 2 |closing speed|."""
+    """(n,) force along the normal over the reduced mass, a frame; of an elastic one 2 |closing speed|."""
     p, v = _facing(distance, speed)
     nothing = torch.zeros(len(distance), 2)
     force = laws.pair_forces(pairs_of(p, v), nothing, nothing)[:, 0, 0]
@@ -124,8 +125,8 @@ def identities(laws: Laws, clips: int, seed: int) -> dict[str, float]:
     change = laws(p, v, z_m, z_c)
     momentum = (laws.masses(z_m)[..., None] * change).sum(1)
     flipped = laws(p, v, z_m, -z_c) - change
-    bare = Laws(laws.collision[0].out_features, "none", laws.mass)
-    bare.load_state_dict(laws.state_dict())
+    bare = copy.deepcopy(laws)
+    bare.charge = "none"
     neutral = laws(p, v, z_m, 0 * z_c) - bare(p, v, z_m, z_c)
     told = {"momentum": momentum, "flip": flipped, "neutral": neutral}
     return {f"{name}_violation": float(x.abs().max()) for name, x in told.items()}

@@ -243,7 +243,7 @@ class SlotVideo(nn.Module):
             drawn = images if is_only else self.decoder(slots).image
             errors.append((drawn - images).square().mean((1, 2, 3)))
         best = torch.stack(errors).argmin(0)
-        chosen: Tensor = torch.stack(found)[best, torch.arange(len(images), device=images.device)]
+        chosen: Tensor = torch.stack(found)[best, torch.arange(images.shape[0], device=images.device)]
         return chosen
 
     def forward(self, video: Tensor, generator: torch.Generator | None = None) -> Percepts:
