@@ -162,7 +162,8 @@ class Paths:
         The change is made at the start of the true clip, so its path is that of the changed world.
         """
         drawn, stride = one.drawn, one.target.stride
-        assert drawn is not None and clip.latents is not None
+        assert drawn is not None
+        assert clip.latents is not None
         item = next(
             (i for i in told.items if one.target.things[i].charge), told.items[0] if told.items else 0
         )

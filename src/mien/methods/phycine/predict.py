@@ -83,8 +83,8 @@ class Predictor(AbstractPredictor):
         """Explains each clip; one result for each.
 
         Written to ``options.output``, with several inputs to a numbered folder each: slots.mp4 (the clip,
-        what the slots draw, whose each pixel is), rollout.mp4 (what comes next; beside it what would come with
-        ``intervene``) and latents.json. About a second for 40 frames.
+        what the slots draw, whose each pixel is), rollout.mp4 (what comes next; beside it what would come
+        with ``intervene``) and latents.json. About a second for 40 frames.
 
         Args:
             inputs: see `ClipInput`; pictures are 2 : 3.
