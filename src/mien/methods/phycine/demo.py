@@ -133,11 +133,11 @@ def matched(clip: WatchedClip, one: PhysicalSet, known: Thresholds) -> Told:
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """Paths of n objects over `HORIZON` frames after the middle of what is shown, (frames, n, 2).
+    """Paths of n objects over the first `FITTED` + `HORIZON` frames, (frames, n, 2).
 
     Attributes:
         true: what happens.
-        predicted: from what is seen before.
+        predicted: from the first frames; NaN for an object that is not seen in them.
         true_changed: what would happen under the change.
         changed: as predicted.
         what: the change, in words.
@@ -152,11 +152,12 @@ class Paths:
     @property
     def error(self) -> float:
         """Mean distance at the last frame, world units; NaN without objects."""
-        return float(np.linalg.norm(self.predicted[-1] - self.true[-1], axis=-1).mean())
+        far = np.linalg.norm(self.predicted[-1] - self.true[-1], axis=-1)
+        return float(np.nanmean(far)) if np.isfinite(far).any() else float("nan")
 
     @classmethod
     def of(cls, net: Phycine, clip: WatchedClip, one: PhysicalSet, told: Told) -> Paths:
-        """Predicted from the frames in which most is seen, and under the first charged object's neutrality.
+        """Predicted from the first frames, as it is and with another charge of the first charged object.
 
         The change is made at the start of the true clip, so its path is that of the changed world.
         """
@@ -179,7 +180,9 @@ class Paths:
         own, items = list(told.columns), list(told.items)
         frames = slice(0, stride * steps + 1, stride)
         true, true_changed = (t.x[0, frames][:, items] for t in (drawn.target, drawn.counterfactuals[change]))
+        hidden = ~present[0].any(0)[own].cpu().numpy()
         predicted, changed = (r[:, own].double().cpu().numpy() for r in rows)
+        predicted[:, hidden] = changed[:, hidden] = np.nan
         return cls(true, predicted, true_changed, changed, what)
 
 
@@ -249,8 +252,8 @@ def plot_paths(paths: Paths, told: Told) -> bytes:
     for ax, (title, true, predicted) in zip(axes, rows, strict=True):
         for k, thing in enumerate(told.things):
             ax.plot(*true[:, k].T, color=_rgb(thing.color), lw=2)
-            ax.plot(*predicted[:, k].T, ".", color=_rgb(thing.color), ms=7, mec="k", mew=0.4)
             ax.plot(*true[0, k], "o", color=_rgb(thing.color), ms=12)
+            ax.plot(*predicted[:, k].T, ".", color=_rgb(thing.color), ms=7, mec="k", mew=0.4)
         ax.set(xlim=(-1.5 * VIEW, 1.5 * VIEW), ylim=(-VIEW, VIEW), xticks=[], yticks=[], aspect="equal")
         ax.set_title(f"{title} (line: true, dots: predicted)", fontsize=9)
     return figures.png(figure)

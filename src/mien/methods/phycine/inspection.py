@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from mien.core import figures, io
 from mien.core.errors import ConfigError
@@ -124,9 +125,8 @@ def identities(laws: Laws, clips: int, seed: int) -> dict[str, float]:
     change = laws(p, v, z_m, z_c)
     momentum = (laws.masses(z_m)[..., None] * change).sum(1)
     flipped = laws(p, v, z_m, -z_c) - change
-    first = cast("nn.Linear", laws.collision[0])
-    bare = Laws(first.out_features, "none", laws.mass)
-    bare.load_state_dict(laws.state_dict())
+    bare = copy.deepcopy(laws)
+    bare.charge = "none"
     neutral = laws(p, v, z_m, 0 * z_c) - bare(p, v, z_m, z_c)
     told = {"momentum": momentum, "flip": flipped, "neutral": neutral}
     return {f"{name}_violation": float(x.abs().max()) for name, x in told.items()}

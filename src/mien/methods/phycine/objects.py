@@ -67,8 +67,8 @@ def objects_of(clip: WatchedClip, known: Thresholds, *, named: bool = True) -> t
     at = list(clip.slots)
     _, dyn, *z = (x.mean[0, at].tolist() for x in clip.latents[:4])
     deviations = [x.std[0, at].tolist() for x in clip.latents[2:4]]
-    masses: Sequence[str] = ["unknown"] * len(at)
-    charges: Sequence[str] = masses
+    masses: list[Mass] = ["unknown"] * len(at)
+    charges: list[Charge] = ["unknown"] * len(at)
     if named:
         masses = [mass_word(*pair, known) for pair in zip(z[0], deviations[0], strict=True)]
         charges = charge_words(z[1], deviations[1], known)
@@ -124,9 +124,11 @@ def thresholds_in(facts: Mapping[str, Any]) -> Thresholds | None:
 def thresholds_at_hand(clips: Sequence[WatchedClip]) -> Thresholds:
     """Of the objects of these clips (`thresholds_of`)."""
     told = [(c.latents, list(c.slots)) for c in clips if c.latents is not None and c.slots]
-    mass = np.array([float(v) for found, at in told for v in found.mass.mean[0, at]])
-    charge = np.array([float(v) for found, at in told for v in found.charge.mean[0, at]])
-    return thresholds_of(mass, charge)
+    z = [
+        np.array([float(v) for found, at in told for v in getattr(found, n).mean[0, at]])
+        for n in ("mass", "charge")
+    ]
+    return thresholds_of(*z)
 
 
 def factors(changes: Sequence[Intervention], objects: Sequence[FoundObject]) -> dict[str, dict[int, float]]:

@@ -20,7 +20,8 @@ _REST = (225, 225, 225)
 
 def frames_of(video: Tensor) -> Picture:
     """(T, 3, H, W) in [0, 1] -> (T, H, W, 3)."""
-    return (255 * video.detach().cpu().clamp(0, 1)).round().byte().permute(0, 2, 3, 1).numpy()
+    rows = (255 * video.detach().cpu().clamp(0, 1)).round().byte()
+    return np.asarray(rows.permute(0, 2, 3, 1).numpy())
 
 
 def slot_frames(masks: Tensor, objects: Sequence[int]) -> Picture:

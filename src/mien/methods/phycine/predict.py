@@ -85,6 +85,14 @@ class Predictor(AbstractPredictor):
         Written to ``options.output``, with several inputs to a numbered folder each: slots.mp4 (the clip,
         what the slots draw, whose each pixel is), rollout.mp4 (what comes next; beside it what would come
         with ``intervene``) and latents.json. About a second for 40 frames.
+
+        Args:
+            inputs: see `ClipInput`; pictures are 2 : 3.
+            options: flags.
+
+        Raises:
+            ConfigError: no input, or an intervention on an object that is not there.
+            DataError: a clip that cannot be read, or of another shape.
         """
         options = options or PredictOptions()
         if not inputs:

@@ -26,6 +26,7 @@ from mien.methods.phycine.model import ORDER, Phycine, fit_settings
 from mien.methods.phycine.reason import Reasoner, Told, told_of
 from mien.methods.phycine.sight import kept_sight, sight_key
 from mien.methods.phycine.stages import AnswersTask, Chosen, LawsTask, PerceptionTask
+from mien.methods.phycine.symbolic import thresholds_of
 from mien.methods.phycine.words import Vocabulary, texts
 from mien.synth.comphy_scene import FPS
 
@@ -53,8 +54,9 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     seen = kept_sight(net.perception, method, data, "train", sets)
     if method.stage == "laws":
         clips, seed = seen.references, derive(recipe.seed, "latents")
-        task = LawsTask(net, clips.place, clips.present, sets[0].target.dt, seed)
-        return Experiment(task, Batches(1, 1, recipe.seed), fingerprint, facts=partial(model_facts, told))
+        laws = LawsTask(net, clips.place, clips.present, sets[0].target.dt, seed)
+        facts = partial(laws_facts, told, laws)
+        return Experiment(laws, Batches(1, 1, recipe.seed), fingerprint, facts=facts)
     vocabulary = vocabulary_of(data, sets)
     asked = vocabulary.encode(sets)
     reasoner = Reasoner(net, len(vocabulary), len(vocabulary.answers))
@@ -136,6 +138,15 @@ def note(data: PhysicalData) -> str:
     """What a model has seen, in words."""
     what = "sets of ComPhy" if data.kind == "comphy" else "made sets"
     return f"{data.sets:,} {what}, a target and {data.refs} references each"
+
+
+def laws_facts(data: dict[str, Any], task: LawsTask, *_: object) -> dict[str, Any]:
+    """`model_facts`, and where the training clips' masses and charges part, if they do (`thresholds_of`)."""
+    there = task.present.any(1).cpu()
+    found = thresholds_of(*(z.detach().cpu()[there].numpy() for z in (task.mass, task.charge)))
+    parted = all(np.isfinite(split.high) for split in found)
+    more = {"thresholds": {name: list(split) for name, split in found._asdict().items()}} if parted else {}
+    return model_facts(data, **more)
 
 
 def model_facts(data: dict[str, Any], *_: object, **more: Any) -> dict[str, Any]:
