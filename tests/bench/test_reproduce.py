@@ -38,7 +38,7 @@ CLAIMS = (
 class Toy:
     """ncl with a small protocol of its own."""
 
-    name, title, paper = "toy", "a toy", "0000.00000"
+    name, title, paper, measured = "toy", "a toy", "0000.00000", True
 
     def __init__(self, version=1):
         self.version = version

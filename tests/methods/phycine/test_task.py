@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from mien.methods.car.config import RECIPES as OTHERS
 from mien.methods.phycine.evaluate import evaluate, restore, restore_reasoner
 from mien.methods.phycine.model import Phycine
 from mien.methods.phycine.stages import LawsTask, PerceptionTask
-from mien.methods.phycine.task import Batches, build, configs, note, take_over
+from mien.methods.phycine.task import Batches, build, configs, laws_facts, note, take_over
 from tests.methods.phycine.debug import ENTRY, recipe, train
 
 
@@ -187,3 +188,15 @@ def test_what_was_seen_in_words():
     assert note(replace(data, kind="comphy", sets=4000)) == (
         "4,000 sets of ComPhy, a target and 4 references each"
     )
+
+
+def test_laws_tell_where_masses_and_charges_part():
+    present = torch.ones(2, 4, 3, dtype=torch.bool)
+    present[1, :, 2] = False  # its latents do not count
+    mass = torch.tensor([[0.0, 0.1, 2.0], [0.1, 2.1, 50.0]])
+    charge = torch.tensor([[0.0, 1.0, -1.1], [0.1, 0.0, 9.0]])
+    told = laws_facts({"note": ""}, SimpleNamespace(mass=mass, charge=charge, present=present))
+    assert told["thresholds"]["mass"] == pytest.approx([0.2 / 3, 2.05])
+    assert told["thresholds"]["charge"] == pytest.approx([0.1 / 3, 1.05])
+    alike = SimpleNamespace(mass=torch.zeros(2, 3), charge=charge, present=present)
+    assert laws_facts({"note": ""}, alike) == {"data": {"note": ""}}

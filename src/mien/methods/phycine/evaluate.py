@@ -93,7 +93,7 @@ def restore_reasoner(folder: ModelFolder) -> tuple[Reasoner, Vocabulary]:
 def evaluate(folder: ModelFolder | None, evaluation: Evaluation) -> Measured:
     """One row of the protocol, on the split ``test`` or ``val``.
 
-    Options: ``refs``: references that are used.
+    Options: ``refs``: references that are used; ``laws``: "constant" for constant velocity.
 
     Raises:
         DataError: a split that there is not, or a set without truth.
@@ -115,7 +115,7 @@ def evaluate(folder: ModelFolder | None, evaluation: Evaluation) -> Measured:
     seen = kept_sight(net.perception, method, data, evaluation.split, sets)
     case = Case(net, sets, seen, options)
     units: dict[str, Values] = {}
-    if method.stage == "perception":
+    if method.stage == "perception" or options.get("laws") == "constant":
         units |= perceived(net, method, sets) if method.sight != "true" else {}
         units |= predicted(case, None, Still())
     else:

@@ -54,7 +54,7 @@ def _answers(row: str, label: str, features: str) -> Row:
 
 ROWS: tuple[Row, ...] = (
     Row("executor", "programs against the simulation", (), _test(), "claims"),
-    Row("constant", "constant velocity", _laws("", {})[:1], _test(), "claims"),
+    _found("constant", "constant velocity", {}, "claims", laws="constant"),
     _found("no_charge", "no charge", {"method.charge": "none"}, "claims"),
     _found("at_once", "all at once", {"method.levels": "at_once"}, "claims"),
     _found("ours", "PHYCINE", {}, "claims"),
