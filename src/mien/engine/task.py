@@ -107,6 +107,27 @@ class Task(AbstractTask[B]):
         return [{"params": params, "weight_decay": weight_decay}]
 
 
+class PartTask(Task[B]):
+    """A task that trains one part of a net and leaves the others as they are; the whole net is kept.
+
+    Args:
+        net: the whole.
+        part: what of it is trained.
+    """
+
+    net: nn.Module
+
+    def __init__(self, net: nn.Module, part: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        net.requires_grad_(False)
+        part.requires_grad_(True)
+
+    def exported(self) -> nn.Module:
+        """The whole net."""
+        return self.net
+
+
 class UpdateContext(Protocol):
     """What a `ManualTask` gets from the engine."""
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.data.clothed_loader import HyperBatch, NormalBatch, SdfBatch
-from mien.engine.task import Clock, Rng, StepOut, Task
+from mien.engine.task import Clock, PartTask, Rng, StepOut
 from mien.methods.car.bodies import BodyDistance
 from mien.methods.car.losses import (
     CANONICAL,
@@ -37,26 +37,14 @@ SPREAD, CLEAR = 0.2, 0.03
 """Deviation of points around the surface, and how far outside of it they count, metres."""
 
 
-class _Stage(Task):  # type: ignore[type-arg]
-    """A task that trains one part of the net and leaves the others as they are."""
-
-    def __init__(self, net: CarNet, part: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        net.requires_grad_(False)
-        part.requires_grad_(True)
-
-    def exported(self) -> nn.Module:
-        """The whole net."""
-        return self.net
-
-
-class NormalTask(_Stage):
+class NormalTask(PartTask[NormalBatch]):
     """L = mean |N_hat - N| over the mask, front and back.
 
     Args:
         net: whose normal nets are trained.
     """
+
+    net: CarNet
 
     def __init__(self, net: CarNet) -> None:
         super().__init__(net, net.normal)
@@ -74,7 +62,7 @@ class NormalTask(_Stage):
         return StepOut(loss, {"angle": angle})
 
 
-class SdfTask(_Stage):
+class SdfTask(PartTask[SdfBatch]):
     """L of `sdf_loss` at drawn points, plus signs where they are sure (page of CAR, P5).
 
         L_sign = mean relu(d / 2 - s) over points at d outside + mean relu(s) over deep ones
@@ -85,6 +73,8 @@ class SdfTask(_Stage):
     Args:
         net: whose field is trained.
     """
+
+    net: CarNet
 
     def __init__(self, net: CarNet) -> None:
         super().__init__(net, net.need("sdf"))
@@ -177,12 +167,14 @@ def posed_normals(matrices: Tensor, normals: Tensor) -> Tensor:
     return nn.functional.normalize(moved, dim=-1)
 
 
-class HyperTask(_Stage):
+class HyperTask(PartTask[HyperBatch]):
     """The fields that the hyper-network makes fit the bodies that it saw: `sdf_loss` with `POSED`.
 
     Args:
         net: whose hyper-network is trained.
     """
+
+    net: CarNet
 
     def __init__(self, net: CarNet) -> None:
         super().__init__(net, net.need("hyper"))

@@ -30,15 +30,15 @@ from mien.methods.phycine.forecast import FITTED, Still, changed_latents, fitted
 from mien.methods.phycine.found import clip_latents, set_latents
 from mien.methods.phycine.model import Phycine, fit_settings
 from mien.methods.phycine.reason import Reasoner
-from mien.methods.phycine.sight import Seen, SeenSets, kept_sight
+from mien.methods.phycine.sight import Seen, SeenSets, kept_sight, linked
 from mien.methods.phycine.task import configs, tokens_of
-from mien.methods.phycine.tracks import match_objects, object_tracks, slot_order
+from mien.methods.phycine.tracks import match_objects
 from mien.methods.phycine.words import Vocabulary
 from mien.metrics.comphy import KINDS, comphy_marks, comphy_scores
 from mien.metrics.concepts import auc_units, concept_report, correlation_units
 from mien.metrics.segmentation import adjusted_rand_index
 from mien.synth.comphy_scene import FPS
-from mien.synth.comphy_set import VIEW, executor_agreement, question_file
+from mien.synth.comphy_set import executor_agreement, question_file
 from mien.synth.phys_world import COLOURS
 
 Array = NDArray[Any]
@@ -361,9 +361,7 @@ def perceived(net: Phycine, method: PhycineConfig, sets: Sequence[PhysicalSet]) 
         own = []
         for clip in one.references:
             video = rows_to_tensor(clip.video())[None]
-            with torch.no_grad():
-                percepts = net.perception(video)
-            percepts = percepts.reordered(slot_order(object_tracks(percepts, video, VIEW)))
+            percepts, _ = linked(net.perception, video)
             labels = percepts.masks.argmax(2).numpy()
             truth = clip.segments(np.arange(clip.shown))[None]  # type: ignore[misc]
             own.append([adjusted_rand_index(truth, labels, foreground=f)[0] for f in (False, True)])

@@ -18,7 +18,7 @@ from mien.data.config import PhysicalData
 from mien.data.physical import PhysicalClip, PhysicalSet, rows_to_tensor
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.kept import kept, weights_key
-from mien.methods.phycine.perception import reordered
+from mien.methods.phycine.perception import Percepts
 from mien.methods.phycine.tracks import Tracks, object_tracks, relinked, slot_order
 from mien.synth.comphy_set import VIEW
 from mien.synth.phys_world import COLOURS, MATERIALS, SHAPES
@@ -110,13 +110,18 @@ def seen_of(tracks: Tracks, codes: Tensor) -> Seen:
 
 
 @torch.no_grad()
-def look_at(perception: nn.Module, video: Tensor) -> tuple[Tracks, Tensor]:
-    """Linked tracks and codes (B, T, K, D - 2) of a video (B, T, 3, H, W); places are not in the codes."""
-    percepts = perception(video)
+def linked(perception: nn.Module, video: Tensor) -> tuple[Percepts, Tracks]:
+    """What is seen in a video (B, T, 3, H, W), and its tracks; each slot keeps its object over time."""
+    percepts: Percepts = perception(video)
     tracks = object_tracks(percepts, video, VIEW)
     order = slot_order(tracks)
-    linked = relinked(tracks, order)
-    return linked, reordered(percepts.slots[..., 2:], order)
+    return percepts.reordered(order), relinked(tracks, order)
+
+
+def look_at(perception: nn.Module, video: Tensor) -> tuple[Tracks, Tensor]:
+    """Linked tracks and codes (B, T, K, D - 2) of a video (B, T, 3, H, W); places are not in the codes."""
+    percepts, tracks = linked(perception, video)
+    return tracks, percepts.slots[..., 2:]
 
 
 def perceive(perception: nn.Module, clips: Sequence[PhysicalClip], frames: int, device: torch.device) -> Seen:

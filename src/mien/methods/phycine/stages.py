@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.data.physical import FrameBatch
-from mien.engine.task import Clock, Rng, StepOut, Task
+from mien.engine.task import Clock, PartTask, Rng, StepOut
 from mien.methods.phycine.answers import rows_of
 from mien.methods.phycine.concepts import Latents, calmest, check_paths, misfit
 from mien.methods.phycine.iodine import Iodine
@@ -24,23 +24,7 @@ HIDDEN = 0.1
 """Share of the objects that are hidden from the answering net and guessed."""
 
 
-class _Stage(Task):  # type: ignore[type-arg]
-    """A task that trains one part of the net and leaves the others as they are."""
-
-    net: nn.Module
-
-    def __init__(self, net: nn.Module, part: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        net.requires_grad_(False)
-        part.requires_grad_(True)
-
-    def exported(self) -> nn.Module:
-        """The whole net."""
-        return self.net
-
-
-class PerceptionTask(_Stage):
+class PerceptionTask(PartTask[FrameBatch]):
     """Level 1: frames, one by one. Slots: mean |picture - x|^2. Learned inference: `Iodine.loss`.
 
     Args:
@@ -63,7 +47,7 @@ class PerceptionTask(_Stage):
         return StepOut(BRIGHT * error, {"mse": error.detach()})
 
 
-class LawsTask(_Stage):
+class LawsTask(PartTask[object]):
     """Levels 2 and 3: velocities, masses and charges of paths, with the laws that explain them.
 
     The latents of the training clips are parameters like those of the laws (an EM with one step each), see
@@ -131,7 +115,7 @@ class Chosen:
         return Chosen(self.rows.to(device))
 
 
-class AnswersTask(_Stage):
+class AnswersTask(PartTask[Chosen]):
     """Questions about sets: `AnswerNet.loss`. Perception and laws are at rest.
 
     Args:

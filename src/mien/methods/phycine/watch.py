@@ -14,10 +14,9 @@ from mien.methods.phycine.concepts import Latents
 from mien.methods.phycine.found import Gaussians, set_latents
 from mien.methods.phycine.model import Normal, Phycine, PhysLatents
 from mien.methods.phycine.perception import Percepts
-from mien.methods.phycine.sight import Seen, SeenSets, object_columns, seen_of
+from mien.methods.phycine.sight import Seen, SeenSets, linked, object_columns, seen_of
 from mien.methods.phycine.threshold import pieces
-from mien.methods.phycine.tracks import Tracks, object_tracks, relinked, slot_order
-from mien.synth.comphy_set import VIEW
+from mien.methods.phycine.tracks import Tracks
 
 STILL = 0.1
 """World units: paths that stay within so little show no motion; seen places tremble by half as much."""
@@ -72,11 +71,7 @@ def watch(net: Phycine, video: Tensor) -> WatchedClip:
 
     Slots that show something in few frames only are left out (`object_columns`).
     """
-    with torch.no_grad():
-        percepts: Percepts = net.perception(video)
-    tracks = object_tracks(percepts, video, VIEW)
-    order = slot_order(tracks)
-    percepts, tracks = percepts.reordered(order), relinked(tracks, order)
+    percepts, tracks = linked(net.perception, video)
     columns = object_columns(tracks.present)
     chosen = torch.zeros_like(tracks.present[:, 0]).index_fill(1, columns[0], value=True)
     tracks = replace(tracks, present=tracks.present & chosen[:, None])
