@@ -23,6 +23,9 @@ _SPREAD = 0.5  # standard deviation of the moved starts, half sides of the pictu
 class Encoder(nn.Module):
     """A picture -> features of its places, half the side, that know where they are.
 
+    Colours are taken relative to the picture's mean, which is nearly the background's: bright objects on a
+    bright ground are then as plain as dark ones.
+
     Args:
         size: (H, W) of the pictures.
         width: channels.
@@ -50,7 +53,8 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, H W / 4, width)."""
         at = torch.cat([self.places, -self.places], 1)
-        features: Tensor = self.mlp(self.convs(images * 2 - 1).flatten(2).mT + self.place(at))
+        unlike = 2 * (images - images.mean((2, 3), keepdim=True))
+        features: Tensor = self.mlp(self.convs(unlike).flatten(2).mT + self.place(at))
         return features
 
 

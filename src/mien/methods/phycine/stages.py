@@ -24,6 +24,16 @@ HIDDEN = 0.1
 """Share of the objects that are hidden from the answering net and guessed."""
 
 
+def mixed_channels(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Pictures (B, 3, H, W), the colour channels of each in an order drawn at random.
+
+    Without it a colour near the background's may never get a slot: all others are explained first, and then
+    nothing moves. Mixed, each colour is now and then one that stands out.
+    """
+    order = torch.rand(len(images), 3, generator=generator).argsort(1).to(images.device)
+    return images.gather(1, order[:, :, None, None].expand_as(images))
+
+
 class PerceptionTask(PartTask[FrameBatch]):
     """Level 1: frames, one by one. Slots: mean |picture - x|^2. Learned inference: `Iodine.loss`.
 
@@ -39,11 +49,12 @@ class PerceptionTask(PartTask[FrameBatch]):
     def loss(self, batch: FrameBatch, clock: Clock, rng: Rng) -> StepOut:
         """The loss of pictures."""
         generator = rng.generator("slots", "cpu")
+        image = mixed_channels(batch.image, generator)
         if isinstance(self.net.perception, Iodine):
-            loss = self.net.perception.loss(batch.image, generator).mean()
+            loss = self.net.perception.loss(image, generator).mean()
             return StepOut(loss, {"nats": loss.detach()})
-        layers = self.net.slots.frames(batch.image[:, None], generator).layers
-        error = (layers.image[:, 0] - batch.image).square().mean()
+        layers = self.net.slots.frames(image[:, None], generator).layers
+        error = (layers.image[:, 0] - image).square().mean()
         return StepOut(BRIGHT * error, {"mse": error.detach()})
 
 
