@@ -6,8 +6,16 @@ import pytest
 import torch
 
 from mien.core.errors import ConfigError
-from mien.methods.phycine.concepts import FitSettings, Latents
-from mien.methods.phycine.found import Gaussians, clip_latents, matched_by_look, set_concepts, set_latents
+from mien.methods.phycine.concepts import FitSettings, Latents, misfit
+from mien.methods.phycine.found import (
+    Gaussians,
+    clip_latents,
+    matched_by_look,
+    matched_parts,
+    set_concepts,
+    set_latents,
+    shared_latents,
+)
 from mien.methods.phycine.laws import Laws
 from mien.methods.phycine.sight import Seen, SeenSets
 from mien.synth import PhysWorld
@@ -124,10 +132,53 @@ def test_a_sets_concepts_are_those_of_its_clips_together():
     found = set_concepts(laws, settings, seen, 0.1, 8)
     targets = clip_latents(laws, settings, seen.targets.until(8), 0.1)
     references = clip_latents(laws, settings, seen.references, 0.1)
-    again = set_latents(targets, references, seen, 2)
-    assert torch.equal(found.mean.charge, again.mean.charge)
-    assert torch.equal(found.std.mass, again.std.mass)
+    product = set_latents(targets, references, seen, 2)
+    cut = SeenSets(seen.targets.until(8), seen.references, 2)
+    again = shared_latents(laws, settings, product.mean, matched_parts(cut, 2), 0.1)
+    assert torch.equal(found.mean.charge, again.charge)
+    assert torch.equal(found.std.mass, product.std.mass)
     assert bool((found.std.mass <= targets.std.mass + 1e-6).all())  # more clips, never less known
     part = references.clips(slice(2, 4))
     assert torch.equal(part.mean.mass, references.mean.mass[2:])
     assert torch.equal(part.std.charge, references.std.charge[2:])
+
+
+def test_clips_show_which_of_a_sets_objects_by_their_looks():
+    looks = LOOKS[None, [1, 0]].expand(2, -1, -1)
+    seen = SeenSets(seen_as(LOOKS[None], [[True] * 3]), seen_as(looks, [[True, True], [False, True]]), 2)
+    target, references = matched_parts(seen, 2)
+    assert (target.sets.tolist(), target.of.tolist()) == ([0], [[0, 1, 2]])
+    assert (references.sets.tolist(), references.of.tolist()) == ([0, 0], [[1, 0], [3, 0]])
+    assert [len(p.seen.place) for p in matched_parts(seen, 1)] == [1, 1]
+    assert len(matched_parts(seen, 0)) == 1
+
+
+def shared(seen, refs, settings, laws, start=None):
+    start = start or Latents(*torch.full((2, *seen.targets.place[:, 0, :, 0].shape), 0.1))
+    return shared_latents(laws, settings, start, matched_parts(seen, refs), 0.1)
+
+
+def test_shared_latents_explain_all_clips_of_a_set_better():
+    torch.manual_seed(0)
+    laws, settings = Laws(8), FitSettings(window=3, infer_steps=40, infer_lr=0.02)
+    seen = SeenSets(clips(2, 0), clips(4, 1), 2)
+
+    @torch.no_grad()
+    def lost(z):
+        doubled = Latents(*(x.repeat_interleave(2, 0) for x in z))
+        target, references = seen.targets, seen.references
+        whole = misfit(laws, target.place, target.present, z, settings, 0.1).sum()
+        return float(whole + misfit(laws, references.place, references.present, doubled, settings, 0.1).sum())
+
+    start = Latents(*torch.full((2, 2, 2), 0.1))
+    assert lost(shared(seen, 2, settings, laws, start)) < lost(shared(seen, 0, settings, laws, start))
+
+
+def test_sets_do_not_know_each_other():
+    torch.manual_seed(0)
+    laws, settings = Laws(8), FitSettings(window=3, infer_steps=5)
+    seen = SeenSets(clips(2, 0), clips(4, 1), 2)
+    one = SeenSets(seen.targets.clips(slice(1, 2)), seen.references.clips(slice(2, 4)), 2)
+    whole, alone = (shared(s, 2, settings, laws) for s in (seen, one))
+    torch.testing.assert_close(whole.charge[1:], alone.charge)
+    torch.testing.assert_close(whole.mass[1:], alone.mass)

@@ -11,7 +11,7 @@ from mien.methods.phycine.concepts import Latents
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.found import Gaussians
 from mien.methods.phycine.model import Phycine
-from mien.methods.phycine.reason import EVERY, Reasoner, Told, feature_count, look_size, told_of
+from mien.methods.phycine.reason import SAMPLES, Reasoner, Told, feature_count, look_size, one_sign, told_of
 from mien.methods.phycine.sight import Seen, see_sets
 from mien.methods.phycine.tracks import LOOK
 
@@ -23,7 +23,7 @@ def config(**changes):
     return PhycineConfig(**{**sizes, **changes})
 
 
-def seen(sets=2, frames=EVERY + 1, count=2, look=LOOK):
+def seen(sets=2, frames=9, count=2, look=LOOK):
     draw = torch.Generator().manual_seed(0)
     place = torch.randn(sets, frames, count, 2, generator=draw)
     present = torch.rand(sets, frames, count, generator=draw) > 0.3
@@ -42,25 +42,32 @@ def reasoner(own):
 
 
 def test_every_number_has_its_place():
-    """Of the second object in the last frame: time, which of three, place / 2, velocity / 2, look, z."""
+    """Of the second object: which of three, look, in five frames place / 2, velocity / 2, seen; z."""
     own, given = seen(), found()
     told = told_of(config(), own, given, DT)
-    assert told.objects.shape == (2, 4, feature_count(config(), 3))
-    assert torch.equal(told.present, own.present[:, [0, EVERY]].flatten(1))
-    speed = (own.place[1, EVERY, 1] - own.place[1, EVERY - 1, 1]) / DT
-    want = [
-        torch.tensor([1.0, 0, 1, 0]), own.place[1, EVERY, 1] / 2, speed / 2, own.look[1, 1],
-        given.mean.mass[1, 1, None], given.mean.charge[1, 1, None],
-    ]  # fmt: skip
-    torch.testing.assert_close(told.objects[1, 3], torch.cat(want))
-    assert told.fixed == 4
+    assert told.objects.shape == (2, 2, feature_count(config(), 3))
+    assert torch.equal(told.present, own.present.any(1))
+    want = [torch.tensor([0.0, 1, 0]), own.look[1, 1]]
+    for t in (1, 3, 4, 6, 8):
+        speed = (own.place[1, t, 1] - own.place[1, t - 1, 1]) / DT
+        want += [own.place[1, t, 1] / 2, speed / 2, own.present[1, t, 1, None].float()]
+    charge = one_sign(given.mean.charge)[1, 1]
+    want.append(torch.stack([given.mean.mass[1, 1], charge, charge.abs()]))
+    torch.testing.assert_close(told.objects[1, 1], torch.cat(want))
+    assert told.fixed == 3
+
+
+def test_the_sign_of_a_sets_charges_does_not_matter():
+    charge = torch.tensor([[0.5, -2.0, 0.0], [1.0, -0.5, 0.0]])
+    assert one_sign(charge).tolist() == [[-0.5, 2.0, 0.0], [1.0, -0.5, 0.0]]
+    assert torch.equal(one_sign(charge), one_sign(-charge))
 
 
 def test_features_that_are_not_told():
     all_of_them, some, none = (
         told_of(config(features=f), seen(), found(), DT).objects for f in ("all", "seen", "none")
     )
-    assert torch.equal(some, all_of_them[..., :-2])
+    assert torch.equal(some, all_of_them[..., :-3])
     assert none.shape[-1] == 0
     assert reasoner(config(features="none")).tokens(Told(none, none[..., 0:0].any(-1), 0)).shape[-1] == 0
 
@@ -68,17 +75,18 @@ def test_features_that_are_not_told():
 def test_more_objects_than_are_numbered_are_left_out():
     own = config(slots=2)
     told = told_of(own, seen(), found(), DT)
-    assert told.objects.shape == (2, 2, feature_count(own, 1))
+    assert told.objects.shape == (2, 1, feature_count(own, 1))
 
 
-def test_tokens_have_unit_scale_but_for_time_and_number():
+def test_tokens_have_unit_scale_but_for_their_number():
     own, told = reasoner(config()), told_of(config(), seen(sets=40), found(sets=40), DT)
     own.learn_scale(told)
     tokens = own.tokens(told)
-    assert torch.equal(tokens[..., :4], told.objects[..., :4])
-    shown = tokens[told.present][:, 4:]
-    torch.testing.assert_close(shown.mean(0), torch.zeros(13), atol=1e-4, rtol=0)
-    torch.testing.assert_close(shown.std(0), torch.ones(13), atol=1e-4, rtol=0)
+    assert torch.equal(tokens[..., :3], told.objects[..., :3])
+    shown = tokens[told.present][:, 3:]
+    count = LOOK + 5 * SAMPLES + 3
+    torch.testing.assert_close(shown.mean(0), torch.zeros(count), atol=1e-4, rtol=0)
+    torch.testing.assert_close(shown.std(0), torch.ones(count), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -8,7 +8,7 @@ are given for each set, so that an interval over sets is an interval over indepe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from mien.methods.phycine.answers import answers, submission
 from mien.methods.phycine.concepts import Latents
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.forecast import FITTED, Still, changed_latents, fitted_start, forecast
-from mien.methods.phycine.found import clip_latents, set_latents
+from mien.methods.phycine.found import clip_latents, matched_parts, set_latents, shared_latents
 from mien.methods.phycine.model import Phycine, fit_settings
 from mien.methods.phycine.reason import Reasoner
 from mien.methods.phycine.sight import Seen, SeenSets, kept_sight, linked
@@ -93,7 +93,8 @@ def restore_reasoner(folder: ModelFolder) -> tuple[Reasoner, Vocabulary]:
 def evaluate(folder: ModelFolder | None, evaluation: Evaluation) -> Measured:
     """One row of the protocol, on the split ``test`` or ``val``.
 
-    Options: ``refs``: references that are used; ``laws``: "constant" for constant velocity.
+    Options: ``refs``: references that are used; ``together``: "product" leaves a set's latents at the
+    product of its clips' Gaussians; ``laws``: "constant" for constant velocity.
 
     Raises:
         DataError: a split that there is not, or a set without truth.
@@ -230,15 +231,19 @@ def concepts(case: Case) -> tuple[dict[str, Values], Latents]:
     alone, _ = concept_units(z_m, z_c, shown, np.arange(count), [c.hits for c in shown], count)
     units |= {f"target_{k}": v for k, v in alone.items()}
     refs = int(case.options.get("refs", case.seen.refs))
-    together = set_latents(targets, references, case.seen, refs) if refs else targets
-    z_m, z_c = (chosen(v, case.slot) for v in together.mean)
+    together = set_latents(targets, references, case.seen, refs).mean
+    if case.options.get("together") != "product":
+        shown_sets = replace(case.seen, targets=case.seen.targets.until(case.shown))
+        parts = matched_parts(shown_sets, refs)
+        together = shared_latents(net.laws, settings, together, parts, case.dt)
+    z_m, z_c = (chosen(v, case.slot) for v in together)
     hits = [met_in_set(s, refs) for s in case.sets]
     whole, set_report = concept_units(z_m, z_c, shown, np.arange(count), hits, count)
     units |= {f"set_{k}": v for k, v in whole.items()}
     case.extra |= {k: report[k] for k in TOLD} | {f"set_{k}": set_report[k] for k in TOLD}
     lost = [(slot[: len(c.things)] < 0).mean() for slot, c in zip(case.slot, shown, strict=True)]
     case.extra["lost"] = float(np.mean(lost))
-    return units, together.mean
+    return units, together
 
 
 def met_in_set(one: PhysicalSet, refs: int) -> Array:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from mien.methods.phycine.concepts import (
     FitSettings,
     Latents,
     infer,
+    misfit,
     product_of_gaussians,
     same_sign,
     spreads,
@@ -94,6 +96,68 @@ def set_latents(targets: Gaussians, references: Gaussians, seen: SeenSets, refs:
     return Gaussians(Latents(*out_mean), Latents(*out_std))
 
 
+class Part(NamedTuple):
+    """B clips of some sets' objects.
+
+    Attributes:
+        seen: the clips.
+        sets: (B,) whose they are.
+        of: (B, M) which of the set's N objects each of the clip's is; N: none of them.
+    """
+
+    seen: Seen
+    sets: Tensor
+    of: Tensor
+
+
+def matched_parts(seen: SeenSets, refs: int) -> list[Part]:
+    """Targets and their first ``refs`` references, objects matched by looks. O(S R N^3)."""
+    targets, references = seen.targets, seen.references
+    sets, count = torch.arange(len(targets.place)), targets.place.shape[2]
+    parts = [Part(targets, sets, torch.arange(count).expand(len(sets), -1))]
+    clips = torch.arange(len(references.place)).view(len(sets), seen.refs)[:, :refs].flatten()
+    if not len(clips):
+        return parts
+    of = torch.full((len(clips), references.place.shape[2]), count)
+    for row, clip in enumerate(clips.tolist()):
+        s = clip // seen.refs
+        shown, there = targets.present[s].any(0), references.present[clip].any(0)
+        for i, k in matched_by_look(targets.look[s], references.look[clip], shown, there):
+            of[row, k] = i
+    return [*parts, Part(references.clips(clips), clips // seen.refs, of)]
+
+
+def shared_latents(
+    laws: nn.Module, settings: FitSettings, start: Latents, parts: Sequence[Part], dt: float
+) -> Latents:
+    """Latents (S, N) that explain all clips of a set at once: the product of posteriors, without Laplace.
+
+    From ``start``; what a clip shows beside the set's objects has latents of its own. Sets do not know each
+    other. O(steps clips T N^2).
+    """
+    shared = [z.clone().requires_grad_() for z in start]
+    own = [[z.new_zeros(p.of.shape).requires_grad_() for z in start] for p in parts]
+    leaves = [*shared, *(z for pair in own for z in pair)]
+    optimizer = torch.optim.Adam(leaves, lr=settings.infer_lr)
+    count = start.mass.shape[1]
+    for _ in range(settings.infer_steps):
+        loss = start.mass.new_zeros(())
+        for part, alone in zip(parts, own, strict=True):
+            at = part.of.clamp_max(count - 1)
+            z = Latents(
+                *(
+                    torch.where(part.of < count, whole[part.sets].gather(1, at), single)
+                    for whole, single in zip(shared, alone, strict=True)
+                )
+            )
+            loss = loss + misfit(laws, part.seen.place, part.seen.present, z, settings, dt).sum()
+        found = torch.autograd.grad(loss, leaves, allow_unused=True)
+        for z, g in zip(leaves, found, strict=True):
+            z.grad = torch.zeros_like(z) if g is None else g
+        optimizer.step()
+    return Latents(*(z.detach() for z in shared))
+
+
 def kept_concepts(
     laws: nn.Module, settings: FitSettings, seen: SeenSets, dt: float, shown: int, key: object
 ) -> Gaussians:
@@ -118,7 +182,12 @@ def kept_concepts(
 
 
 def set_concepts(laws: nn.Module, settings: FitSettings, seen: SeenSets, dt: float, shown: int) -> Gaussians:
-    """Posteriors of the targets' objects from what is shown of them and all references."""
-    targets = clip_latents(laws, settings, seen.targets.until(shown), dt)
-    references = clip_latents(laws, settings, seen.references, dt)
-    return set_latents(targets, references, seen, seen.refs)
+    """Posteriors of the targets' objects from what is shown of them and all references.
+
+    The product of the clips' Gaussians, its mean refined on all clips at once (`shared_latents`).
+    """
+    seen = replace(seen, targets=seen.targets.until(shown))
+    targets, references = (clip_latents(laws, settings, s, dt) for s in (seen.targets, seen.references))
+    found = set_latents(targets, references, seen, seen.refs)
+    mean = shared_latents(laws, settings, found.mean, matched_parts(seen, seen.refs), dt)
+    return Gaussians(mean, found.std)

@@ -66,6 +66,7 @@ ROWS: tuple[Row, ...] = (
     _found("transformer", "transformer (as SlotFormer)", {"method.dynamics": "transformer"}),
     _found("refs_1", "one reference", {}, refs=1),
     _found("refs_0", "no reference", {}, refs=0),
+    _found("product", "product of the clips' Gaussians alone", {}, together="product"),
     _found("window_3", "velocity changes of one step", {"method.window": 3}),
     _found("threshold", "objects by colour threshold", {"method.sight": "threshold"}),
     _found("true", "true places (oracle)", {"method.sight": "true"}),

@@ -16,20 +16,21 @@ from mien.methods.phycine.sight import Seen
 from mien.methods.phycine.tracks import LOOK
 from mien.synth.phys_world import COLOURS, MATERIALS, SHAPES
 
-EVERY = 10
-"""Every so manieth frame gives a token of each object."""
+SAMPLES = 5
+"""Frames, evenly over a clip from its second, in which an object's token tells its place and velocity."""
 LONGEST = 48
 """Words of a question and a choice, at most."""
 _FAR = 2.0  # world units and world units a second that are about 1
 
 
 class Told(NamedTuple):
-    """Tokens of S sets.
+    """A token for each of up to N objects of S sets.
 
     Attributes:
-        objects: (S, M, F) features: time, which object, place, velocity, looks [, z_m, z_c].
-        present: (S, M) bool.
-        fixed: leading features that are told even where an object is hidden (time and which object).
+        objects: (S, N, F) features: which object, look, (place, velocity, seen) of each of the sampled
+            frames [, z_m, z_c, |z_c|].
+        present: (S, N) bool.
+        fixed: leading features that are told even where an object is hidden (which object).
     """
 
     objects: Tensor
@@ -41,12 +42,18 @@ def feature_count(config: PhycineConfig, slots: int) -> int:
     """F."""
     if config.features == "none":
         return 0
-    return 1 + slots + 4 + look_size(config) + (2 if config.features == "all" else 0)
+    return slots + look_size(config) + 5 * SAMPLES + (3 if config.features == "all" else 0)
 
 
 def look_size(config: PhycineConfig) -> int:
     """Numbers of a look: `mien.methods.phycine.tracks.looks`, or what the oracle tells."""
     return len(COLOURS) + len(MATERIALS) + len(SHAPES) if config.sight == "true" else LOOK
+
+
+def one_sign(charge: Tensor) -> Tensor:
+    """Charges (S, N), those of a set turned so that the strongest is positive: their sign means nothing."""
+    strongest = charge.gather(1, charge.abs().argmax(1, keepdim=True))
+    return torch.where(strongest < 0, -charge, charge)
 
 
 def told_of(config: PhycineConfig, seen: Seen, found: Gaussians, dt: float) -> Told:
@@ -60,20 +67,19 @@ def told_of(config: PhycineConfig, seen: Seen, found: Gaussians, dt: float) -> T
     """
     slots = object_slots(config)
     place, present = seen.place[:, :, :slots], seen.present[:, :, :slots]
-    speed = torch.cat([torch.zeros_like(place[:, :1]), velocities(place, dt)], 1)
+    there = present.any(1)
     sets, frames, count = present.shape
-    time = torch.linspace(0, 1, frames).view(1, -1, 1, 1).expand(sets, -1, count, 1)
-    which = torch.eye(slots)[:count].expand(sets, frames, count, slots)
-    look = seen.look[:, None, :count].expand(-1, frames, -1, -1)
-    parts = [time, which, place / _FAR, speed / _FAR, look]
     if config.features == "none":
-        parts = [time[..., :0]]
+        return Told(place.new_zeros(sets, count, 0), there, 0)
+    speed = torch.cat([torch.zeros_like(place[:, :1]), velocities(place, dt)], 1)
+    path = torch.cat([place / _FAR, speed / _FAR, present[..., None].to(place)], 3)
+    at = torch.linspace(min(1, frames - 1), frames - 1, SAMPLES).round().long()
+    which = torch.eye(slots)[:count].expand(sets, count, slots)
+    parts = [which, seen.look[:, :count], path[:, at].transpose(1, 2).flatten(2)]
     if config.features == "all":
-        z = torch.stack(tuple(found.mean), -1)[:, None, :count]
-        parts.append(z.expand(-1, frames, -1, -1))
-    objects = torch.cat(parts, -1)[:, ::EVERY]
-    there = present[:, ::EVERY]
-    return Told(objects.flatten(1, 2), there.flatten(1, 2), 1 + slots)
+        mass, charge = found.mean.mass[:, :count], one_sign(found.mean.charge[:, :count])
+        parts.append(torch.stack([mass, charge, charge.abs()], 2))
+    return Told(torch.cat(parts, 2), there, slots)
 
 
 class Reasoner(nn.Module):
@@ -101,7 +107,7 @@ class Reasoner(nn.Module):
             config.layers,
             config.heads,
             length,
-            told=min(inputs, 1 + slots),
+            told=min(inputs, slots),
         )
         self.register_buffer("scale", torch.ones(2, max(inputs, 1)))
 
