@@ -89,6 +89,7 @@ MADE = {
     "video": ("made", "clips of talking heads with actions, pose and landmarks"),
     "talking": ("made", "moments of talking heads, each seen from several sides"),
     "clothed": ("made", "clothed people in poses: normals, bodies, skinning, signed distances"),
+    "heads3d": ("made", "heads from several sides in the capsules' camera: depth, albedo, parts, light, view"),
     "comphy": ("made", "discs with hidden masses and charges in ComPhy's files, with videos and questions"),
 }
 """Sets that `mien data make` writes."""
