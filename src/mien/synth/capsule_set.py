@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mien.core.seeds import derive
 from mien.render.alignment import five_of_68
 from mien.synth import param_heads
+from mien.synth.grading import srgb
 from mien.synth.face import ORBIT_FOCAL, ORBIT_RADIUS, Detail, Person, Picture
 from mien.synth.light import Light
 from mien.synth.looks import Shot, sample_shot
@@ -84,7 +85,11 @@ class Heads3d(Unmeasured):
         person = make_face(who, _DETAIL)
         shot = replace(sample_shot(derive(who, "clothes"), glasses=0.0, frontal=True), cube=_CUBE)
         for rng in self._draws(who):
-            seen = (sample_view(rng, self.yaw, self.pitch), sample_light(rng), sample_backdrop(rng, self.size))
+            seen = (
+                sample_view(rng, self.yaw, self.pitch),
+                sample_light(rng),
+                sample_backdrop(rng, self.size),
+            )
             yield photograph_capsule(person, shot, *seen, sample_actions(int(rng.integers(2**31)), 0.5))
 
     def samples(self, number: int) -> Iterator[Sample]:
@@ -153,7 +158,8 @@ def photograph_capsule(
     """One picture of a person. O(S^2 + strands); 15 ms at 64 pixels.
 
     The light of the picture is a sky and a soft key light with shadows, skin shines: ambient and diffuse of
-    ``light`` say how strong they are, they do not reproduce the pixels as those of `draw_head` do.
+    ``light`` say how strong they are, they do not reproduce the pixels as those of `draw_head` do. Albedo is in sRGB, as
+    the picture is.
 
     Args:
         person: who.
@@ -175,7 +181,7 @@ def photograph_capsule(
         _before(seen, backdrop),
         depth,
         (seen.normal * [-1, 1, 1] * here[..., None]).astype(np.float32),
-        (np.clip(seen.albedo, 0, 1) * here[..., None]).astype(np.float32),
+        srgb(seen.albedo) * here[..., None],
         part,
         np.asarray(view, np.float32),
         np.asarray(light, np.float32),

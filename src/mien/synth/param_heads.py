@@ -211,9 +211,12 @@ def relief(head: ParamHead, x: Array, y: Array) -> Array:
         0.17 * _bump(x, y, (0, 0.20), (0.075 * wide, 0.085)) + 0.10 * _bump(x, y, (0, 0.02), (0.05, 0.13))
     )
     out = out + head.lips * (
-        0.035 * _bump(x, y, (0, my - 0.5 * mt), (0.6 * mw, 0.028)) + 0.04 * _bump(x, y, (0, my + 0.5 * mt), (0.5 * mw, 0.03))
+        0.035 * _bump(x, y, (0, my - 0.5 * mt), (0.6 * mw, 0.028))
+        + 0.04 * _bump(x, y, (0, my + 0.5 * mt), (0.5 * mw, 0.03))
     )
-    out = out + 0.04 * _bump(x, y, (0, my), (0.9 * mw, 0.12)) + head.chin * _bump(x, y, (0, 0.84), (0.15, 0.09))
+    out = (
+        out + 0.04 * _bump(x, y, (0, my), (0.9 * mw, 0.12)) + head.chin * _bump(x, y, (0, 0.84), (0.15, 0.09))
+    )
     for side in (-1, 1):
         out = out + 0.05 * high * _bump(x, y, (side * 0.085 * wide, 0.25), (0.04, 0.04))
         out = out - head.sockets * _bump(x, y, (side * ex, ey), (0.14, 0.085))
@@ -305,14 +308,18 @@ def paint(head: ParamHead, d: Array, place: Array) -> tuple[Array, NDArray[np.ui
         lay(inside * _step(1.1, 0.8, glint), np.array([1.0, 1.0, 1.0]))
         lay(0.8 * _bump(v, u, (-1.0, 0.0), (0.22, 0.55)), head.hair * 0.4)
         along = (side * x - 0.10) / 0.36
-        centre = head.brows[0] - 0.04 * np.sin(np.pi * np.clip(along, 0, 1)) + head.brows[1] * 0.1 * (along - 0.5)
+        centre = (
+            head.brows[0] - 0.04 * np.sin(np.pi * np.clip(along, 0, 1)) + head.brows[1] * 0.1 * (along - 0.5)
+        )
         thin = head.brows[2] * np.clip(1.25 - 0.8 * along, 0.2, 1)
         lay(0.9 * _step(1.2, 0.7, np.abs(y - centre) / thin) * ((along > 0) & (along < 1)), head.hair * 0.75,
             PARTS.index("brows"))  # fmt: skip
     bow = my - 0.02 * (x / mw) ** 2
     taper = np.clip(1 - (x / mw) ** 2, 0, 1) ** 0.7
     upper = mt * taper * (1 - 0.25 * _bump(x, y, (0, my), (0.03, 1.0)))
-    v = np.where(y < bow, (bow - y) / np.maximum(upper, 1e-4), (y - bow) / np.maximum(1.15 * mt * taper, 1e-4))
+    v = np.where(
+        y < bow, (bow - y) / np.maximum(upper, 1e-4), (y - bow) / np.maximum(1.15 * mt * taper, 1e-4)
+    )
     lay(_step(1.1, 0.85, v) * (np.abs(x) < mw), head.lip, PARTS.index("mouth"))
     lay(0.8 * _step(0.016, 0.004, np.abs(y - bow)) * (np.abs(x) < mw), head.lip * 0.35)
     if head.glasses:
@@ -323,7 +330,11 @@ def paint(head: ParamHead, d: Array, place: Array) -> tuple[Array, NDArray[np.ui
         lay(_step(0.028, 0.018, np.abs(y - ey + 0.02)) * (np.abs(x) > ex + 0.2), head.rim)
     share = hair_share(head, d)
     around = np.arctan2(d[:, 0], np.abs(d[:, 2]) + 0.3)
-    streak = 1 + 0.16 * np.sin(38 * around + head.phase + 3 * d[:, 1]) + 0.10 * np.sin(83 * around + 2 * head.phase)
+    streak = (
+        1
+        + 0.16 * np.sin(38 * around + head.phase + 3 * d[:, 1])
+        + 0.10 * np.sin(83 * around + 2 * head.phase)
+    )
     color += share[:, None] * (head.hair * streak[:, None] - color)
     part[share > 0.5] = PARTS.index("hair")
     return np.clip(color, 0, 1), part
@@ -334,7 +345,9 @@ def _sphere() -> tuple[Array, NDArray[np.int32]]:
     """Directions (V, 3) and faces (T, 3) of a sphere whose poles are nose and back: dense on the face."""
     polar = np.pi * (np.linspace(0, 1, _RINGS)[:, None] ** 1.15)
     turn = np.linspace(0, 2 * np.pi, _SPOKES, endpoint=False)[None]
-    d = np.stack(np.broadcast_arrays(np.sin(polar) * np.cos(turn), np.sin(polar) * np.sin(turn), -np.cos(polar)), -1)
+    d = np.stack(
+        np.broadcast_arrays(np.sin(polar) * np.cos(turn), np.sin(polar) * np.sin(turn), -np.cos(polar)), -1
+    )
     a = np.arange((_RINGS - 1) * _SPOKES).reshape(_RINGS - 1, _SPOKES)
     b = np.roll(a, -1, 1)
     faces = np.concatenate([np.stack([a, a + _SPOKES, b], -1), np.stack([b, a + _SPOKES, b + _SPOKES], -1)])
