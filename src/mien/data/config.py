@@ -416,15 +416,13 @@ class CapsuleData(DataConfig):
             check_range("data", name, getattr(self, name), 1, 1_000_000)
         check_range("data", "limit", self.limit, 1)
         check_range("data", "workers", self.workers, 0, 256)
-        refuse_inapplicable(
-            self,
-            self.kind,
-            {
-                **dict.fromkeys(("root", "limit"), USER_CAPSULES),
-                **dict.fromkeys(("people", "val_people", "test_people", "per_identity"), CAPSULE_MADE),
-                "hard": ("param", "debug"),
-            },
-        )
+        refuse_inapplicable(self, self.kind, dict.fromkeys(("root", "limit"), USER_CAPSULES))
+        if self.kind not in CAPSULE_MADE:
+            for name in ("people", "val_people", "test_people", "per_identity"):
+                if getattr(self, name) != getattr(CapsuleData, name):
+                    raise ConfigError(f"data.{name} does not apply to kind={self.kind!r}, which has its own")
+        if self.hard and self.kind not in ("param", "debug"):
+            raise ConfigError(f"data.hard does not apply to kind={self.kind!r}, only to param and debug")
 
     def folder(self) -> Path:
         """See `require_root`."""

@@ -429,7 +429,8 @@ class VideoSet(Unmeasured):
 
 
 SETS: dict[str, type[Any]] = {
-    c.kind: c for c in (FaceSet, AlignedSet, HeadSet, PadSet, BodySet, VideoSet, TalkingSet, ClothedSet, Heads3d)
+    c.kind: c
+    for c in (FaceSet, AlignedSet, HeadSet, PadSet, BodySet, VideoSet, TalkingSet, ClothedSet, Heads3d)
 }
 
 
