@@ -27,7 +27,7 @@ def guess_capsule_kind(path: Path) -> str | None:
     if next(path.glob("session0?/multiview"), None):
         return "multipie"
     try:
-        return "bp4d" if bp4d_people(path) and next(path.glob("[FM]???/T?"), None) else None
+        return "bp4d" if bp4d_people(path) and any(path.glob("[FM]???/T?")) else None
     except DataError:
         return None
 

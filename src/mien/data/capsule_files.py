@@ -96,8 +96,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def split_people(people: Sequence[str], seed: int, part: Part) -> list[str]:
-    """The people of a part: 70 % to train, 10 % to validate, 20 % to test, drawn by ``seed``; at least one
-    each.
+    """The people of a part, drawn by ``seed``: 10 % to validate, 20 % to test, at least one; the rest train.
 
     Raises:
         DataError: fewer than three people.

@@ -387,8 +387,8 @@ class CapsuleData(DataConfig):
     """Single pictures of faces for graphics capsules; people of the three parts never overlap."""
 
     kind: CapsuleKind = "heads3d"
-    """heads3d: rendered people, drawn when first asked for; param: heads that are formulas, likewise; debug: a
-    few of those, in memory; orl: 400 real grey pictures; celeba, bfm, bp4d and multipie read ``root``."""
+    """heads3d: rendered people, drawn when first asked for; param: heads that are formulas, likewise; debug:
+    a few of those, in memory; orl: 400 real grey pictures; celeba, bfm, bp4d and multipie read ``root``."""
     size: int = 64
     """Side of the square picture, in pixels."""
     people: int = 400

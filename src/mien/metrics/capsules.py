@@ -6,6 +6,7 @@ Depth itself is scored by `mien.metrics.scale_invariant_depth_error` within `com
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -363,7 +364,7 @@ def rank_one_across_views(
     apart = np.abs(turn[:, None] - turn[None])
     others = ~np.eye(len(c), dtype=np.bool_)
     out = []
-    for low, high in zip(steps[:-1], steps[1:], strict=True):
+    for low, high in pairwise(steps):
         gallery = others & (apart >= low) & (apart < high)
         ranks = mate_ranks(np.where(gallery, scores, -np.inf).astype(np.float32), same & gallery)
         probes = ranks > 0

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from mien.core.seeds import derive
 from mien.render.alignment import five_of_68
 from mien.synth import param_heads
-from mien.synth.grading import srgb
 from mien.synth.face import ORBIT_FOCAL, ORBIT_RADIUS, Detail, Person, Picture
+from mien.synth.grading import srgb
 from mien.synth.light import Light
 from mien.synth.looks import Shot, sample_shot
 from mien.synth.maker import Sample, Unmeasured, check_ranges, npz, png
@@ -125,8 +125,10 @@ class ParamHeadSet(Heads3d):
 
 
 def packed(view: HeadView) -> dict[str, NDArray[Any]]:
-    """A picture and its truth in few bytes: depth float16 of depth - 1 (0 = background is nan there), normal
-    int8 / 127, albedo uint8 / 255."""
+    """A picture and its truth in few bytes.
+
+    Depth is float16 of depth - 1, nan = background; normals int8 / 127; albedo uint8 / 255.
+    """
     depth = np.where(view.depth > 0, view.depth - 1, np.nan)
     return {
         "image": view.image,

@@ -402,8 +402,10 @@ def draw_head(head: ParamHead, view: Array, light: Array, backdrop: Array) -> He
 
 
 def unhidden(marks: Array, depth: Array, within: float) -> NDArray[np.bool_]:
-    """Whether marks (N, 3) (x, y from the corner; depth) lie in the picture and less than ``within`` behind
-    what is drawn in any pixel around (0 = nothing)."""
+    """Whether marks (N, 3), x, y from the corner and depth, are seen: (N,). O(N).
+
+    They lie in the picture, and less than ``within`` behind what is drawn (0 = nothing) in a pixel around.
+    """
     size, out = len(depth), np.zeros(len(marks), np.bool_)
     for k, (x, y, z) in enumerate(marks):
         i, j = int(np.floor(y)), int(np.floor(x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def mean_depth(depth: ArrayLike) -> NDArray[np.float32]:
     if not count.any():
         raise DataError("no pixel of the training pictures has depth; they are all background")
     mean = d.sum(0) / np.maximum(count, 1)
-    return np.where(count > 0, mean, mean.max()).astype(np.float32)
+    return np.asarray(np.where(count > 0, mean, mean.max()), np.float32)
 
 
 def box_grid(size: int, rows: int, columns: int, margin: float = 0.15) -> NDArray[np.float32]:
@@ -70,7 +71,7 @@ def box_grid(size: int, rows: int, columns: int, margin: float = 0.15) -> NDArra
     place = (at - margin) / (1 - 2 * margin)
     row, column = ((np.clip(place, 0, 1 - 1e-9) * n).astype(int) for n in (rows, columns))
     number = np.where(inside[:, None] & inside, 1 + row[:, None] * columns + column, 0)
-    return (number == np.arange(1 + rows * columns)[:, None, None]).astype(np.float32)
+    return np.asarray(number == np.arange(1 + rows * columns)[:, None, None], np.float32)
 
 
 class KMeansParts:
@@ -133,7 +134,7 @@ def _spread_seeds(x: Array, count: int, rng: np.random.Generator) -> Array:
 def label_maps(labels: ArrayLike, parts: int) -> NDArray[np.float32]:
     """(n, H, W) labels 0 .. K as maps (n, 1 + K, H, W) of 0 and 1. O(n K H W)."""
     own = np.asarray(labels)
-    return (own[:, None] == np.arange(parts + 1)[:, None, None]).astype(np.float32)
+    return np.asarray(own[:, None] == np.arange(parts + 1)[:, None, None], np.float32)
 
 
 class Autoencoder2d(nn.Module):
@@ -156,7 +157,7 @@ class Autoencoder2d(nn.Module):
         channels = (3, width, 2 * width, 4 * width)
         down: list[nn.Module] = []
         up: list[nn.Module] = []
-        for before, after in zip(channels[:-1], channels[1:], strict=True):
+        for before, after in pairwise(channels):
             down += [nn.Conv2d(before, after, 4, 2, 1), nn.LeakyReLU(0.2)]
             up = [nn.LeakyReLU(0.2), nn.ConvTranspose2d(after, before, 4, 2, 1), *up]
         wide = last[0] * last[1] * last[2]
