@@ -160,8 +160,8 @@ def photograph_capsule(
     """One picture of a person. O(S^2 + strands); 15 ms at 64 pixels.
 
     The light of the picture is a sky and a soft key light with shadows, skin shines: ambient and diffuse of
-    ``light`` say how strong they are, they do not reproduce the pixels as those of `draw_head` do. Albedo is in sRGB, as
-    the picture is.
+    ``light`` say how strong they are, they do not reproduce the pixels as those of `draw_head` do.
+    Albedo is in sRGB, as the picture is.
 
     Args:
         person: who.

@@ -262,9 +262,16 @@ def _ear(d: Array) -> Array:
 def hair_share(head: ParamHead, d: Array) -> Array:
     """Share of hair at directions (N, 3): above a line that falls from forehead to nape. O(N)."""
     around = np.rad2deg(np.arctan2(np.abs(d[:, 0]), -d[:, 2]))
-    line = np.interp(around, [0, 35, 58, 72, 84, 100, 125, 180],
-                     [head.hairline, head.hairline + 0.03, head.hairline + 0.26, head.long - 0.05, head.long - 0.02,
-                      max(head.long, 0.3), max(head.long, 0.6), max(head.long, 0.7)])  # fmt: skip
+    top, side = head.hairline, head.long
+    heights = [
+        top,
+        top + 0.03,
+        top + 0.26,
+        side - 0.05,
+        side - 0.02,
+        *(max(side, y) for y in (0.3, 0.6, 0.7)),
+    ]
+    line = np.interp(around, [0, 35, 58, 72, 84, 100, 125, 180], heights)
     lock = head.fringe - head.hairline
     line = line + lock * _step(-0.25, 0.15, d[:, 0]) * _step(75, 45, around)
     share = _step(0.02, -0.02, d[:, 1] - line)
@@ -397,7 +404,8 @@ def draw_head(head: ParamHead, view: Array, light: Array, backdrop: Array) -> He
     return HeadView(
         np.round(255 * fine.reshape(size, _SAMPLES, size, _SAMPLES, 3).mean((1, 3))).astype(np.uint8),
         depth, normals.astype(np.float32), albedos.astype(np.float32), parts, np.asarray(view, np.float32),
-        np.asarray(light, np.float32), (marks[:, :2] - 0.5).astype(np.float32), unhidden(marks, depth, _HIDDEN),
+        np.asarray(light, np.float32), (marks[:, :2] - 0.5).astype(np.float32),
+        unhidden(marks, depth, _HIDDEN),
     )  # fmt: skip
 
 
