@@ -18,7 +18,9 @@ def write_celeba(root: Path, count: int = 6) -> None:
     for k, name in enumerate(names):
         picture(root / "img_celeba" / name, seed=k)
     marks = [f"{n}  10 20  40 20  25 35  15 50  35 {50 + k}" for k, n in enumerate(names)]
-    points = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
+    points = " ".join(
+        f"{p}_{a}" for p in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for a in "xy"
+    )
     (root / "list_landmarks_celeba.txt").write_text("\n".join([str(count), points, *marks]) + "\n")
     boxes = [f"{n}    5 5 {40 if k % 2 else 20} 50" for k, n in enumerate(names)]
     (root / "list_bbox_celeba.txt").write_text(
