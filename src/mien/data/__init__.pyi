@@ -2,6 +2,15 @@ from .agedb import AgeDbNames as AgeDbNames
 from .agedb import read_agedb as read_agedb
 from .agedb import read_agedb_names as read_agedb_names
 from .avatar_check import check_avatar as check_avatar
+from .bfm import bfm_files as bfm_files
+from .bp4d import bp4d_files as bp4d_files
+from .capsule_check import check_capsules as check_capsules
+from .capsule_files import CapsuleSet as CapsuleSet
+from .capsule_files import FaceFile as FaceFile
+from .capsule_loader import CapsuleBatch as CapsuleBatch
+from .capsule_loader import CapsuleLoader as CapsuleLoader
+from .capsule_sets import capsule_set as capsule_set
+from .celeba import celeba_files as celeba_files
 from .channel_order import ChannelReport as ChannelReport
 from .channel_order import check_channel_order as check_channel_order
 from .check import CheckReport as CheckReport
@@ -13,6 +22,7 @@ from .comphy import charge_edges as charge_edges
 from .comphy import read_predictions as read_predictions
 from .comphy import write_submission as write_submission
 from .comphy_videos import make_comphy as make_comphy
+from .config import CapsuleData as CapsuleData
 from .config import ClassificationData as ClassificationData
 from .config import ClothedData as ClothedData
 from .config import DomainData as DomainData
@@ -57,6 +67,7 @@ from .megaface import write_megaface_feature as write_megaface_feature
 from .multiface import multiface_runs as multiface_runs
 from .multiface import read_krt as read_krt
 from .multiface import read_multiface as read_multiface
+from .multipie import multipie_files as multipie_files
 from .orl import Orl as Orl
 from .pad_casia import CasiaSurf as CasiaSurf
 from .pad_casia import Cefa as Cefa

@@ -375,6 +375,60 @@ class PhysicalData(DataConfig):
         return require_root(self.kind, self.root)
 
 
+CapsuleKind = Literal["heads3d", "param", "debug", "orl", "celeba", "bfm", "bp4d", "multipie"]
+CAPSULE_MADE = ("heads3d", "param", "debug")
+"""Kinds of faces for capsules that are made; they hold all truth."""
+USER_CAPSULES = ("celeba", "bfm", "bp4d", "multipie")
+"""Kinds that are read from the user's copy."""
+
+
+@dataclass(frozen=True)
+class CapsuleData(DataConfig):
+    """Single pictures of faces for graphics capsules; people of the three parts never overlap."""
+
+    kind: CapsuleKind = "heads3d"
+    """heads3d: rendered people, drawn when first asked for; param: heads that are formulas, likewise; debug:
+    a few of those, in memory; orl: 400 real grey pictures; celeba, bfm, bp4d and multipie read ``root``."""
+    size: int = 64
+    """Side of the square picture, in pixels."""
+    people: int = 400
+    """Training people of a made set."""
+    val_people: int = 40
+    """Validation people."""
+    test_people: int = 100
+    """Test people."""
+    per_identity: int = 5
+    """Pictures of each of them, from different sides."""
+    hard: bool = False
+    """param, debug: some heads have a lock before the forehead, glasses, or are asymmetric."""
+    set_seed: int = 0
+    """Which made people; of orl, bp4d and multipie: which people are tested on."""
+    root: str | None = field(default=None, metadata=NO_HASH)
+    """celeba, bfm, bp4d, multipie: the user's copy."""
+    limit: int | None = None
+    """Pictures of a part of a user's set, at most, evenly spread (default: all, in memory)."""
+    workers: int = field(default=0, metadata=NO_HASH)
+    """Processes that draw; 0 = all cores."""
+
+    def __post_init__(self) -> None:
+        check_range("data", "size", self.size, 16, 512)
+        for name in ("people", "val_people", "test_people", "per_identity"):
+            check_range("data", name, getattr(self, name), 1, 1_000_000)
+        check_range("data", "limit", self.limit, 1)
+        check_range("data", "workers", self.workers, 0, 256)
+        refuse_inapplicable(self, self.kind, dict.fromkeys(("root", "limit"), USER_CAPSULES))
+        if self.kind not in CAPSULE_MADE:
+            for name in ("people", "val_people", "test_people", "per_identity"):
+                if getattr(self, name) != getattr(CapsuleData, name):
+                    raise ConfigError(f"data.{name} does not apply to kind={self.kind!r}, which has its own")
+        if self.hard and self.kind not in ("param", "debug"):
+            raise ConfigError(f"data.hard does not apply to kind={self.kind!r}, only to param and debug")
+
+    def folder(self) -> Path:
+        """See `require_root`."""
+        return require_root(self.kind, self.root)
+
+
 PadKind = Literal[
     "rendered",
     "debug",

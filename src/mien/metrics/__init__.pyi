@@ -1,3 +1,16 @@
+from .capsules import PartNme as PartNme
+from .capsules import SegIou as SegIou
+from .capsules import ViewRate as ViewRate
+from .capsules import comparison_mask as comparison_mask
+from .capsules import eroded_mask as eroded_mask
+from .capsules import landmark_nme as landmark_nme
+from .capsules import landmark_nme_from_parts as landmark_nme_from_parts
+from .capsules import light_corr as light_corr
+from .capsules import mean_angle_deviation as mean_angle_deviation
+from .capsules import part_centroids as part_centroids
+from .capsules import pose_corr as pose_corr
+from .capsules import rank_one_across_views as rank_one_across_views
+from .capsules import seg_iou_matched as seg_iou_matched
 from .classification import calibration_error as calibration_error
 from .classification import fit_temperature as fit_temperature
 from .classification import mean_class_recall as mean_class_recall

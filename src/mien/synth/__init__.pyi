@@ -11,6 +11,8 @@ from .body_models import BodyModel as BodyModel
 from .body_models import CapsuleBody as CapsuleBody
 from .body_models import PeopleBody as PeopleBody
 from .body_models import SmplBody as SmplBody
+from .capsule_set import Heads3d as Heads3d
+from .capsule_set import ParamHeadSet as ParamHeadSet
 from .clothed_set import ClothedSet as ClothedSet
 from .comphy_program import Executor as Executor
 from .comphy_program import check_program as check_program
@@ -32,6 +34,8 @@ from .full_body import make_body as make_body
 from .full_body import photograph_body as photograph_body
 from .garment import Garment as Garment
 from .garment import sample_outfit as sample_outfit
+from .param_heads import HeadView as HeadView
+from .param_heads import param_view as param_view
 from .phys_render import Rendered as Rendered
 from .phys_render import render_clip as render_clip
 from .phys_world import Objects as Objects

@@ -376,7 +376,7 @@ def _prepare(s: _Scene) -> None:
         rises, s.light = (lambda y: y), shot.light
     else:
         s.pivot = neck = middle = np.asarray(person.middle, np.float32)
-        s.focal, s.distance = ORBIT_FOCAL * size, ORBIT_RADIUS * shot.cube
+        s.focal, s.distance = shot.zoom * ORBIT_FOCAL * size, ORBIT_RADIUS * shot.cube
         rises, s.light = (lambda y: np.full_like(y, _TURNS)), shot.light.turned(rot)
     s.camera = (middle + np.array([0, 0, s.distance])).astype(np.float32)
     s.eyes = [((c - neck) @ rot.T + neck).astype(np.float32) for c in person.eyes]

@@ -206,6 +206,7 @@ class Shot:
         cube: dm; where given, head, shoulders and light turn as one about the middle of the head, that is the
             camera goes around them, 2.7 cubes away with a focal length of 3.2 picture sides; the backdrop is
             white and the sensor adds no noise.
+        zoom: with ``cube``: times the focal length.
     """
 
     yaw: float
@@ -219,6 +220,7 @@ class Shot:
     shirt: tuple[Color, str, float]
     seed: int
     cube: float | None = None
+    zoom: float = 1.0
 
 
 def sample_shot(seed: int, yaw: float = 0.22, glasses: float = 0.22, frontal: bool = False) -> Shot:

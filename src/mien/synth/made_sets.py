@@ -16,6 +16,7 @@ from mien.core.seeds import derive
 from mien.render.alignment import TEMPLATE, align_face, five_of_68, similarity, warp
 from mien.synth.attacks import SPECIES, face_box, present
 from mien.synth.audit import shortcut_audit
+from mien.synth.capsule_set import Heads3d
 from mien.synth.clothed_set import ClothedSet
 from mien.synth.dressed import sample_surface, signed_distance
 from mien.synth.face import Picture, detail_for
@@ -428,7 +429,8 @@ class VideoSet(Unmeasured):
 
 
 SETS: dict[str, type[Any]] = {
-    c.kind: c for c in (FaceSet, AlignedSet, HeadSet, PadSet, BodySet, VideoSet, TalkingSet, ClothedSet)
+    c.kind: c
+    for c in (FaceSet, AlignedSet, HeadSet, PadSet, BodySet, VideoSet, TalkingSet, ClothedSet, Heads3d)
 }
 
 

@@ -1,0 +1,1 @@
+"""IGC-Net: graphics capsules of faces, learnt from single pictures without labels."""
