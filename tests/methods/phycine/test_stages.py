@@ -14,7 +14,15 @@ from mien.methods.phycine.concepts import Latents, calmest, misfit
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.model import Phycine, fit_settings
 from mien.methods.phycine.reason import Reasoner, Told, feature_count, object_slots
-from mien.methods.phycine.stages import BRIGHT, HIDDEN, AnswersTask, Chosen, LawsTask, PerceptionTask
+from mien.methods.phycine.stages import (
+    BRIGHT,
+    HIDDEN,
+    AnswersTask,
+    Chosen,
+    LawsTask,
+    PerceptionTask,
+    mixed_channels,
+)
 from mien.methods.phycine.words import UNTOLD, Asked
 from mien.synth import PhysWorld
 from mien.synth.comphy_set import draw_set
@@ -46,12 +54,27 @@ def learning(task):
 # -- perception ---------------------------------------------------------------------------------------------
 
 
+def test_the_channels_of_each_picture_change_places():
+    images = torch.arange(3.0).view(1, 3, 1, 1).expand(64, 3, 2, 2)
+    mixed = mixed_channels(images, torch.Generator().manual_seed(0))
+    assert len({tuple(x[:, 0, 0].tolist()) for x in mixed}) == 6
+    assert torch.equal(mixed.sort(1).values, images)
+    assert torch.equal(mixed, mixed[..., :1, :1].expand_as(mixed))
+
+
+def mixed_pictures(count):
+    """Pictures, and what a task of seed 0 makes of them, with the generator that goes on from there."""
+    image = torch.rand(count, 3, 16, 24, generator=torch.Generator().manual_seed(1))
+    generator = Rng(0).generator("slots")
+    return image, mixed_channels(image, generator), generator
+
+
 def test_the_loss_of_pictures_is_their_squared_error():
     task = PerceptionTask(net())
-    image = torch.rand(5, 3, 16, 24, generator=torch.Generator().manual_seed(1))
+    image, mixed, generator = mixed_pictures(5)
     out = task.loss(FrameBatch(image), EARLY, Rng(0))
-    layers = task.net.slots.frames(image[:, None], Rng(0).generator("slots")).layers
-    error = (layers.image[:, 0] - image).square().mean()
+    layers = task.net.slots.frames(mixed[:, None], generator).layers
+    error = (layers.image[:, 0] - mixed).square().mean()
     assert out.loss.item() == pytest.approx(BRIGHT * error.item())
     assert out.logs["mse"].item() == pytest.approx(error.item())
     out.loss.backward()
@@ -62,9 +85,9 @@ def test_the_loss_of_pictures_is_their_squared_error():
 
 def test_learned_inference_has_its_own_loss():
     task = PerceptionTask(net(sight="iodine", iterations=2))
-    image = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(1))
+    image, mixed, generator = mixed_pictures(2)
     out = task.loss(FrameBatch(image), EARLY, Rng(0))
-    want = task.net.perception.loss(image, Rng(0).generator("slots")).mean()
+    want = task.net.perception.loss(mixed, generator).mean()
     assert out.loss.item() == pytest.approx(want.item())
 
 
