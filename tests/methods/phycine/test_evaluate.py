@@ -216,7 +216,7 @@ def test_all_measures_of_the_laws_are_by_set_and_repeatable(folder):
         assert np.array_equal(values, again.units[name])
         assert first.metrics.get(name, 0.5) == pytest.approx(values.mean())  # "half" is 0.5 for the claim
     assert first.metrics["lost"] == 0
-    none = evaluate(folder, Evaluation("test", options={"refs": 0}))
+    none = evaluate(folder, Evaluation("test", options={"refs": 0, "together": "product"}))
     assert none.metrics["set_charge"] == pytest.approx(none.metrics["target_charge"])
 
 

@@ -38,6 +38,19 @@ def test_a_rendered_object_is_found_where_it_is():
     assert tracks.place[0, 0, 1].numpy() == pytest.approx(clip.x[0, 0, 0], abs=0.03)
 
 
+def test_a_slot_that_shows_a_part_of_an_object_grows_to_the_whole():
+    clip = PhysWorld(n_objects=1, radius=0.4, speed=0.0, seed=1).simulate(1, 1)
+    drawn = render_clip(clip, (48, 72), half=1.9)
+    body = torch.tensor(drawn.segmentation == 1).float()[:, :, None]
+    row = int(body[0, 0, 0].amax(1).nonzero()[0])
+    part = body.clone()
+    part[..., row + 3 :, :] = 0  # its upper edge
+    masks = torch.cat([1 - part, part], 2)
+    video = torch.tensor(drawn.frames).permute(0, 1, 4, 2, 3) / 255
+    tracks = object_tracks(Percepts(masks, torch.zeros(1, 1, 2, 1), video), video, half=1.9)
+    assert tracks.place[0, 0, 1].numpy() == pytest.approx(clip.x[0, 0, 0], abs=0.02)
+
+
 def scene():
     """One clip, two frames of 8 x 12: slot 0 a red block, slot 1 the background, slot 2 gone in frame 1."""
     masks = torch.zeros(1, 2, 3, 8, 12)

@@ -199,7 +199,7 @@ def kept_sight(
 
 
 _PARTS = ("targets", "references")
-_VERSION = 5  # raised when what is kept is computed otherwise
+_VERSION = 6  # raised when what is kept is computed otherwise
 
 
 def sight_key(perception: nn.Module, config: PhycineConfig, data: PhysicalData, part: str) -> list[object]:

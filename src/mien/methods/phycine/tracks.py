@@ -20,7 +20,7 @@ LOOK = 7
 """Numbers of a look (`looks`)."""
 _ALIKE = 0.12  # largest difference of a channel's mean to the background's: then it is background, too
 _SIGMA = 0.1  # of colours, as in the mixture's likelihood
-_PASSES = 3
+_PASSES = 8  # a slot that shows a part of its object grows to the whole
 _BODY = 1.4  # radii of a body in which no other's centre lies: two that touch are two apart
 _FAR = 1e3  # cost of a pair that cannot be matched, above every real one
 
