@@ -5,5 +5,15 @@ from .capsules import assemble as assemble
 from .capsules import mirrored as mirrored
 from .capsules import object_capsule as object_capsule
 from .config import IgcNetConfig as IgcNetConfig
+from .features import PrincipalFeatures as PrincipalFeatures
+from .features import offline_features as offline_features
+from .features import pyramid_features as pyramid_features
+from .losses import concentration_loss as concentration_loss
+from .losses import foreground_guess as foreground_guess
+from .losses import orthogonality as orthogonality
+from .losses import perceptual_loss as perceptual_loss
+from .losses import photometric_loss as photometric_loss
+from .losses import semantic_consistency_loss as semantic_consistency_loss
 from .model import IGCNet as IGCNet
 from .model import Rendering as Rendering
+from .watchers import health as health
