@@ -17,6 +17,7 @@ ORIENTATIONS = 4
 SCALES = 2
 LEVELS = 3  # of the Laplacian pyramid
 GREY = (0.299, 0.587, 0.114)
+_TO_XYZ = ((0.433953, 0.376219, 0.189828), (0.212671, 0.715160, 0.072169), (0.017758, 0.109477, 0.872766))
 _BRIGHTER = 0.02
 _TINY = 1e-6
 
@@ -64,11 +65,17 @@ def pyramid_features(image: Tensor) -> list[Tensor]:
 
 
 def lab(image: Tensor) -> Tensor:
-    """CIE Lab over 100 of sRGB pictures (B, 3, H, W) in [0, 1]."""
-    from kornia.color import rgb_to_lab
+    """CIE Lab over 100 of sRGB pictures (B, 3, H, W) in [0, 1], white D65.
 
-    out: Tensor = rgb_to_lab(image) / 100
-    return out
+    XYZ over white = A c, c linear; f = cube root above (6/29)^3, else a line; L = 1.16 f_y - .16,
+    a = 5 (f_x - f_y), b = 2 (f_y - f_z).
+    """
+    linear = torch.where(image > 0.04045, ((image + 0.055) / 1.055).clamp_min(0) ** 2.4, image / 12.92)
+    xyz = torch.einsum("bchw,kc->bkhw", linear, image.new_tensor(_TO_XYZ))
+    knee = 6 / 29
+    f = torch.where(xyz > knee**3, xyz.clamp_min(knee**3) ** (1 / 3), xyz / (3 * knee**2) + 4 / 29)
+    x, y, z = f.unbind(1)
+    return torch.stack([1.16 * y - 0.16, 5 * (x - y), 2 * (y - z)], 1)
 
 
 def binary_density(grey: Tensor, window: int = 5) -> Tensor:

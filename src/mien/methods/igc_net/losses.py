@@ -65,7 +65,7 @@ def perceptual_loss(
     """
     terms = []
     for f, g in zip(features(pred), features(target), strict=True):
-        size = f.shape[-2:]
+        size = (f.shape[-2], f.shape[-1])
         if sigma is None:
             error = (f - g).abs()
         else:
@@ -117,8 +117,8 @@ def concentration_loss(parts: Tensor) -> Tensor:
 def foreground_guess(image: Tensor, distance: float = 3.0) -> Tensor:
     """(B, H, W) in {0, 1}: 1 where colour is more than so many deviations from the border ring's. O(B H W).
 
-    sqrt((c - mu)^T S^-1 (c - mu)) > 3, mu and S mean and covariance over the ring (side / 16 wide, at least 2),
-    S with (1 / 50)^2 on its diagonal for even backgrounds. Then the majority of 3 x 3.
+    sqrt((c - mu)^T S^-1 (c - mu)) > 3; mu, S: mean and covariance over the ring (side / 16 wide, at least 2);
+    S has (1 / 50)^2 added on its diagonal, for even backgrounds. Then the majority of 3 x 3.
 
     Args:
         image: (B, 3, H, W) in [0, 1].
@@ -151,7 +151,8 @@ def area_prior(foreground: Tensor, low: float = 0.2, high: float = 0.8) -> Tenso
 
 def presence_entropy(visibility: Tensor) -> Tensor:
     """Mean over pixels of -sum_l V_l ln V_l, V (B, L, H, W)."""
-    return torch.special.entr(visibility.clamp_min(0)).sum(1).mean()
+    entropy: Tensor = torch.special.entr(visibility.clamp_min(0)).sum(1).mean()
+    return entropy
 
 
 def depth_smoothness(depth: Tensor, depth_range: float) -> Tensor:
@@ -174,7 +175,8 @@ def random_warp(
     theta = torch.stack([torch.stack([c, -s, moved[:, 0]], 1), torch.stack([s, c, moved[:, 1]], 1)], 1)
     grid = F.affine_grid(theta, [batch, 1, size, size], align_corners=True)
     bent = bend * torch.randn(batch, 2, 4, 4, generator=rng, device=device)
-    return grid + F.interpolate(bent, (size, size), mode="bicubic", align_corners=True).movedim(1, -1)
+    smooth: Tensor = F.interpolate(bent, (size, size), mode="bicubic", align_corners=True)
+    return grid + smooth.movedim(1, -1)
 
 
 def equivariance_loss(of_warped: Tensor, visibility: Tensor, grid: Tensor) -> Tensor:

@@ -178,7 +178,8 @@ class IGCNet(nn.Module):
     @torch.no_grad()
     def segment(self, image: Tensor) -> Tensor:
         """Part of each pixel, (B, S, S) int64: 1 to M, 0 = background or nothing. O(B M S^2 width)."""
-        return self.render(self.encode(image)).visibility.argmax(1)
+        labels: Tensor = self.render(self.encode(image)).visibility.argmax(1)
+        return labels
 
 
 def _pooling(c: IgcNetConfig, size: int) -> nn.Module:

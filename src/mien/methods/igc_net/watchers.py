@@ -1,4 +1,4 @@
-"""What goes wrong without labels, found and mended: dead parts, hollow faces, a foreground that is all or none."""
+"""What goes wrong without labels, found and mended: dead parts, hollow faces, a lost foreground."""
 
 from __future__ import annotations
 
