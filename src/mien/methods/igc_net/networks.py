@@ -30,7 +30,7 @@ def smallest_side(size: int) -> int:
 
 
 def _group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(channels // PER_GROUP, channels)
+    return nn.GroupNorm(max(1, channels // PER_GROUP), channels)
 
 
 class Encoder(nn.Sequential):
