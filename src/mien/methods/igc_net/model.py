@@ -192,5 +192,5 @@ def _decoded(decoders: nn.ModuleList, codes: Tensor) -> Tensor:
     """Maps (B, M, C, S, S) of codes (B, M, D): by the one decoder, or by each part's own."""
     if len(decoders) == 1:
         maps: Tensor = decoders[0](codes.flatten(0, 1))
-        return maps.unflatten(0, codes.shape[:2])
+        return maps.view(*codes.shape[:2], *maps.shape[1:])
     return torch.stack([d(e) for d, e in zip(decoders, codes.unbind(1), strict=False)], 1)
