@@ -23,7 +23,11 @@ def pictures(batch=4, size=16):
 
 @pytest.mark.parametrize(
     ("colour", "want"),
-    [((1, 1, 1), (100, 0, 0)), ((1, 0, 0), (53.24, 80.09, 67.20)), ((0, 0, 128 / 255), (12.97, 47.51, -64.70))],
+    [
+        ((1, 1, 1), (100, 0, 0)),
+        ((1, 0, 0), (53.24, 80.09, 67.20)),
+        ((0, 0, 128 / 255), (12.97, 47.51, -64.70)),
+    ],
 )
 def test_lab_of_known_colours(colour, want):
     found = lab(torch.tensor(colour, dtype=torch.float64).view(1, 3, 1, 1)).flatten() * 100

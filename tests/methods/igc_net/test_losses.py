@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mien.methods.igc_net.losses import (
+    SemanticBasis,
     area_prior,
     background_loss,
     concentration_loss,
@@ -66,6 +67,13 @@ def test_semantic_is_zero_where_parts_explain_the_features():
     assert semantic_consistency_loss(parts.flip(1), features, basis, everywhere).item() == pytest.approx(
         14 / 3
     )
+
+
+def test_basis_is_never_negative():
+    basis = SemanticBasis(3, 5)
+    basis.weight.data.neg_()
+    assert bool((basis() >= 0).all())
+    assert float(basis().detach().sum()) > 0
 
 
 def test_orthogonality():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mien.methods.igc_net.features import pyramid_features
 from mien.render.canonical import resample
@@ -87,6 +87,22 @@ def semantic_consistency_loss(parts: Tensor, features: Tensor, basis: Tensor, ma
     """
     explained = torch.einsum("bmhw,mc->bchw", parts, basis)
     return masked_mean((explained - features.detach()).square(), mask)
+
+
+class SemanticBasis(nn.Module):
+    """What each of M parts looks like in C features: |w|, learned.
+
+    >>> SemanticBasis(6, 24)().shape
+    torch.Size([6, 24])
+    """
+
+    def __init__(self, parts: int, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(parts, channels) / 2)
+
+    def forward(self) -> Tensor:
+        """(M, C), non-negative."""
+        return self.weight.abs()
 
 
 def orthogonality(basis: Tensor) -> Tensor:
