@@ -140,7 +140,25 @@ def test_relative_depths_keep_their_order_and_lose_the_mean():
     assert torch.allclose(found[:, 0] - found[:, 1], raw[:, 0] - raw[:, 1], atol=1e-6)
     whole = (logits.softmax(1) * found).sum(1)
     assert torch.allclose(whole.mean((1, 2)), torch.zeros(2), atol=1e-6)
+    weights = torch.zeros_like(raw)
+    weights[:, 1, :2] = 0.7
+    assert torch.allclose(
+        relative_depths(raw, logits, weights)[:, 1, :2].mean((1, 2)), torch.zeros(2), atol=1e-6
+    )
     assert rescaled(torch.tensor([-1.0, 0, 1]), 0.9, 1.1).tolist() == pytest.approx([0.9, 1.0, 1.1])
+
+
+@torch.no_grad()
+def test_the_foreground_lies_around_the_middle_depth():
+    """Whatever parts do where the background hides them."""
+    model = net()
+    obj = model.encode(pictures())
+    logits = torch.stack([part.presence for part in obj.parts], 1)
+    shares = model.shares(logits, obj.background)
+    raw = (torch.stack([part.depth for part in obj.parts], 1) * 10 - 10).atanh()
+    mean = (shares * raw).sum((1, 2, 3)) / shares.sum((1, 2, 3))
+    assert torch.allclose(mean, torch.zeros(2), atol=1e-4)
+    assert net(background=False).shares(logits, None) is None
 
 
 def test_worked_light():

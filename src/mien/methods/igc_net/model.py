@@ -13,6 +13,7 @@ from mien.methods.igc_net.capsules import (
     GraphicsCapsule,
     Light,
     ObjectCapsule,
+    assemble,
     mirrored,
     object_capsule,
 )
@@ -46,13 +47,17 @@ def rescaled(x: Tensor, low: float, high: float) -> Tensor:
     return (1 + x) / 2 * high + (1 - x) / 2 * low
 
 
-def relative_depths(raw: Tensor, logits: Tensor) -> Tensor:
-    """Raw depths (B, M, H, W) less the object's mean, sum_m softmax_m(s) raw over all pixels. O(B M H W).
+def relative_depths(raw: Tensor, logits: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Raw depths (B, M, H, W) less the object's mean. O(B M H W).
 
-    One mean for all parts: they keep their places relative to each other.
+    Mean of sum_m softmax_m(s) raw over all pixels; with weights sum w raw / sum w over parts and pixels. One
+    mean for all parts: they keep their places relative to each other.
     """
-    whole = (logits.softmax(1) * raw).sum(1)
-    return raw - whole.mean((1, 2))[:, None, None, None]
+    if weights is None:
+        mean = (logits.softmax(1) * raw).sum(1).mean((1, 2))
+    else:
+        mean = (weights * raw).sum((1, 2, 3)) / weights.sum((1, 2, 3)).clamp_min(1.0)
+    return raw - mean[:, None, None, None]
 
 
 def light_of(raw: Tensor) -> Light:
@@ -118,27 +123,48 @@ class IGCNet(nn.Module):
             raise ShapeError(f"pictures must be (B, 3, {size}, {size}), got {tuple(image.shape)}")
         x = image * 2 - 1
         f_s, f_a = self.shape_encoder(x), self.albedo_encoder(x)
+        background = self.background(f_s, f_a)
         return object_capsule(
             self.renderer,
-            self.part_capsules(f_s, f_a, single),
+            self.part_capsules(f_s, f_a, background, single),
             self.view_net(x).tanh() * cast("Tensor", self.view_limits),
             self.light(x),
             float(self.tau),
             how=self.config.assembling,
-            background=self.background(f_s, f_a),
+            background=background,
             confidence=None if self.confidence_net is None else self.confidence_net(x),
         )
 
-    def part_capsules(self, f_s: Tensor, f_a: Tensor, single: bool = False) -> list[GraphicsCapsule]:
+    def part_capsules(
+        self, f_s: Tensor, f_a: Tensor, background: GraphicsCapsule | None, single: bool = False
+    ) -> list[GraphicsCapsule]:
         """Capsules of M parts from the embeddings (B, F) of shape and albedo; all decoded as one batch."""
         queries = self.queries.mean(0, keepdim=True) if single else self.queries
         e_s, e_a = self.shape_decompose(f_s, queries), self.albedo_decompose(f_a, queries)
         raw, logits = _decoded(self.shape_decoders, e_s).unbind(2)
         renderer = self.renderer
-        depths = rescaled(relative_depths(raw, logits).tanh(), renderer.min_depth, renderer.max_depth)
+        depths = rescaled(
+            relative_depths(raw, logits, self.shares(logits, background)).tanh(),
+            renderer.min_depth,
+            renderer.max_depth,
+        )
         albedos = rescaled(_decoded(self.albedo_decoders, e_a).tanh(), 0.0, 1.0)
         by_part = zip(*(x.unbind(1) for x in (depths, albedos, logits, e_s, e_a)), strict=True)
         return [GraphicsCapsule(*maps) for maps in by_part]
+
+    @torch.no_grad()
+    def shares(self, logits: Tensor, background: GraphicsCapsule | None) -> Tensor | None:
+        """Shares of parts (B, M, H, W) before a background if all lay at the middle depth; else None.
+
+        The object's mean depth is then that of the foreground. Were it that of the whole map, the face would
+        slide to d_min, where it hides the background best.
+        """
+        if background is None:
+            return None
+        middle = (self.renderer.min_depth + self.renderer.max_depth) / 2
+        depths = torch.cat([background.depth[:, None], torch.full_like(logits, middle)], 1)
+        both = torch.cat([background.presence[:, None], logits], 1)
+        return assemble(depths, both, float(self.tau), self.config.assembling)[0][:, 1:]
 
     def background(self, f_s: Tensor, f_a: Tensor) -> GraphicsCapsule | None:
         """The layer behind all parts, at d_max; its codes are the embeddings."""
