@@ -42,7 +42,7 @@ def test_shares_and_dead_parts():
 
 
 def test_hollow_and_flat_faces():
-    assert dome_correlation(dome()) > 0.9
+    assert dome_correlation(dome()) > 0.8
     assert dome_correlation(2 - dome()) == pytest.approx(-dome_correlation(dome()), abs=1e-5)
     assert dome_correlation(torch.ones(1, SIZE, SIZE)) == 0
     assert health(2 - dome(), layers(8, 24)).hollow

@@ -19,7 +19,7 @@ class Health(NamedTuple):
 
     Attributes:
         dead: numbers of parts (from 0) that win hardly a pixel.
-        dome: correlation of nearness with a centred dome, in [-1, 1].
+        dome: correlation of nearness with a centred dome over the foreground, in [-1, 1].
         hollow: the face is concave.
         area: mean share of the foreground.
         collapsed: the foreground is nothing or all.
@@ -39,20 +39,26 @@ def part_shares(visibility: Tensor) -> Tensor:
     return won[1:] / won.sum()
 
 
-def dome_correlation(depth: Tensor) -> float:
-    """Mean over B of corr(-D, sqrt(max(0, 1 - x^2 - y^2))), x and y in [-1, 1]; 0 if flat. D is (B, H, W)."""
+def dome_correlation(depth: Tensor, mask: Tensor | None = None) -> float:
+    """Mean over B of corr(-D, sqrt(max(0, 2 - x^2 - y^2))), x and y in [-1, 1]; 0 if flat. O(B H W).
+
+    Args:
+        depth: (B, H, W).
+        mask: (B, H, W) bool, the foreground: its step to the background alone would look like a dome.
+    """
     y, x = (torch.linspace(-1, 1, n, dtype=depth.dtype, device=depth.device) for n in depth.shape[1:])
-    dome = (1 - x.square()[None, :] - y.square()[:, None]).clamp_min(0).sqrt().flatten()
-    near, dome = -depth.flatten(1), dome - dome.mean()
-    near = near - near.mean(1, keepdim=True)
-    correlation = (near @ dome) / (near.norm(dim=1) * dome.norm()).clamp_min(1e-9)
-    return float(correlation.mean())
+    dome = (2 - x.square()[None, :] - y.square()[:, None]).clamp_min(0).sqrt().flatten()
+    weight = torch.ones_like(depth) if mask is None else mask.to(depth.dtype)
+    weight = weight.flatten(1) / weight.flatten(1).sum(1, keepdim=True).clamp_min(1.0)
+    near, dome = (v - (weight * v).sum(1, keepdim=True) for v in (-depth.flatten(1), dome[None]))
+    norms = (weight * near.square()).sum(1) * (weight * dome.square()).sum(1)
+    return float(((weight * near * dome).sum(1) / norms.sqrt().clamp_min(1e-9)).mean())
 
 
 @torch.no_grad()
 def health(depth: Tensor, visibility: Tensor) -> Health:
     """Of canonical depths (B, H, W) and visibilities (B, M + 1, H, W)."""
-    shares, dome = part_shares(visibility), dome_correlation(depth)
+    shares, dome = part_shares(visibility), dome_correlation(depth, visibility[:, 0] < 0.5)
     area = float(1 - visibility[:, 0].mean())
     dead = (shares < LEAST_SHARE).nonzero().flatten().tolist()
     has_background = bool(visibility[:, 0].any())
