@@ -129,6 +129,18 @@ def test_without_background_its_layer_is_empty():
     assert torch.allclose(obj.depth[..., :2], torch.tensor(0.7 * 1.1 + 0.3 * 0.9))
 
 
+def test_depth_does_not_learn_from_what_is_seen():
+    """Else a part comes nearer only to hide the background; its albedo and presence do learn."""
+    draw = torch.Generator().manual_seed(1)
+    part = GraphicsCapsule(*(x.requires_grad_() for x in capsule(draw)))
+    obj = whole([part], capsule(draw))
+    obj.visibility[:, 1].sum().backward(retain_graph=True)
+    assert part.depth.grad is None
+    assert part.presence.grad.abs().max().item() > 0
+    obj.depth.sum().backward()
+    assert part.depth.grad.abs().max().item() > 0
+
+
 def test_mirror_is_the_object_of_mirrored_depth():
     draw = torch.Generator().manual_seed(2)
     obj = whole([capsule(draw)], None)

@@ -138,10 +138,15 @@ def object_capsule(
     background: GraphicsCapsule | None = None,
     confidence: Tensor | None = None,
 ) -> ObjectCapsule:
-    """The object that parts make. Arguments and errors as in `assemble`. O(B M H W)."""
+    """The object that parts make. Arguments and errors as in `assemble`. O(B M H W).
+
+    Depths get no gradient through the visibilities: else parts come nearer only to hide the background, and a
+    face becomes a plateau at d_min. Presences learn what is seen, depths what shape it has.
+    """
     layers = parts if background is None else [background, *parts]
     depths, logits = (torch.stack(x, 1) for x in zip(*((p.depth, p.presence) for p in layers), strict=True))
-    visibility, depth = assemble(depths, logits, tau, how)
+    visibility, _ = assemble(depths.detach(), logits, tau, how)
+    depth = (visibility * depths).sum(1)
     albedo = over_layers(visibility, torch.stack([p.albedo for p in layers], 1))
     depth = held_border(depth, renderer)
     if background is None:

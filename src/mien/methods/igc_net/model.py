@@ -22,6 +22,7 @@ from mien.methods.igc_net.networks import AttentionPool, ConfidenceNet, Decoder,
 from mien.render.canonical import Renderer, lambert, resample
 
 QUERY_SPREAD = 0.5
+PRESENCE_GAIN = 10.0  # a logit must outweigh what depth gives the nearer layer, .1 / tau = 5 to 20
 LIGHT, VIEW = 4, 6
 MAX_DEPTH_SHIFT = 0.0  # along z, as in the released configs of Unsup3D
 
@@ -142,6 +143,7 @@ class IGCNet(nn.Module):
         queries = self.queries.mean(0, keepdim=True) if single else self.queries
         e_s, e_a = self.shape_decompose(f_s, queries), self.albedo_decompose(f_a, queries)
         raw, logits = _decoded(self.shape_decoders, e_s).unbind(2)
+        logits = PRESENCE_GAIN * logits
         renderer = self.renderer
         depths = rescaled(
             relative_depths(raw, logits, self.shares(logits, background)).tanh(),
@@ -172,7 +174,8 @@ class IGCNet(nn.Module):
             return None
         logit, albedo = self.background_net(torch.cat([f_s, f_a], 1)).split([1, 3], 1)
         depth = torch.full_like(logit[:, 0], self.renderer.max_depth)
-        return GraphicsCapsule(depth, rescaled(albedo.tanh(), 0.0, 1.0), logit[:, 0], f_s, f_a)
+        presence = PRESENCE_GAIN * logit[:, 0]
+        return GraphicsCapsule(depth, rescaled(albedo.tanh(), 0.0, 1.0), presence, f_s, f_a)
 
     def light(self, x: Tensor) -> Light:
         """Of pictures in [-1, 1]; without a net all light comes from everywhere."""
