@@ -1,6 +1,11 @@
 from .backends import raster_numpy as raster_numpy
 from .camera import Camera as Camera
 from .camera import Rays as Rays
+from .canonical import Renderer as Renderer
+from .canonical import grid_normals as grid_normals
+from .canonical import lambert as lambert
+from .canonical import resample as resample
+from .canonical import view_transform as view_transform
 from .eg3d import box_limits as box_limits
 from .eg3d import correct_intrinsics as correct_intrinsics
 from .eg3d import eg3d_rays as eg3d_rays

@@ -191,7 +191,7 @@ class Camera:
         f = (width - 1) / 2 / math.tan(fov / 2)
         k = view.new_tensor([[f, 0, (width - 1) / 2], [0, f, (height - 1) / 2], [0, 0, 1]])
         x, y, z = view[:, :3].unbind(-1)
-        rotation = _axis_rotation(z, 2) @ _axis_rotation(y, 1) @ _axis_rotation(x, 0)
+        rotation = axis_rotation(z, 2) @ axis_rotation(y, 1) @ axis_rotation(x, 0)
         middle = view.new_tensor([0.0, 0.0, 1.0])
         translation = middle - rotation @ middle + view[:, 3:]
         return cls.from_opencv(rotation, translation, k.expand(len(view), 3, 3), height, width)
@@ -292,7 +292,7 @@ def _no_skew(k: Tensor) -> None:
         raise ConfigError("intrinsics with skew (K[0, 1] != 0) are not supported; rectify the picture first")
 
 
-def _axis_rotation(angle: Tensor, axis: int) -> Tensor:
+def axis_rotation(angle: Tensor, axis: int) -> Tensor:
     """(B, 3, 3) right-handed rotations about x, y or z."""
     i, j = [(1, 2), (2, 0), (0, 1)][axis]
     c, s = torch.cos(angle), torch.sin(angle)

@@ -1,0 +1,225 @@
+"""IGC-Net: a picture to part capsules, these to an object capsule, that to a picture."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from mien.core.errors import ShapeError
+from mien.methods.igc_net.capsules import (
+    GraphicsCapsule,
+    Light,
+    ObjectCapsule,
+    assemble,
+    mirrored,
+    object_capsule,
+)
+from mien.methods.igc_net.config import IgcNetConfig
+from mien.methods.igc_net.networks import AttentionPool, ConfidenceNet, Decoder, Decompose, Encoder
+from mien.render.canonical import Renderer, lambert, resample
+
+QUERY_SPREAD = 0.5
+PRESENCE_GAIN = 10.0  # a logit must outweigh what depth gives the nearer layer, .1 / tau = 5 to 20
+LIGHT, VIEW = 4, 6
+MAX_DEPTH_SHIFT = 0.0  # along z, as in the released configs of Unsup3D
+
+
+class Rendering(NamedTuple):
+    """An object seen from its view.
+
+    Attributes:
+        image: (B, 3, H, W) in [0, 1].
+        depth: (B, H, W) scene units.
+        mask: (B, H, W) bool, where a surface is seen.
+        visibility: (B, M + 1, H, W) of the layers, 0 outside the mask.
+    """
+
+    image: Tensor
+    depth: Tensor
+    mask: Tensor
+    visibility: Tensor
+
+
+def rescaled(x: Tensor, low: float, high: float) -> Tensor:
+    """(1 + x) / 2 high + (1 - x) / 2 low of x in [-1, 1]."""
+    return (1 + x) / 2 * high + (1 - x) / 2 * low
+
+
+def relative_depths(raw: Tensor, logits: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Raw depths (B, M, H, W) less the object's mean. O(B M H W).
+
+    Mean of sum_m softmax_m(s) raw over all pixels; with weights sum w raw / sum w over parts and pixels. One
+    mean for all parts: they keep their places relative to each other.
+    """
+    if weights is None:
+        mean = (logits.softmax(1) * raw).sum(1).mean((1, 2))
+    else:
+        mean = (weights * raw).sum((1, 2, 3)) / weights.sum((1, 2, 3)).clamp_min(1.0)
+    return raw - mean[:, None, None, None]
+
+
+def light_of(raw: Tensor) -> Light:
+    """Light of 4 numbers (B, 4) in [-1, 1]: k_s = (1 + l0) / 2, k_d = (1 + l1) / 2, l = norm(l2, l3, 1)."""
+    direction = torch.cat([raw[:, 2:], torch.ones_like(raw[:, :1])], 1)
+    return Light((1 + raw[:, 0]) / 2, (1 + raw[:, 1]) / 2, nn.functional.normalize(direction, dim=1))
+
+
+class IGCNet(nn.Module):
+    """The networks of a config.
+
+    Args:
+        config: sizes and switches.
+        size: side S of the pictures.
+
+    Attributes:
+        tau: softness of assembling, a buffer: what the net was last trained with.
+
+    Raises:
+        ConfigError: a size that is no multiple of 16.
+
+    >>> net = IGCNet(IgcNetConfig(width=8), 32)
+    >>> obj = net.encode(torch.rand(2, 3, 32, 32))
+    >>> obj.visibility.shape, net.render(obj).image.shape
+    (torch.Size([2, 7, 32, 32]), torch.Size([2, 3, 32, 32]))
+    """
+
+    tau: Tensor
+
+    def __init__(self, config: IgcNetConfig, size: int = 48) -> None:
+        super().__init__()
+        c = self.config = config
+        self.renderer = Renderer(size, warp=c.warp)
+        self.shape_encoder = Encoder(size, c.width, c.features)
+        self.albedo_encoder = Encoder(size, c.width, c.features)
+        self.queries = nn.Parameter(QUERY_SPREAD * torch.randn(c.parts, c.query))
+        self.shape_decompose, self.albedo_decompose = (_pooling(c, size) for _ in range(2))
+        copies = 1 if c.share_decoder else c.parts
+        self.shape_decoders, self.albedo_decoders = (
+            nn.ModuleList(Decoder(size, c.width, c.dim, outputs) for _ in range(copies)) for outputs in (2, 3)
+        )
+        self.view_net = Encoder(size, c.width // 2, VIEW)
+        self.light_net = Encoder(size, c.width // 2, LIGHT) if c.light else None
+        self.background_net = Decoder(size, c.width, 2 * c.features, 4) if c.background else None
+        self.confidence_net = ConfidenceNet(size, c.width // 2, c.dim) if c.confidence else None
+        turn, shift = math.radians(c.max_turn), c.max_shift
+        limits = torch.tensor([turn, turn, turn, shift, shift, MAX_DEPTH_SHIFT])
+        self.register_buffer("view_limits", limits, persistent=False)
+        self.register_buffer("tau", torch.tensor(c.tau_start))
+
+    def encode(self, image: Tensor, single: bool = False) -> ObjectCapsule:
+        """The object of pictures (B, 3, S, S) in [0, 1]. O(B M S^2 width).
+
+        Args:
+            image: pictures.
+            single: one capsule of the mean query is the whole face (warm-up); M is 1 then.
+
+        Raises:
+            ShapeError: another shape.
+        """
+        size = self.renderer.image_size
+        if image.ndim != 4 or image.shape[1:] != (3, size, size):
+            raise ShapeError(f"pictures must be (B, 3, {size}, {size}), got {tuple(image.shape)}")
+        x = image * 2 - 1
+        f_s, f_a = self.shape_encoder(x), self.albedo_encoder(x)
+        background = self.background(f_s, f_a)
+        return object_capsule(
+            self.renderer,
+            self.part_capsules(f_s, f_a, background, single),
+            self.view_net(x).tanh() * cast("Tensor", self.view_limits),
+            self.light(x),
+            float(self.tau),
+            how=self.config.assembling,
+            background=background,
+            confidence=None if self.confidence_net is None else self.confidence_net(x),
+        )
+
+    def part_capsules(
+        self, f_s: Tensor, f_a: Tensor, background: GraphicsCapsule | None, single: bool = False
+    ) -> list[GraphicsCapsule]:
+        """Capsules of M parts from the embeddings (B, F) of shape and albedo; all decoded as one batch."""
+        queries = self.queries.mean(0, keepdim=True) if single else self.queries
+        e_s, e_a = self.shape_decompose(f_s, queries), self.albedo_decompose(f_a, queries)
+        raw, logits = _decoded(self.shape_decoders, e_s).unbind(2)
+        logits = PRESENCE_GAIN * logits
+        renderer = self.renderer
+        depths = rescaled(
+            relative_depths(raw, logits, self.shares(logits, background)).tanh(),
+            renderer.min_depth,
+            renderer.max_depth,
+        )
+        albedos = rescaled(_decoded(self.albedo_decoders, e_a).tanh(), 0.0, 1.0)
+        by_part = zip(*(x.unbind(1) for x in (depths, albedos, logits, e_s, e_a)), strict=True)
+        return [GraphicsCapsule(*maps) for maps in by_part]
+
+    @torch.no_grad()
+    def shares(self, logits: Tensor, background: GraphicsCapsule | None) -> Tensor | None:
+        """Shares of parts (B, M, H, W) before a background if all lay at the middle depth; else None.
+
+        The object's mean depth is then that of the foreground. Were it that of the whole map, the face would
+        slide to d_min, where it hides the background best.
+        """
+        if background is None:
+            return None
+        middle = (self.renderer.min_depth + self.renderer.max_depth) / 2
+        depths = torch.cat([background.depth[:, None], torch.full_like(logits, middle)], 1)
+        both = torch.cat([background.presence[:, None], logits], 1)
+        return assemble(depths, both, float(self.tau), self.config.assembling)[0][:, 1:]
+
+    def background(self, f_s: Tensor, f_a: Tensor) -> GraphicsCapsule | None:
+        """The layer behind all parts, at d_max; its codes are the embeddings."""
+        if self.background_net is None:
+            return None
+        logit, albedo = self.background_net(torch.cat([f_s, f_a], 1)).split([1, 3], 1)
+        depth = torch.full_like(logit[:, 0], self.renderer.max_depth)
+        presence = PRESENCE_GAIN * logit[:, 0]
+        return GraphicsCapsule(depth, rescaled(albedo.tanh(), 0.0, 1.0), presence, f_s, f_a)
+
+    def light(self, x: Tensor) -> Light:
+        """Of pictures in [-1, 1]; without a net all light comes from everywhere."""
+        if self.light_net is not None:
+            return light_of(self.light_net(x).tanh())
+        one = x.new_ones(len(x))
+        return Light(one, 0 * one, x.new_tensor([0.0, 0.0, 1.0]).expand(len(x), 3))
+
+    def render(
+        self, obj: ObjectCapsule, view: Tensor | None = None, light: Light | None = None, flip: bool = False
+    ) -> Rendering:
+        """The object lit, turned and seen. O(B M S^2).
+
+        Args:
+            obj: what is seen.
+            view: (B, 6), default the object's.
+            light: default the object's.
+            flip: left and right of the canonical object are exchanged first.
+        """
+        obj = mirrored(obj) if flip else obj
+        view, light, renderer = obj.view if view is None else view, light or obj.light, self.renderer
+        lit = obj.albedo * lambert(obj.normal, *light)[:, None]
+        depth = renderer.warp_canon_depth(obj.depth, view)
+        maps = torch.cat([lit, obj.visibility], 1)
+        mask = renderer.seen(depth)
+        seen = resample(maps, renderer.get_inv_warped_2d_grid(depth, view)) * mask[:, None]
+        return Rendering(seen[:, :3].clamp(0, 1), depth, mask, seen[:, 3:])
+
+    @torch.no_grad()
+    def segment(self, image: Tensor) -> Tensor:
+        """Part of each pixel, (B, S, S) int64: 1 to M, 0 = background or nothing. O(B M S^2 width)."""
+        labels: Tensor = self.render(self.encode(image)).visibility.argmax(1)
+        return labels
+
+
+def _pooling(c: IgcNetConfig, size: int) -> nn.Module:
+    if c.pooling == "attention":
+        return AttentionPool(size, c.width, c.features, c.query, c.dim)
+    return Decompose(c.features, c.query, c.dim)
+
+
+def _decoded(decoders: nn.ModuleList, codes: Tensor) -> Tensor:
+    """Maps (B, M, C, S, S) of codes (B, M, D): by the one decoder, or by each part's own."""
+    if len(decoders) == 1:
+        maps: Tensor = decoders[0](codes.flatten(0, 1))
+        return maps.view(*codes.shape[:2], *maps.shape[1:])
+    return torch.stack([d(e) for d, e in zip(decoders, codes.unbind(1), strict=False)], 1)
