@@ -115,11 +115,11 @@ def test_bad_clips_are_one_line(predictor, tmp_path):
 
 def test_references_narrow_what_is_known(predictor):
     first, other = (predictor.watch(clip(speed=s), PredictOptions()) for s in (1.0, 0.7))
-    both = with_references(first, [other])
+    both = with_references(predictor.net, first, [other])
     at = list(first.slots)
     assert (both.latents.mass.std[0, at] < first.latents.mass.std[0, at] + 1e-9).all()
     assert torch.equal(both.latents.ctx.mean, first.latents.ctx.mean)
-    assert with_references(first, []).latents.mass.mean[0, at].tolist() == pytest.approx(
+    assert with_references(predictor.net, first, []).latents.mass.mean[0, at].tolist() == pytest.approx(
         first.latents.mass.mean[0, at].tolist()
     )
 

@@ -109,7 +109,7 @@ class AnswerNet(nn.Module):
         self.object = nn.Linear(inputs, width) if inputs else None
         self.blank = nn.Parameter(torch.zeros(inputs - told))
         layer = nn.TransformerEncoderLayer(
-            width, heads, 4 * width, dropout=0.1, batch_first=True, norm_first=True
+            width, heads, 4 * width, dropout=0.0, batch_first=True, norm_first=True
         )
         self.encoder = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
         self.classes, self.choice = nn.Linear(width, classes), nn.Linear(width, 1)

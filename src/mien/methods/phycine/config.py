@@ -137,8 +137,8 @@ def _small_answers() -> Recipe:
     changes: dict[str, object] = {
         "name": "phycine-small-answers",
         "method.stage": "answers",
-        "optim.lr": 1e-3,
-        "schedule.steps": 1500,
+        "optim.lr": 2e-3,
+        "schedule.steps": 4000,
         "schedule.batch": 128,
         "schedule.lr_end": 0.0,
         "schedule.grad_clip": 1.0,

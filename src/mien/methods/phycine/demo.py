@@ -67,7 +67,7 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
     net, data = predictor.net, predictor.folder.recipe.data
     one = example(data)  # type: ignore[arg-type]
     clips = [watch(net, rows_to_tensor(c.video())[None].to(predictor.device)) for c in one.clips]
-    clip = with_references(clips[0], clips[1:])
+    clip = with_references(net, clips[0], clips[1:])
     known = predictor.thresholds or thresholds_at_hand(clips)
     told = matched(clip, one, known)
     paths = Paths.of(net, clip, one, told)

@@ -113,12 +113,13 @@ class Part(NamedTuple):
 def matched_parts(seen: SeenSets, refs: int) -> list[Part]:
     """Targets and their first ``refs`` references, objects matched by looks. O(S R N^3)."""
     targets, references = seen.targets, seen.references
-    sets, count = torch.arange(len(targets.place)), targets.place.shape[2]
-    parts = [Part(targets, sets, torch.arange(count).expand(len(sets), -1))]
-    clips = torch.arange(len(references.place)).view(len(sets), seen.refs)[:, :refs].flatten()
+    device, count = targets.place.device, targets.place.shape[2]
+    sets = torch.arange(len(targets.place), device=device)
+    parts = [Part(targets, sets, torch.arange(count, device=device).expand(len(sets), -1))]
+    clips = torch.arange(len(references.place), device=device).view(len(sets), seen.refs)[:, :refs].flatten()
     if not len(clips):
         return parts
-    of = torch.full((len(clips), references.place.shape[2]), count)
+    of = torch.full((len(clips), references.place.shape[2]), count, device=device)
     for row, clip in enumerate(clips.tolist()):
         s = clip // seen.refs
         shown, there = targets.present[s].any(0), references.present[clip].any(0)
@@ -152,8 +153,8 @@ def shared_latents(
             )
             loss = loss + misfit(laws, part.seen.place, part.seen.present, z, settings, dt).sum()
         found = torch.autograd.grad(loss, leaves, allow_unused=True)
-        for z, g in zip(leaves, found, strict=True):
-            z.grad = torch.zeros_like(z) if g is None else g
+        for leaf, g in zip(leaves, found, strict=True):
+            leaf.grad = torch.zeros_like(leaf) if g is None else g
         optimizer.step()
     return Latents(*(z.detach() for z in shared))
 

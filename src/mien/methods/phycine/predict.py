@@ -99,7 +99,7 @@ class Predictor(AbstractPredictor):
             raise ConfigError("give a clip: a video, or a folder of frames")
         clips = [self.watch(x, options) for x in inputs]
         if options.together:
-            clips[0] = with_references(clips[0], clips[1:])
+            clips[0] = with_references(self.net, clips[0], clips[1:])
         known = self.thresholds or thresholds_at_hand(clips)
         told = [objects_of(c, known, named=status_of(c) == "ok") for c in clips]
         changes = [

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.methods.phycine.concepts import Latents
-from mien.methods.phycine.found import Gaussians, set_latents
-from mien.methods.phycine.model import Normal, Phycine, PhysLatents
+from mien.methods.phycine.found import Gaussians, matched_parts, set_latents, shared_latents
+from mien.methods.phycine.model import Normal, Phycine, PhysLatents, fit_settings
 from mien.methods.phycine.perception import Percepts
 from mien.methods.phycine.sight import Seen, SeenSets, linked, object_columns, seen_of
 from mien.methods.phycine.threshold import pieces
@@ -82,23 +82,28 @@ def watch(net: Phycine, video: Tensor) -> WatchedClip:
     return WatchedClip(video, percepts, tracks, slots, seen_of(tracks, codes), latents)
 
 
-def with_references(first: WatchedClip, others: Sequence[WatchedClip]) -> WatchedClip:
-    """The first clip with what the others tell of its objects' masses and charges (`set_latents`).
+def with_references(net: Phycine, first: WatchedClip, others: Sequence[WatchedClip]) -> WatchedClip:
+    """The first clip with what the others tell of its objects' masses and charges.
 
-    A clip that is too short or empty tells nothing. O(clips N^3).
+    The product of the clips' Gaussians (`set_latents`), its mean refined on all clips at once
+    (`shared_latents`). A clip that is too short or empty tells nothing. O(steps clips T N^2 + clips N^3).
     """
-    if first.latents is None or not first.slots:
+    telling = [c for c in others if c.latents is not None and c.slots]
+    if first.latents is None or not first.slots or not telling:
         return first
     found = _found(first, first.latents)
-    for other in others:
-        if other.latents is not None and other.slots:
-            seen = SeenSets(first.seen, other.seen, 1)
-            found = set_latents(found, _found(other, other.latents), seen, 1)
+    parts = matched_parts(SeenSets(first.seen, first.seen, 1), 0)
+    for other in telling:
+        assert other.latents is not None
+        seen = SeenSets(first.seen, other.seen, 1)
+        found = set_latents(found, _found(other, other.latents), seen, 1)
+        parts += matched_parts(seen, 1)[1:]
+    means = shared_latents(net.laws, fit_settings(net.config), found.mean, parts, net.dt)
     at = torch.tensor(first.slots, device=first.video.device)
     old = (first.latents.mass, first.latents.charge)
     mass, charge = (
         Normal(z.mean.index_copy(1, at, mean), z.std.index_copy(1, at, std))
-        for z, mean, std in zip(old, found.mean, found.std, strict=True)
+        for z, mean, std in zip(old, means, found.std, strict=True)
     )
     return replace(first, latents=first.latents._replace(mass=mass, charge=charge))
 
