@@ -158,6 +158,15 @@ def test_absent_slots_neither_feel_nor_act():
     torch.testing.assert_close(other.place[:, :, 0], line)
 
 
+def test_absent_slots_are_not_drawn_but_for_the_background():
+    told = latents()
+    gone = torch.zeros_like(told.present)
+    gone[:, 2] = True
+    masks = model().rollout(told._replace(present=gone), 1).masks
+    assert masks[:, :, [1, 3]].abs().max() == 0
+    assert masks[:, :, [0, 2]].amin() > 0
+
+
 def test_slots_in_another_order_give_the_same_video():
     told, order = latents(), [0, 3, 1, 2]
     parts = [Normal(part.mean[:, order], part.std[:, order]) for part in told[:4]]

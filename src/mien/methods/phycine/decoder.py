@@ -55,6 +55,11 @@ def sides(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
+def without(layers: Layers, hidden: Tensor) -> Layers:
+    """Layers of which some are not drawn: ``hidden`` (..., K) bool."""
+    return layers._replace(logits=layers.logits.masked_fill(hidden[..., None, None, None], -torch.inf))
+
+
 class BroadcastDecoder(nn.Module):
     """The published decoder: broadcast to the full size, five 5 x 5 convolutions, 4 outputs.
 

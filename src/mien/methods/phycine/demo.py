@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mien.core import figures, io
 from mien.core.seeds import derive
 from mien.data.config import PhysicalData
-from mien.data.physical import PhysicalSet, made_set, rows_to_tensor
-from mien.data.video import write_video
+from mien.data.physical import PhysicalSet, made_clip, made_set, rows_to_tensor
+from mien.data.video import WrittenVideo, write_video
 from mien.engine.show import DemoResult
 from mien.engine.zoo import load_folder
 from mien.methods.phycine.concepts import Latents
 from mien.methods.phycine.config import PredictOptions
-from mien.methods.phycine.forecast import FITTED, changed_latents, fitted_start, forecast
-from mien.methods.phycine.model import Phycine
+from mien.methods.phycine.forecast import FITTED, Start, changed_latents, fitted_start, forecast
+from mien.methods.phycine.model import Normal, Phycine, PhysLatents
 from mien.methods.phycine.objects import FoundObject, objects_of, thresholds_at_hand
-from mien.methods.phycine.pictures import beside, enlarged, frames_of, slot_frames
+from mien.methods.phycine.pictures import Picture, beside, enlarged, frames_of, slot_frames
 from mien.methods.phycine.predict import ClipResult, Predictor
+from mien.methods.phycine.slots import SlotVideo
 from mien.methods.phycine.symbolic import Thresholds, labelled
+from mien.methods.phycine.task import configs
 from mien.methods.phycine.tracks import match_objects
 from mien.methods.phycine.watch import WatchedClip, watch, with_references
 from mien.synth.comphy_program import Executor
 from mien.synth.comphy_scene import Change, Thing
-from mien.synth.comphy_set import VIEW, DrawnSet, draw_set
+from mien.synth.comphy_set import VIEW, draw_set
 from mien.synth.phys_render import PALETTE
+from mien.synth.sheet import contact_sheet
 
 OURS = "phycine/small"
 HORIZON = 12
 """Frames that are predicted."""
+MOVED = 0.5
+"""World units that an object of the example ends elsewhere under the change, at least."""
+_FILMS = (
+    "the clip, what the slots draw of it, whose each pixel is",
+    "above: what happens, and as predicted from the first 0.7 s; below: the same without one charge",
+)
 _WIDE = '<div class=cards style="grid-template-columns:repeat(auto-fill,minmax(420px,1fr))">'
 Array = NDArray[np.float64]
 
@@ -64,13 +74,14 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
     predictor = Predictor.from_folder(load_folder(OURS))
     if inputs:
         return _explain(folder, predictor, inputs)
-    net, data = predictor.net, predictor.folder.recipe.data
-    one = example(data)  # type: ignore[arg-type]
+    net, (_, data) = predictor.net, configs(predictor.folder.recipe)
+    one = example(data)
     clips = [watch(net, rows_to_tensor(c.video())[None].to(predictor.device)) for c in one.clips]
     clip = with_references(net, clips[0], clips[1:])
     known = predictor.thresholds or thresholds_at_hand(clips)
     told = matched(clip, one, known)
-    paths = Paths.of(net, clip, one, told)
+    change, begin = uncharged(one), Beginning.of(net, clip)
+    paths = Paths.of(net, begin, one, told, change)
     shown = (frames_of(clip.video[0]), frames_of(clip.percepts.recon[0]))
     video = write_video(
         folder / "slots.mp4",
@@ -78,7 +89,11 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
         1 / net.dt,
     )
     pictures = {"concepts": plot_concepts(told), "paths": plot_paths(paths, told)}
-    files = [video.path, *(io.write_bytes(folder / f"{n}.png", p) for n, p in pictures.items())]
+    films = [video]
+    if isinstance(net.perception, SlotVideo):
+        frames = four_films(net, data, clip, begin, one, told, change)
+        films.append(write_video(folder / "what_if.mp4", frames, 1 / net.dt))
+    files = [*(f.path for f in films), *(io.write_bytes(folder / f"{n}.png", p) for n, p in pictures.items())]
     answers = questions(one, told, known)
     right = sum(row["answer"] == row["true"] for row in answers)
     headline = {
@@ -90,8 +105,9 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
     text = (
         "<p>A video of a set that no training saw, with four short ones of some of its objects. Nothing is"
         " labelled: masses and charges are what explains the paths best.</p>"
-        f"{_WIDE}<div class=card>{figures.video(video.path.read_bytes(), 'clip, drawn by slots, slots')}"
-        "<div>the clip, what the slots draw of it, whose each pixel is</div></div></div>"
+        + _WIDE
+        + "".join(map(_film, films, _FILMS))
+        + "</div>"
         "<h3>Found masses and charges, and the true ones</h3>"
         + figures.img(pictures["concepts"], "found masses and charges")
         + f"<h3>What comes next, and what if {html.escape(paths.what)}</h3>"
@@ -102,21 +118,46 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
     return DemoResult(headline, text, (predictor.folder.weights,), tuple(files))
 
 
+def _film(video: WrittenVideo, said: str) -> str:
+    return f"<div class=card>{figures.video(video.path.read_bytes(), said)}<div>{said}</div></div>"
+
+
 def example(data: PhysicalData) -> PhysicalSet:
-    """The first of the demo's sets with two charges and objects of different colours.
+    """The first of the demo's sets that shows something, by its truth (`_shows`).
 
     Args:
         data: size and stride of the pictures.
     """
     number = 0
-    while not _plain(drawn := draw_set(derive(data.set_seed, "physical", "demo", number), data.refs)):
+    while not _shows(one := _demo_set(data, number)):
         number += 1
+    return one
+
+
+def _demo_set(data: PhysicalData, number: int) -> PhysicalSet:
+    drawn = draw_set(derive(data.set_seed, "physical", "demo", number), data.refs)
     return made_set(data, number, drawn, ())
 
 
-def _plain(drawn: DrawnSet) -> bool:
-    colours = drawn.target.objects.colour[0]
-    return bool(drawn.target.q.any()) and len(set(colours.tolist())) == len(colours)
+def _shows(one: PhysicalSet) -> bool:
+    """Two charges, colours of their own, all in the picture, and much changes without the first charge."""
+    target, frames = one.target, FITTED + HORIZON
+    assert one.drawn is not None
+    colours = {t.color for t in target.things}
+    if len(colours) < len(target.things) or not any(t.charge for t in target.things):
+        return False
+    changed = one.drawn.counterfactuals[uncharged(one)].x[0, frames * target.stride]
+    moved = np.linalg.norm(changed - target.place[frames], axis=-1).max()
+    return bool(target.visible[: frames + 1].all()) and bool(moved > MOVED)
+
+
+def uncharged(one: PhysicalSet) -> Change:
+    """The first charged object's charge is gone; the set's first change where none is charged."""
+    assert one.drawn is not None
+    changes = one.drawn.counterfactuals
+    charged = (i for i, t in enumerate(one.target.things) if t.charge)
+    wanted = Change(next(charged, -1), "charge", 0)
+    return next((c for c in changes if c == wanted), next(iter(changes)))
 
 
 def matched(clip: WatchedClip, one: PhysicalSet, known: Thresholds) -> Told:
@@ -129,6 +170,73 @@ def matched(clip: WatchedClip, one: PhysicalSet, known: Thresholds) -> Told:
     items = tuple(i for i, k in enumerate(slot) if 0 <= k < len(objects))
     columns = tuple(slot[i] for i in items)
     return Told(tuple(target.things[i] for i in items), items, tuple(objects[k] for k in columns), columns)
+
+
+class Beginning(NamedTuple):
+    """What is known of a clip's N objects in its first frame.
+
+    Attributes:
+        latents: masses and charges, (1, N) each.
+        start: places and velocities.
+        there: (1, N) bool: seen in the first `FITTED` frames.
+    """
+
+    latents: Latents
+    start: Start
+    there: Tensor
+
+    @classmethod
+    def of(cls, net: Phycine, clip: WatchedClip) -> Beginning:
+        """Fitted to the first frames."""
+        assert clip.latents is not None
+        at = list(clip.slots)
+        z = Latents(*(x.mean[:, at] for x in (clip.latents.mass, clip.latents.charge)))
+        present = clip.seen.present[:, :FITTED]
+        start = fitted_start(net.laws, clip.seen.place[:, :FITTED], present, z, net.dt)
+        return cls(z, start, present.any(1))
+
+
+def at_the_start(clip: WatchedClip, begin: Beginning) -> PhysLatents:
+    """The clip's latents with what is known of its first frame; codes of objects as they are on the whole."""
+    assert clip.latents is not None
+    at, latents = torch.tensor(clip.slots), clip.latents
+    place, code = torch.zeros_like(latents.ctx.mean[..., :2]), clip.percepts.slots[:, 0, :, 2:].clone()
+    speed, there = torch.zeros_like(latents.dyn.mean), torch.zeros_like(latents.present)
+    place[:, at], speed[:, at], there[:, at] = begin.start.place, begin.start.velocity, begin.there
+    code[:, at] = latents.ctx.mean[:, at, 2:]
+    return latents._replace(
+        ctx=Normal(torch.cat([place, code], 2), latents.ctx.std),
+        dyn=Normal(speed, latents.dyn.std),
+        present=there,
+    )
+
+
+def four_films(
+    net: Phycine,
+    data: PhysicalData,
+    clip: WatchedClip,
+    begin: Beginning,
+    one: PhysicalSet,
+    told: Told,
+    change: Change,
+) -> Iterator[Picture]:
+    """Above what happens and what was predicted from the start; below both under a change."""
+    drawn = one.drawn
+    assert drawn is not None
+    steps, latents = FITTED + HORIZON, at_the_start(clip, begin)
+    z = _changed(begin.latents, change, one, told)
+    at = torch.tensor(clip.slots)
+    other = latents._replace(
+        mass=Normal(latents.mass.mean.index_copy(1, at, z.mass), latents.mass.std),
+        charge=Normal(latents.charge.mean.index_copy(1, at, z.charge), latents.charge.std),
+    )
+    ground = derive(drawn.seed, "ground")
+    changed = made_clip(data, drawn.counterfactuals[change], one.target.items, ground)
+    films = []
+    for clip_of, told_of in ((one.target, latents), (changed, other)):
+        films += [clip_of.video(steps + 1), frames_of(net.rollout(told_of, steps).frames[0])]
+    for pictures in zip(*map(enlarged, films), strict=True):
+        yield contact_sheet(pictures, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,31 +264,23 @@ class Paths:
         return float(np.nanmean(far)) if np.isfinite(far).any() else float("nan")
 
     @classmethod
-    def of(cls, net: Phycine, clip: WatchedClip, one: PhysicalSet, told: Told) -> Paths:
-        """Predicted from the first frames, as it is and with another charge of the first charged object.
+    def of(cls, net: Phycine, begin: Beginning, one: PhysicalSet, told: Told, change: Change) -> Paths:
+        """Predicted from the first frames, as it is and changed.
 
         The change is made at the start of the true clip, so its path is that of the changed world.
         """
         drawn, stride = one.drawn, one.target.stride
         assert drawn is not None
-        assert clip.latents is not None
-        item = next(
-            (i for i in told.items if one.target.things[i].charge), told.items[0] if told.items else 0
-        )
-        change = next((c for c in drawn.counterfactuals if c.item == item and c.what == "charge"), None)
-        change = change or next(iter(drawn.counterfactuals))
         what = f"the {one.target.things[change.item].color} one had {change.what} {change.value:g}"
-        at = list(clip.slots)
-        z = Latents(*(x.mean[:, at] for x in (clip.latents.mass, clip.latents.charge)))
-        present = clip.seen.present[:, :FITTED]
-        start = fitted_start(net.laws, clip.seen.place[:, :FITTED], present, z, net.dt)
-        other = _changed(z, change, one, told)
+        other = _changed(begin.latents, change, one, told)
         steps = FITTED + HORIZON
-        rows = [forecast(net.laws, start, x, steps, net.dt, present.any(1))[0] for x in (z, other)]
+        rows = [
+            forecast(net.laws, begin.start, z, steps, net.dt, begin.there)[0] for z in (begin.latents, other)
+        ]
         own, items = list(told.columns), list(told.items)
         frames = slice(0, stride * steps + 1, stride)
         true, true_changed = (t.x[0, frames][:, items] for t in (drawn.target, drawn.counterfactuals[change]))
-        hidden = ~present[0].any(0)[own].cpu().numpy()
+        hidden = ~begin.there[0, own].cpu().numpy()
         predicted, changed = (r[:, own].double().cpu().numpy() for r in rows)
         predicted[:, hidden] = changed[:, hidden] = np.nan
         return cls(true, predicted, true_changed, changed, what)

@@ -12,6 +12,7 @@ from mien.core.errors import ConfigError
 from mien.methods.phycine.blackbox import PairwiseDynamics, SlotTransformer
 from mien.methods.phycine.concepts import FitSettings, Latents
 from mien.methods.phycine.config import PhycineConfig
+from mien.methods.phycine.decoder import without
 from mien.methods.phycine.forecast import FITTED, Start, changed_latents, fitted_start
 from mien.methods.phycine.found import clip_latents
 from mien.methods.phycine.iodine import Iodine
@@ -149,6 +150,8 @@ class Phycine(nn.Module):
     ) -> Rollout:
         """The next ``steps`` frames, or what they would be. O(B steps (K^2 + K H W)).
 
+        Slots without an object are not drawn: where a second one shows the same object, it would stay behind.
+
         Args:
             latents: as inferred.
             steps: frames after the one the latents are of.
@@ -168,7 +171,9 @@ class Phycine(nn.Module):
         places, speeds = rollout(self.laws, *start, *z, steps, self.dt, latents.present)
         in_picture = places * places.new_tensor([1 / VIEW, -1 / VIEW])
         slots = torch.cat([in_picture, code[:, None].expand(-1, steps + 1, -1, -1)], -1)
-        layers = self.slots.decoder(slots)
+        drawn = latents.present.clone()
+        drawn[:, 0] = True  # the background's
+        layers = without(self.slots.decoder(slots), ~drawn[:, None])
         return Rollout(layers.image, layers.masks.squeeze(-3), places, speeds)
 
 
