@@ -28,6 +28,7 @@ from mien.synth.comphy_set import VIEW
 
 Array = NDArray[Any]
 _BOUNCES = 0.1  # quantile of the nearest approaches: many are bounces, and only by noise are some nearer
+_SOFT = 1.1  # at which rollouts of the trained laws bend two slow bodies apart
 _NEAR_END = 5  # rows that tell how a path goes on where it is not seen
 
 
@@ -121,7 +122,7 @@ def found_scenes(
 
     The future goes on from the last `FITTED` rows that are shown. Under a change, places are what is seen and
     foretold plus what the change does to a rollout from the first rows: errors that both rollouts make
-    cancel. Learnt collisions are softer than seen ones, so both kinds of paths have their own `touch_of`.
+    cancel. Learnt collisions are softer than seen ones and begin at `_SOFT` times the distance of those.
 
     Args:
         laws: velocity changes.
@@ -146,7 +147,6 @@ def found_scenes(
     _, later = rolled(slice(shown - FITTED, shown), FITTED + last - shown)
     whole = np.concatenate([path, later[:, FITTED:]], 1)
     touch = touch_of(found.place.numpy(), present)
-    soft = touch_of(base, np.isfinite(base[..., 0]))
     scenes = []
     for s, one in enumerate(sets):
         own = len(one.target.things)
@@ -166,7 +166,9 @@ def found_scenes(
         future = Motion(whole[s, first:, :own], first * stride, stride)
         z_m, z_c = (z[s, :own].numpy() for z in found.latents)
         seen = shown_scene(one.scene.things, path[s, :, :own], touch, stride)
-        scenes.append(predicted_scene(seen, future, z_m, z_c, thresholds, what_if, touch=soft, view=VIEW))
+        scenes.append(
+            predicted_scene(seen, future, z_m, z_c, thresholds, what_if, touch=_SOFT * touch, view=VIEW)
+        )
     return scenes
 
 
