@@ -82,8 +82,8 @@ class Thresholds(NamedTuple):
     charge: Split
 
 
-def thresholds_of(z_m: Array, z_c: Array, apart: float = APART) -> Thresholds:
-    """Of all objects of many sets, without labels: `two_means` of z_m and of |z_c|."""
+def thresholds_of(z_m: Array, z_c: Array, *, apart: float = APART) -> Thresholds:
+    """Of all objects of many sets, without labels: `two_means` of z_m and of |z_c|; ``apart`` 0 always splits."""
     return Thresholds(two_means(z_m, apart), two_means(np.abs(z_c), apart))
 
 
