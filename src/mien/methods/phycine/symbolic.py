@@ -83,7 +83,7 @@ class Thresholds(NamedTuple):
 
 
 def thresholds_of(z_m: Array, z_c: Array, *, apart: float = APART) -> Thresholds:
-    """Of all objects of many sets, without labels: `two_means` of z_m and of |z_c|; ``apart`` 0 always splits."""
+    """`two_means` of z_m and |z_c| of all objects of many sets, without labels; ``apart`` 0 always splits."""
     return Thresholds(two_means(z_m, apart), two_means(np.abs(z_c), apart))
 
 
