@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from mien.core.errors import DataError
+from mien.core.errors import ConfigError, DataError
 from mien.core.protocol import Evaluation
 from mien.data.physical import physical_sets
 from mien.engine.folder import ModelFolder
@@ -246,3 +246,27 @@ def test_splits_and_sets_that_do_not_fit(folder, monkeypatch, sets):
     monkeypatch.setattr(measures, "physical_sets", lambda data, part: without)
     with pytest.raises(DataError, match=r"data\.kind='debug': this protocol needs made sets"):
         evaluate(folder, Evaluation("test"))
+
+
+def test_programs_on_what_is_found_stand_beside_nets_that_answer(folder):
+    """Untrained laws: what is seen is answered, the same whatever is called heavy."""
+    asked = replace(DATA, asked=2)
+    own = ModelFolder(folder.path, "phycine", replace(ORACLE, data=asked), {})
+    all_, seen = (
+        evaluate(own, Evaluation("test", options={"answers": "symbolic", **more}))
+        for more in ({}, {"concepts": "none"})
+    )
+    for found in (all_, seen):
+        assert {"right", "right_factual"} <= found.units.keys()
+        assert found.metrics["factual"] == pytest.approx(found.units["right_factual"].mean())
+        assert found.units["right"].shape == (4,)
+        assert 0.2 < found.metrics["factual"] < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"answer": "symbolic"}, "no option 'answer'"), ({"laws": "none"}, "option laws='none': 'constant'")],
+)
+def test_options_that_would_be_ignored_are_errors(folder, options, told):
+    with pytest.raises(ConfigError, match=told):
+        evaluate(folder, Evaluation("test", options=options))

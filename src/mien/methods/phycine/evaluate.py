@@ -27,10 +27,18 @@ from mien.methods.phycine.answers import answers, submission
 from mien.methods.phycine.concepts import Latents
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.forecast import FITTED, Still, changed_latents, fitted_start, forecast
-from mien.methods.phycine.found import clip_latents, matched_parts, set_latents, shared_latents
+from mien.methods.phycine.found import (
+    clip_latents,
+    kept_concepts,
+    matched_parts,
+    set_latents,
+    shared_latents,
+)
+from mien.methods.phycine.found_scenes import NOTHING_FOUND, FoundObjects, found_scenes
 from mien.methods.phycine.model import Phycine, fit_settings
 from mien.methods.phycine.reason import Reasoner
-from mien.methods.phycine.sight import Seen, SeenSets, kept_sight, linked
+from mien.methods.phycine.sight import Seen, SeenSets, kept_sight, linked, sight_key
+from mien.methods.phycine.symbolic import symbolic_answers, thresholds_of
 from mien.methods.phycine.task import configs, tokens_of
 from mien.methods.phycine.tracks import match_objects
 from mien.methods.phycine.words import Vocabulary
@@ -48,8 +56,14 @@ HORIZON = 10
 a video ends before, its last frame."""
 ASKED = 10_000
 """Answers that programs and the generator are compared on."""
-
-
+OPTIONS = {
+    "refs": "a number",
+    "together": "product",
+    "laws": "constant",
+    "answers": "symbolic",
+    "concepts": "none",
+}
+"""Options of an evaluation, and the value that changes something."""
 TOLD = (
     "mass_auc_in_group",
     "like_opposite_auc",
@@ -94,14 +108,17 @@ def evaluate(folder: ModelFolder | None, evaluation: Evaluation) -> Measured:
     """One row of the protocol, on the split ``test`` or ``val``.
 
     Options: ``refs``: references that are used; ``together``: "product" leaves a set's latents at the
-    product of its clips' Gaussians; ``laws``: "constant" for constant velocity.
+    product of its clips' Gaussians; ``laws``: "constant" for constant velocity; ``answers``: "symbolic" for
+    `programs_on_found`, with ``concepts``: "none" for objects that are all light and uncharged.
 
     Raises:
+        ConfigError: an option, or a value of one, that there is not.
         DataError: a split that there is not, or a set without truth.
     """
     if folder is None:
         return programs()
     options = dict(evaluation.options)
+    check_options(options)
     method, data = configs(folder.recipe)
     if evaluation.split not in ("val", "test"):
         raise DataError(f"no evaluation {evaluation.split!r}; there are test and val")
@@ -115,6 +132,8 @@ def evaluate(folder: ModelFolder | None, evaluation: Evaluation) -> Measured:
     net = restore(folder)
     seen = kept_sight(net.perception, method, data, evaluation.split, sets)
     case = Case(net, sets, seen, options)
+    if "answers" in options:
+        return programs_on_found(case, sight_key(net.perception, method, data, evaluation.split))
     units: dict[str, Values] = {}
     if method.stage == "perception" or options.get("laws") == "constant":
         units |= perceived(net, method, sets) if method.sight != "true" else {}
@@ -126,6 +145,19 @@ def evaluate(folder: ModelFolder | None, evaluation: Evaluation) -> Measured:
     extra = case.extra
     metrics = {k: float(np.mean(v)) for k, v in units.items()} | extra
     return Measured(metrics, units | {"half": np.full(len(sets), 0.5)})
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """One clear line for an option that would be ignored.
+
+    Raises:
+        ConfigError: an unknown name, or a value that means nothing.
+    """
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise ConfigError(f"no option {name!r} of an evaluation; there are {', '.join(OPTIONS)}")
+        if name != "refs" and value != OPTIONS[name]:
+            raise ConfigError(f"option {name}={value!r}: {OPTIONS[name]!r}, or leave it out")
 
 
 @dataclass
@@ -338,13 +370,47 @@ def _moved(rows: Sequence[tuple[Array, Array, Array]], count: int) -> Values:
 
 
 def answered(folder: ModelFolder, part: str, sets: Sequence[PhysicalSet]) -> Measured:
-    """Shares of right answers: of each kind that is asked per option and per question, and of all rows."""
+    """`answers_scored` of a net that is taught to answer."""
     reasoner, vocabulary = restore_reasoner(folder)
     _, data = configs(folder.recipe)
     told = tokens_of(reasoner.phycine, data, part, sets)
     asked = vocabulary.encode(sets)
     found = answers(reasoner.net, asked, vocabulary, reasoner.tokens(told), told.present)
     given = answer_file(**submission(sets, asked, found))
+    return answers_scored(sets, given)
+
+
+def programs_on_found(case: Case, key: object) -> Measured:
+    """What is measured of answers, by programs on `found_scenes`; no net is trained to answer.
+
+    Light and heavy, neutral and charged are split over all objects found in these sets, without labels.
+
+    Args:
+        case: sets and what is seen of them.
+        key: all that what is seen depends on.
+    """
+    net, targets = case.net, case.seen.targets.until(case.shown)
+    z_m, z_c, thresholds = np.zeros(case.slot.shape), np.zeros(case.slot.shape), NOTHING_FOUND
+    if case.options.get("concepts") != "none":
+        found = kept_concepts(net.laws, fit_settings(net.config), case.seen, case.dt, case.shown, key).mean
+        z_m, z_c = (chosen(z, case.slot) for z in found)
+        thresholds = thresholds_of(z_m[case.slot >= 0], z_c[case.slot >= 0], apart=0.0)
+    place, present = (
+        _slots(case, v.transpose(1, 2)).transpose(1, 2) for v in (targets.place, targets.present)
+    )
+    latents = Latents(*(torch.from_numpy(z).float() for z in (z_m, z_c)))
+    scenes = found_scenes(net.laws, case.sets, FoundObjects(place, present.bool(), latents), thresholds)
+    told = {
+        (one.number, q["question_id"]): answer
+        for one, scene in zip(case.sets, scenes, strict=True)
+        for q, answer in zip(one.questions, symbolic_answers(scene, one.questions), strict=True)
+    }
+    questions = {one.number: one.questions for one in case.sets}
+    return answers_scored(case.sets, answer_file(questions, lambda n, q: told[n, q["question_id"]]))
+
+
+def answers_scored(sets: Sequence[PhysicalSet], given: Sequence[Mapping[str, Any]]) -> Measured:
+    """Shares of right answers: of each kind that is asked per option and per question, and of all rows."""
     truth = question_file([s.number for s in sets], [s.questions for s in sets])
     marks = comphy_marks(given, truth)
     place = {s.number: k for k, s in enumerate(sets)}

@@ -67,6 +67,8 @@ ROWS: tuple[Row, ...] = (
     _found("refs_1", "one reference", {}, refs=1),
     _found("refs_0", "no reference", {}, refs=0),
     _found("product", "product of the clips' Gaussians alone", {}, together="product"),
+    _found("symbolic", "answers: programs on what is found, looks told", {}, answers="symbolic"),
+    _found("symbolic_seen", "the same, all light and uncharged", {}, answers="symbolic", concepts="none"),
     _found("window_3", "velocity changes of one step", {"method.window": 3}),
     _found("threshold", "objects by colour threshold", {"method.sight": "threshold"}),
     _found("true", "true places (oracle)", {"method.sight": "true"}),

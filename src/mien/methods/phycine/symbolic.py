@@ -82,9 +82,9 @@ class Thresholds(NamedTuple):
     charge: Split
 
 
-def thresholds_of(z_m: Array, z_c: Array) -> Thresholds:
-    """Of all objects of many sets, without labels: `two_means` of z_m and of |z_c|."""
-    return Thresholds(two_means(z_m), two_means(np.abs(z_c)))
+def thresholds_of(z_m: Array, z_c: Array, *, apart: float = APART) -> Thresholds:
+    """`two_means` of z_m and |z_c| of all objects of many sets, without labels; ``apart`` 0 always splits."""
+    return Thresholds(two_means(z_m, apart), two_means(np.abs(z_c), apart))
 
 
 def labelled(looks: Sequence[Thing], z_m: Array, z_c: Array, thresholds: Thresholds) -> tuple[Thing, ...]:
