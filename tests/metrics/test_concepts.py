@@ -214,11 +214,33 @@ def test_objects_that_do_not_exist_do_not_count():
     assert vars(few) == pytest.approx(vars(padded), nan_ok=True)
 
 
-def test_units_average_to_auc_and_correlation():
+def jackknife(statistic, count):
+    """Standard error by leaving out one case after the other."""
+    left = np.array([statistic(np.arange(count) != k) for k in range(count)])
+    return np.sqrt((count - 1) * left.var())
+
+
+def test_units_average_to_the_auc_and_spread_as_it_does():
     rng = np.random.default_rng(5)
-    scores, positive = np.round(rng.normal(size=60), 1), rng.random(60) < 0.4
-    slow = [np.mean([(s > t) + (s == t) / 2 for t in scores[~positive]]) for s in scores[positive]]
-    assert auc_units(scores, positive) == pytest.approx(slow)
-    a, b = rng.normal(size=(2, 30))
-    assert correlation_units(a, b).mean() == pytest.approx(np.corrcoef(a, b)[0, 1])
-    assert correlation_units(a, np.ones(30)).tolist() == [0.0] * 30
+    positive = rng.random(200) < 0.4
+    scores = np.round(rng.normal(size=200) + positive, 1)
+
+    def slow(kept):
+        above, below = scores[kept & positive], scores[kept & ~positive]
+        return np.mean([(s > t) + (s == t) / 2 for s in above for t in below])
+
+    units = auc_units(scores, positive)
+    assert units.mean() == pytest.approx(slow(np.ones(200, bool)))
+    assert units.std() / np.sqrt(200) == pytest.approx(jackknife(slow, 200), rel=0.03)
+    assert auc_units(scores, np.ones(200, bool)).tolist() == [0.0] * 200
+
+
+def test_units_average_to_the_correlation_and_spread_as_it_does():
+    a, b = np.random.default_rng(5).normal(size=(2, 200))
+    b += a
+    units = correlation_units(a, b)
+    assert units.mean() == pytest.approx(np.corrcoef(a, b)[0, 1])
+    error = jackknife(lambda kept: np.corrcoef(a[kept], b[kept])[0, 1], 200)
+    assert units.std() / np.sqrt(200) == pytest.approx(error, rel=0.03)
+    assert correlation_units(a, np.ones(200)).tolist() == [0.0] * 200
+    assert correlation_units([], []).tolist() == []

@@ -205,28 +205,41 @@ def concept_report(
 
 
 def auc_units(scores: ArrayLike, positive: ArrayLike) -> NDArray[np.float64]:
-    """(P,), for each positive the share of the negatives below it, ties half; their mean is the AUC.
+    """(n,) numbers whose mean is the AUC A and whose spread over independent cases is that of A.
 
-    O(n log n).
+    Influence values: A + n / n_1 (p_i - A) of a positive, p_i the share of the negatives below it, and
+    A + n / n_0 (q_j - A) of a negative, q_j the share of the positives above it; ties half. O(n log n).
 
     >>> auc_units([0.0, 1.0, 1.0, 2.0], [False, True, False, True]).tolist()
-    [0.75, 1.0]
+    [1.125, 0.625, 0.625, 1.125]
     """
     z, y = np.ravel(np.asarray(scores, np.float64)), np.ravel(np.asarray(positive, bool))
-    below = np.sort(z[~y])
-    sides = [np.searchsorted(below, z[y], side) for side in ("left", "right")]
-    return np.asarray((sides[0] + sides[1]) / (2 * max(len(below), 1)), np.float64)
+    if y.all() or not y.any():
+        return np.zeros(len(z))
+    share = np.empty(len(z))
+    for own, sign in ((y, 1), (~y, -1)):
+        other = np.sort(sign * z[~own])
+        sides = [np.searchsorted(other, sign * z[own], side) for side in ("left", "right")]
+        share[own] = (sides[0] + sides[1]) / (2 * len(other))
+    area = share[y].mean()
+    weight = np.where(y, len(z) / y.sum(), len(z) / (~y).sum())
+    return np.asarray(area + weight * (share - area))
 
 
 def correlation_units(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
-    """(n,) products of standardised values; their mean is Pearson's correlation. 0 where one is constant.
+    """(n,) numbers whose mean is Pearson's r and whose spread over independent cases is that of r.
 
-    >>> float(correlation_units([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).mean().round(12))
-    1.0
+    Influence values r + u v - r (u^2 + v^2) / 2 of standardised u, v. 0 where one is constant.
+
+    >>> correlation_units([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).round(12).tolist()
+    [1.0, 1.0, 1.0]
     """
     x, y = (np.ravel(np.asarray(v, np.float64)) for v in (a, b))
-    deviations = [(v - v.mean()) / (v.std() or np.inf) for v in (x, y)]
-    return np.asarray(deviations[0] * deviations[1])
+    if not len(x):
+        return np.zeros(0)
+    u, v = ((w - w.mean()) / (w.std() or np.inf) for w in (x, y))
+    r = (u * v).mean()
+    return np.asarray(r + u * v - r * (u**2 + v**2) / 2)
 
 
 def _charged_clips(charged: Bools) -> tuple[Bools, Bools]:

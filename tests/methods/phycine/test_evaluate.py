@@ -76,12 +76,13 @@ class Coulomb(nn.Module):
 
 
 def test_the_mean_of_sets_is_that_of_all_values():
-    """1, 2 of set 0 and 6 of set 2: n_sets / n = 1, so the set's sums; their mean is 3."""
+    """1, 2 of set 0 and 6 of set 2, mean 3: 3 + (3 - 6), 3, 3 + (6 - 3)."""
     found = by_set(np.array([1.0, 2.0, 6.0]), np.array([0, 0, 2]), 3)
-    assert found.tolist() == [3, 0, 6]
+    assert found.tolist() == [0, 3, 6]
     rng = np.random.default_rng(0)
     values, at = rng.normal(size=50), rng.integers(7, size=50)
     assert by_set(values, at, 7).mean() == pytest.approx(values.mean())
+    assert by_set(np.full(50, 2.0), at, 7).tolist() == pytest.approx([2.0] * 7)  # sizes alone spread nothing
     assert by_set(np.zeros(0), np.zeros(0, int), 2).tolist() == [0, 0]
 
 

@@ -197,13 +197,15 @@ class Beginning(NamedTuple):
 
 
 def at_the_start(clip: WatchedClip, begin: Beginning) -> PhysLatents:
-    """The clip's latents with what is known of its first frame; codes of objects as they are on the whole."""
+    """The clip's latents with what is known of its first frame; codes are those of the first sight."""
     assert clip.latents is not None
-    at, latents = torch.tensor(clip.slots), clip.latents
-    place, code = torch.zeros_like(latents.ctx.mean[..., :2]), clip.percepts.slots[:, 0, :, 2:].clone()
+    at, latents = list(clip.slots), clip.latents
+    place = torch.zeros_like(latents.ctx.mean[..., :2])
+    first = clip.tracks.present.float().argmax(1)  # (1, K)
+    codes = clip.percepts.slots[..., 2:]
+    code = codes.gather(1, first[:, None, :, None].expand(-1, 1, -1, codes.shape[3]))[:, 0]
     speed, there = torch.zeros_like(latents.dyn.mean), torch.zeros_like(latents.present)
     place[:, at], speed[:, at], there[:, at] = begin.start.place, begin.start.velocity, begin.there
-    code[:, at] = latents.ctx.mean[:, at, 2:]
     return latents._replace(
         ctx=Normal(torch.cat([place, code], 2), latents.ctx.std),
         dyn=Normal(speed, latents.dyn.std),

@@ -185,9 +185,15 @@ def programs() -> Measured:
 
 
 def by_set(values: Values, sets: Values, count: int) -> Values:
-    """(count,) numbers, one for each set, whose mean is that of all values: n_sets / n sum over the set's."""
-    total = np.bincount(sets, values, count)
-    return np.asarray(total * count / max(len(values), 1), np.float64)
+    """(count,) numbers, one for each set, whose mean is that of all n values.
+
+    Sets hold different numbers of values, so the mean is a ratio: m + count / n (total_s - m n_s) has its
+    spread over sets (linearised).
+    """
+    if not len(values):
+        return np.zeros(count)
+    mean, total, own = values.mean(), np.bincount(sets, values, count), np.bincount(sets, minlength=count)
+    return np.asarray(mean + (total - mean * own) * count / len(values), np.float64)
 
 
 def slots_of(seen: Seen, clips: Sequence[PhysicalClip]) -> Array:
@@ -237,13 +243,13 @@ def concept_units(
     both = on[:, i] & on[:, j]
     products = correlation_units((z_c[:, i] * z_c[:, j])[both], (charge[:, i] * charge[:, j])[both])
     units = {
-        "mass": by_set(auc_units(z_m[on], heavy[on]), clip_set[on][heavy[on]], count),
+        "mass": by_set(auc_units(z_m[on], heavy[on]), clip_set[on], count),
         "charge": by_set(products, np.repeat(sets[:, None], len(i), 1)[both], count),
     }
     units["concepts"] = (units["mass"] + units["charge"]) / 2
     off = exists & ~on
     if heavy[off].any() and not heavy[off].all():
-        units["mass_control"] = by_set(auc_units(z_m[off], heavy[off]), clip_set[off][heavy[off]], count)
+        units["mass_control"] = by_set(auc_units(z_m[off], heavy[off]), clip_set[off], count)
     return units, {k: float(v) for k, v in vars(report).items()}
 
 
