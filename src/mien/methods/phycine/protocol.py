@@ -61,14 +61,18 @@ ROWS: tuple[Row, ...] = (
     _answers("question", "answers: the question alone", "none"),
     _answers("seen", "answers: what is seen", "seen"),
     _answers("told", "answers: what is seen, z_m, z_c", "all"),
+    _found(
+        "symbolic", "answers: programs on what is found, looks told", {}, "claims", answers="symbolic"
+    ),
+    _found(
+        "symbolic_seen", "the same, all light, uncharged", {}, "claims", answers="symbolic", concepts="none"
+    ),
     _found("no_mass", "no mass", {"method.mass": False}),
     _found("pairwise", "network of pairs (as OP3)", {"method.dynamics": "pairwise"}),
     _found("transformer", "transformer (as SlotFormer)", {"method.dynamics": "transformer"}),
     _found("refs_1", "one reference", {}, refs=1),
     _found("refs_0", "no reference", {}, refs=0),
     _found("product", "product of the clips' Gaussians alone", {}, together="product"),
-    _found("symbolic", "answers: programs on what is found, looks told", {}, answers="symbolic"),
-    _found("symbolic_seen", "the same, all light and uncharged", {}, answers="symbolic", concepts="none"),
     _found("window_3", "velocity changes of one step", {"method.window": 3}),
     _found("threshold", "objects by colour threshold", {"method.sight": "threshold"}),
     _found("true", "true places (oracle)", {"method.sight": "true"}),
@@ -146,6 +150,14 @@ CLAIMS: tuple[Claim, ...] = (
         ("question", "seen", "told"),
         "right",
         Monotone(),
+    ),
+    Claim(
+        "programs",
+        "paper",
+        "programs answer more with the found masses and charges than with all objects light and uncharged",
+        ("symbolic", "symbolic_seen"),
+        "right",
+        PairedGain(),
     ),
     Claim(
         "intervene",
