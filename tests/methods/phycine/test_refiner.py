@@ -8,11 +8,12 @@ import torch
 
 from mien.core import catalogue
 from mien.core.errors import ConfigError, DataError
+from mien.core.protocol import Evaluation
 from mien.engine.folder import open_folder
 from mien.engine.task import Clock, Rng
 from mien.methods.phycine.concepts import FitSettings, Latents, first_latents, infer, misfit, residuals
 from mien.methods.phycine.config import PhycineConfig
-from mien.methods.phycine.evaluate import restore
+from mien.methods.phycine.evaluate import evaluate, restore
 from mien.methods.phycine.laws import Laws
 from mien.methods.phycine.model import Phycine
 from mien.methods.phycine.refiner import Refiner, distance_up_to_sign, evidence
@@ -252,6 +253,15 @@ def test_the_stage_goes_on_from_laws_and_leaves_them(run):
     assert {n.split(".")[1] for n, p in fresh.named_parameters() if p.requires_grad} == {"refiner"}
 
 
+def test_what_the_refiner_finds_is_scored(run):
+    evaluation = Evaluation("test", options={"together": "product"})
+    learned = evaluate(open_folder(run[1]), evaluation)
+    gradient = evaluate(open_folder(run[0]), evaluation)
+    assert learned.units.keys() == gradient.units.keys()
+    assert all(np.isfinite(v).all() for v in learned.units.values())
+    assert not np.array_equal(learned.units["charge"], gradient.units["charge"])
+
+
 def test_answers_can_follow_the_refiner(run):
     task = build(recipe("debug-answers", method__sight="true"), {"before": run[1]}).task
     own, before = task.net.phycine.state_dict(), restore(open_folder(run[1])).state_dict()
@@ -263,7 +273,7 @@ def test_other_stages_have_no_refiner_and_refuse_its_settings():
     assert not hasattr(Phycine(PhycineConfig(), (16, 24)), "refiner")
     assert Phycine(PhycineConfig(stage="refiner", rounds=5), (16, 24)).refiner.rounds == 5
     assert Phycine(PhycineConfig(stage="refiner"), (16, 24)).find is infer
-    with pytest.raises(ConfigError, match="method.inference is of stage 'refiner', not of 'laws'"):
+    with pytest.raises(ConfigError, match=r"method\.inference is of stage 'refiner', not of 'laws'"):
         PhycineConfig(inference="learned")
     with pytest.raises(ConfigError, match="rounds"):
         PhycineConfig(stage="refiner", rounds=-1)
