@@ -276,4 +276,4 @@ def test_other_stages_have_no_refiner_and_refuse_its_settings():
     with pytest.raises(ConfigError, match=r"method\.inference is of stage 'refiner', not of 'laws'"):
         PhycineConfig(inference="learned")
     with pytest.raises(ConfigError, match="rounds"):
-        PhycineConfig(stage="refiner", rounds=-1)
+        PhycineConfig(stage="refiner", rounds=0)

@@ -104,7 +104,7 @@ class PhycineConfig(MethodConfig):
             check_range("method", name, getattr(self, name), 1e-9, 100.0)
         for name in ("pull_mass", "pull_charge", "spread"):
             check_range("method", name, getattr(self, name), 0.0, 100.0)
-        check_range("method", "rounds", self.rounds, 0, 100)
+        check_range("method", "rounds", self.rounds, 1, 100)
         for name in ("inference", "rounds"):
             if getattr(self, name) is not None and self.stage != "refiner":
                 raise ConfigError(f"method.{name} is of stage 'refiner', not of {self.stage!r}; leave it out")
@@ -212,6 +212,12 @@ def _paper() -> Recipe:
     return _later(_paper_perception(), _small(), "phycine-paper")
 
 
+def _paper_refiner() -> Recipe:
+    """A net that finds masses and charges of ComPhy's clips in a few rounds."""
+    changes: dict[str, object] = {"method.inference": "learned", "method.rounds": 3}
+    return evolve_all(_later(_paper_perception(), _small_refiner(), "phycine-paper-refiner"), changes)
+
+
 def _paper_answers() -> Recipe:
     """ComPhy's questions."""
     bigger: dict[str, object] = {"method.layers": 4, "method.model_dim": 128, "method.heads": 8}
@@ -239,6 +245,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "small-answers": _small_answers,
     "paper": _paper,
     "paper-perception": _paper_perception,
+    "paper-refiner": _paper_refiner,
     "paper-answers": _paper_answers,
     "debug": _debug(_small, "phycine-debug"),
     "debug-perception": _debug(_small_perception, "phycine-debug-perception"),

@@ -95,7 +95,7 @@ class Phycine(nn.Module):
         self.perception = _perception(config, size)
         self.laws = _laws(config)
         if config.stage == "refiner":
-            self.refiner = Refiner(config.window, rounds=3 if config.rounds is None else config.rounds)
+            self.refiner = Refiner(config.window, rounds=config.rounds or 3)
 
     @property
     def find(self) -> Find:

@@ -178,6 +178,5 @@ CHAINS: dict[str, tuple[Stage, ...]] = {
     )
     for name in ("small", "debug", "paper")
     for last in ("refiner", "answers")
-    if f"{name}-{last}" in RECIPES
 }
 """Recipes that build on others: name -> the stages that end in it."""

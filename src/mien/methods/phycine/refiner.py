@@ -30,6 +30,7 @@ from mien.methods.phycine.concepts import (
 from mien.methods.phycine.laws import mlp, pairs_of
 
 _TINY = 1e-12
+_NEAR = 0.2  # softening of 1 / distance, world units
 
 
 class Evidence(NamedTuple):
@@ -68,7 +69,8 @@ def evidence(
 class Refiner(nn.Module):
     """Latents of clips in a few rounds, from z_m = 0 and z_c ~ N(0, spread^2).
 
-    Permuting objects permutes what is found; turning all first charges turns the found ones.
+    Permuting objects permutes what is found; turning all first charges turns the found ones. Deviations are
+    those of `mien.methods.phycine.concepts.spreads`, as for latents found by gradient.
 
     Args:
         window: W of the residuals.
@@ -97,7 +99,7 @@ class Refiner(nn.Module):
         seen = [
             (found.bend[:, :, to] * normal).sum(-2),
             -(found.bend[:, :, of] * normal).sum(-2),
-            torch.stack([*(x.repeat(1, 1, 2) for x in _geometry(pairs.distance, pairs.closing))], -1),
+            torch.stack([pairs.distance, 1 / (pairs.distance + _NEAR), pairs.closing], -1).repeat(1, 1, 2, 1),
             torch.stack([z_m[..., to], z_m[..., of], z_c[..., to] * z_c[..., of]], -1),
             torch.stack([z_c[..., to].abs(), z_c[..., of].abs()], -1),
         ]
@@ -168,11 +170,6 @@ class Refiner(nn.Module):
         check_paths(path, present, settings.window)
         start = first_latents(path, settings.spread, torch.Generator().manual_seed(seed))
         return self.forward(laws, path, present, start, settings, dt)[-1]
-
-
-def _geometry(distance: Tensor, closing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of pairs: distance, how near, closing speed."""
-    return distance, 1 / (distance + 0.2), closing
 
 
 def distance_up_to_sign(found: Latents, known: Latents, there: Tensor) -> Tensor:

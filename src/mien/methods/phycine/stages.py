@@ -160,11 +160,11 @@ class RefinerTask(PartTask[Chosen]):
         known = Latents(self.mass[batch.rows], self.charge[batch.rows])
         start = first_latents(place, self.settings.spread, rng.generator("charges", "cpu"))
         loss, lost, far = (place.new_zeros(()) for _ in range(3))
-        rounds = refiner(laws, place, present, start, self.settings, dt)
-        for r, z in enumerate(rounds):
+        _, *rounds = refiner(laws, place, present, start, self.settings, dt)
+        for r, z in enumerate(rounds, 1):
             lost = misfit(laws, place, present, z, self.settings, dt).mean()
             far = distance_up_to_sign(z, known, present.any(1)).mean()
-            loss = loss + r / max(refiner.rounds, 1) * (lost / self.settings.noise + far)
+            loss = loss + r / len(rounds) * (lost / self.settings.noise + far)
         return StepOut(loss, {"misfit": lost.detach(), "distance": far.detach()})
 
 
