@@ -16,7 +16,7 @@ from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.evaluate import evaluate, restore
 from mien.methods.phycine.laws import Laws
 from mien.methods.phycine.model import Phycine
-from mien.methods.phycine.refiner import Refiner, distance_up_to_sign, evidence
+from mien.methods.phycine.refiner import Evidence, Refiner, distance_up_to_sign, evidence, pair_inputs
 from mien.methods.phycine.stages import Chosen, RefinerTask
 from mien.methods.phycine.task import build
 from mien.synth import PhysWorld
@@ -84,6 +84,25 @@ def test_evidence_is_what_the_laws_leave_and_has_no_gradient(clips, laws):
     (g,) = torch.autograd.grad(lost, [z.charge])
     scaled = found.slope.charge * found.steep[..., 1].exp() / path.shape[2]
     assert torch.allclose(scaled, g, atol=1e-6, rtol=1e-3)
+
+
+def test_inputs_of_two_that_are_pushed_apart():
+    """0 rests at 0, 1 moves from 1 to the right at 1: bends of -2 and 3 are both away from the other."""
+    frames = torch.arange(8.0)
+    path = torch.zeros(1, 8, 2, 2)
+    path[0, :, 1, 0] = 1 + DT * frames
+    bend = torch.zeros(1, 4, 2, 2, 4)
+    bend[:, :, 0, 0], bend[:, :, 1, 0] = -2.0, 3.0
+    z = Latents(torch.tensor([[0.1, 0.2]]), torch.tensor([[-1.0, 0.5]]))
+    found = Evidence(bend, torch.ones(1, 4, 2, dtype=torch.bool), z, torch.zeros(1, 2, 2))
+    to, of, inputs = pair_inputs(path, z, found, DT)
+    assert (to.tolist(), of.tolist()) == ([0, 1], [1, 0])
+    far = 1 + 0.3  # the window of frames 1 .. 4 has its middle at 3
+    same = [far, 1 / (far + 0.2), 1.0]
+    first, second = inputs[0, 0].tolist()
+    assert first == pytest.approx([2] * 4 + [3] * 4 + same + [0.1, 0.2, -0.5, 1, 0.5], abs=1e-5)
+    assert second == pytest.approx([3] * 4 + [2] * 4 + same + [0.2, 0.1, -0.5, 0.5, 1], abs=1e-5)
+    assert inputs[0, 3, 0, 8].item() == pytest.approx(far + 0.3)
 
 
 def test_the_gradient_of_a_round_is_that_of_its_update_alone(clips, laws, refiner):

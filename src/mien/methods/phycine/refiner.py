@@ -66,6 +66,28 @@ def evidence(
     return Evidence(bend, whole, Latents(*(rows / size).unbind(-1)), size.log().expand_as(rows))
 
 
+def pair_inputs(path: Tensor, latents: Latents, found: Evidence, dt: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Objects i and j (P,) of the P = N (N - 1) ordered pairs, and what e_ij is made of (B, S, P, 2 W + 8).
+
+    Places and velocities are those of a window's middle; turning all charges changes nothing. O(B S N^2 W).
+    """
+    window, (b, s, n) = found.bend.shape[-1], found.whole.shape
+    first = window // 2
+    pairs = pairs_of(path[:, first + 1 : first + 1 + s], velocities(path, dt)[:, first : first + s])
+    to, of = torch.cat([pairs.first, pairs.second]), torch.cat([pairs.second, pairs.first])
+    normal = torch.cat([pairs.normal, -pairs.normal], 2)[..., None]
+    z_m, z_c = (z.detach()[:, None].expand(b, s, n) for z in latents)
+    c_i, c_j = z_c[..., to], z_c[..., of]
+    geometry = torch.stack([pairs.distance, 1 / (pairs.distance + _NEAR), pairs.closing], -1)
+    seen = [
+        (found.bend[:, :, to] * normal).sum(-2),
+        -(found.bend[:, :, of] * normal).sum(-2),
+        geometry.repeat(1, 1, 2, 1),
+        torch.stack([z_m[..., to], z_m[..., of], c_i * c_j, c_i.abs(), c_j.abs()], -1),
+    ]
+    return to, of, torch.cat(seen, -1)
+
+
 class Refiner(nn.Module):
     """Latents of clips in a few rounds, from z_m = 0 and z_c ~ N(0, spread^2).
 
@@ -90,26 +112,14 @@ class Refiner(nn.Module):
 
     def messages(self, path: Tensor, latents: Latents, found: Evidence, dt: float) -> tuple[Tensor, Tensor]:
         """Of each object: h (B, N, H) and sum_j w_ij z_c_j (B, N). O(B S N^2)."""
-        window, (b, s, n) = found.bend.shape[-1], found.whole.shape
-        middle = slice(1 + window // 2, 1 + window // 2 + s)
-        pairs = pairs_of(path[:, middle], velocities(path, dt)[:, middle.start - 1 : middle.stop - 1])
-        to, of = torch.cat([pairs.first, pairs.second]), torch.cat([pairs.second, pairs.first])
-        normal = torch.cat([pairs.normal, -pairs.normal], 2)[..., None]
-        z_m, z_c = (z.detach()[:, None].expand(b, s, n) for z in latents)
-        seen = [
-            (found.bend[:, :, to] * normal).sum(-2),
-            -(found.bend[:, :, of] * normal).sum(-2),
-            torch.stack([pairs.distance, 1 / (pairs.distance + _NEAR), pairs.closing], -1).repeat(1, 1, 2, 1),
-            torch.stack([z_m[..., to], z_m[..., of], z_c[..., to] * z_c[..., of]], -1),
-            torch.stack([z_c[..., to].abs(), z_c[..., of].abs()], -1),
-        ]
+        to, of, seen = pair_inputs(path, latents, found, dt)
         both = found.whole[:, :, to] & found.whole[:, :, of]
-        told = self.pair(torch.cat(seen, -1)[both])
+        told = self.pair(seen[both])
         e = told.new_zeros(*both.shape, told.shape[-1]).index_put((both,), told)
-        heard = e.new_zeros(b, s, n, e.shape[-1] - 1).index_add(2, to, e[..., 1:])
+        heard = e.new_zeros(*found.whole.shape, e.shape[-1] - 1).index_add(2, to, e[..., 1:])
         own = torch.stack([found.bend.square().sum((-1, -2)).sqrt(), found.whole.float()], -1)
-        series = torch.cat([heard, own], -1).transpose(1, 2).flatten(0, 1)
-        h = self.time(series)[1][0].view(b, n, -1)
+        series = torch.cat([heard, own], -1).transpose(1, 2)
+        h = self.time(series.flatten(0, 1))[1].view(*series.shape[:2], -1)
         weight = e[..., 0].sum(1) / both.sum(1).clamp_min(1)
         pulled = torch.zeros_like(latents.charge).index_add(1, to, weight * latents.charge[:, of])
         return h, pulled
