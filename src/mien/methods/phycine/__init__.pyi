@@ -19,6 +19,7 @@ from .model import Rollout as Rollout
 from .perception import Perception as Perception
 from .perception import Percepts as Percepts
 from .predict import Predictor as Predictor
+from .refiner import Refiner as Refiner
 from .slots import SlotAttention as SlotAttention
 from .slots import SlotVideo as SlotVideo
 from .symbolic import Motion as Motion

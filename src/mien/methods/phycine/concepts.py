@@ -13,6 +13,7 @@ is the middle of the frame in which the kick happens.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -84,10 +85,10 @@ def velocities(path: Tensor, dt: float) -> Tensor:
     return (path[:, 1:] - path[:, :-1]) / dt
 
 
-def residuals(
+def unexplained(
     laws: nn.Module, path: Tensor, present: Tensor, latents: Latents, window: int, dt: float
-) -> Tensor:
-    """Lengths of r for each window and object, (B, T - W, N); 0 where an object is absent.
+) -> tuple[Tensor, Tensor]:
+    """Vectors r of each window and object, (B, T - W, N, 2, W), and where it is present in all of a window.
 
     O(B T (N^2 + N W^2)).
 
@@ -103,8 +104,14 @@ def residuals(
     seen = present[:, 1:] & present[:, :-1]
     kicks = laws(path[:, 1:], velocities(path, dt), latents.mass[:, None], latents.charge[:, None], seen)
     places, kicks = path[:, 1:].unfold(1, window, 1), kicks.unfold(1, window, 1)
-    r = places @ project.T - kicks @ kicked.T
-    whole = seen.unfold(1, window, 1).all(-1)
+    return places @ project.T - kicks @ kicked.T, seen.unfold(1, window, 1).all(-1)
+
+
+def residuals(
+    laws: nn.Module, path: Tensor, present: Tensor, latents: Latents, window: int, dt: float
+) -> Tensor:
+    """Lengths of r of `unexplained`, (B, T - W, N); 0 where an object is absent."""
+    r, whole = unexplained(laws, path, present, latents, window, dt)
     return torch.where(whole, (r.square().sum((-1, -2)) + 1e-12).sqrt(), 0.0)
 
 
@@ -146,10 +153,11 @@ def check_paths(path: Tensor, present: Tensor, window: int) -> None:
         raise DataError("paths hold numbers that are not finite")
 
 
-def _start(path: Tensor, spread: float, generator: torch.Generator) -> Latents:
+def first_latents(path: Tensor, spread: float, generator: torch.Generator) -> Latents:
+    """z_m = 0, z_c ~ N(0, spread^2) of the objects of paths; leaves of the search."""
     size = (path.shape[0], path.shape[2])
-    charge = spread * torch.randn(size, generator=generator)
-    return Latents(torch.zeros(size).requires_grad_(), charge.requires_grad_())
+    charge = (spread * torch.randn(size, generator=generator)).to(path.device)
+    return Latents(torch.zeros_like(charge).requires_grad_(), charge.requires_grad_())
 
 
 def fit(
@@ -167,7 +175,7 @@ def fit(
         DataError: paths that are too short, or not finite.
     """
     check_paths(path, present, settings.window)
-    latents = _start(path, settings.spread, torch.Generator().manual_seed(seed))
+    latents = first_latents(path, settings.spread, torch.Generator().manual_seed(seed))
     groups = [
         {"params": laws.parameters(), "lr": settings.lr},
         {"params": list(latents), "lr": settings.latent_lr},
@@ -185,6 +193,12 @@ def fit(
     return Latents(*(z.detach() for z in latents)), losses
 
 
+def slopes(loss: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
+    """Gradient of a loss with respect to leaves; 0 for one that it does not depend on."""
+    found = torch.autograd.grad(loss, list(leaves), allow_unused=True)
+    return [torch.zeros_like(z) if g is None else g for z, g in zip(leaves, found, strict=True)]
+
+
 def infer(
     laws: nn.Module,
     path: Tensor,
@@ -200,13 +214,12 @@ def infer(
         DataError: paths that are too short, or not finite.
     """
     check_paths(path, present, settings.window)
-    latents = _start(path, settings.spread, torch.Generator().manual_seed(seed))
+    latents = first_latents(path, settings.spread, torch.Generator().manual_seed(seed))
     optimizer = torch.optim.Adam(list(latents), lr=settings.infer_lr)
     for _ in range(settings.infer_steps):
         loss = misfit(laws, path, present, latents, settings, dt).sum()
-        found = torch.autograd.grad(loss, list(latents), allow_unused=True)
-        for z, g in zip(latents, found, strict=True):
-            z.grad = torch.zeros_like(z) if g is None else g
+        for z, g in zip(latents, slopes(loss, latents), strict=True):
+            z.grad = g
         optimizer.step()
     return Latents(*(z.detach() for z in latents))
 

@@ -11,7 +11,7 @@ from mien.core.config import MethodConfig, OptimConfig, Recipe, ScheduleConfig, 
 from mien.core.errors import ConfigError
 from mien.data.config import PhysicalData
 
-Stage = Literal["perception", "laws", "answers"]
+Stage = Literal["perception", "laws", "refiner", "answers"]
 Sight = Literal["slots", "iodine", "threshold", "true"]
 
 
@@ -20,8 +20,9 @@ class PhycineConfig(MethodConfig):
     """Sizes of the parts, and what a stage is taught; symbols of the page in brackets."""
 
     stage: Stage = "laws"
-    """perception: objects of single frames. laws: forces, masses and charges of paths. answers: questions
-    about sets. Each goes on from the one before."""
+    """perception: objects of single frames. laws: forces, masses and charges of paths. refiner: a net
+    that finds masses and charges under these laws. answers: questions about sets. Each goes on from those
+    before; answers do not need the refiner."""
     sight: Sight = "slots"
     """How objects are found: slot attention or learned inference (trained), colour threshold (not trained),
     or their true places, the oracle."""
@@ -69,6 +70,10 @@ class PhycineConfig(MethodConfig):
     """Weight of z_c^2."""
     spread: float = 0.3
     """Deviation with which charges begin: 0 is a saddle of their product."""
+    inference: Literal["gradient", "learned"] | None = None
+    """refiner: how masses and charges of a new clip are found; unset = gradient, as in other stages."""
+    rounds: int | None = None
+    """refiner: of its updates [R3]; unset = 3."""
     features: Literal["all", "seen", "none"] = "all"
     """answers: of objects the head is told what is seen and z_m, z_c; what is seen; or nothing."""
     layers: int = 2
@@ -99,6 +104,10 @@ class PhycineConfig(MethodConfig):
             check_range("method", name, getattr(self, name), 1e-9, 100.0)
         for name in ("pull_mass", "pull_charge", "spread"):
             check_range("method", name, getattr(self, name), 0.0, 100.0)
+        check_range("method", "rounds", self.rounds, 1, 100)
+        for name in ("inference", "rounds"):
+            if getattr(self, name) is not None and self.stage != "refiner":
+                raise ConfigError(f"method.{name} is of stage 'refiner', not of {self.stage!r}; leave it out")
         if self.model_dim % self.heads:
             raise ConfigError(f"method.model_dim={self.model_dim} is not a multiple of heads={self.heads}")
 
@@ -130,6 +139,19 @@ def _small() -> Recipe:
         "schedule.batch": 1,
     }
     return evolve_all(_small_perception(), changes)
+
+
+def _small_refiner() -> Recipe:
+    """A net that finds masses and charges of made clips in a few rounds."""
+    changes: dict[str, object] = {
+        "name": "phycine-small-refiner",
+        "method.stage": "refiner",
+        "method.inference": "learned",
+        "method.rounds": 3,
+        "schedule.batch": 128,
+        "schedule.grad_clip": 1.0,
+    }
+    return evolve_all(_small(), changes)
 
 
 def _small_answers() -> Recipe:
@@ -190,6 +212,12 @@ def _paper() -> Recipe:
     return _later(_paper_perception(), _small(), "phycine-paper")
 
 
+def _paper_refiner() -> Recipe:
+    """A net that finds masses and charges of ComPhy's clips in a few rounds."""
+    changes: dict[str, object] = {"method.inference": "learned", "method.rounds": 3}
+    return evolve_all(_later(_paper_perception(), _small_refiner(), "phycine-paper-refiner"), changes)
+
+
 def _paper_answers() -> Recipe:
     """ComPhy's questions."""
     bigger: dict[str, object] = {"method.layers": 4, "method.model_dim": 128, "method.heads": 8}
@@ -213,12 +241,15 @@ def _debug(recipe: Callable[[], Recipe], name: str) -> Callable[[], Recipe]:
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "small": _small,
     "small-perception": _small_perception,
+    "small-refiner": _small_refiner,
     "small-answers": _small_answers,
     "paper": _paper,
     "paper-perception": _paper_perception,
+    "paper-refiner": _paper_refiner,
     "paper-answers": _paper_answers,
     "debug": _debug(_small, "phycine-debug"),
     "debug-perception": _debug(_small_perception, "phycine-debug-perception"),
+    "debug-refiner": _debug(_small_refiner, "phycine-debug-refiner"),
     "debug-answers": _debug(_small_answers, "phycine-debug-answers"),
 }
 """Recipes by name; ``small``, ``paper`` and ``debug`` are chains (see ``protocol.CHAINS``)."""

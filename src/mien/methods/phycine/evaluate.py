@@ -257,8 +257,8 @@ def concepts(case: Case) -> tuple[dict[str, Values], Latents]:
     """Scores of each clip alone, and of sets (``set_``); the targets' latents from all that is shown."""
     count, net = len(case.sets), case.net
     settings = fit_settings(net.config)
-    targets = clip_latents(net.laws, settings, case.seen.targets.until(case.shown), case.dt)
-    references = clip_latents(net.laws, settings, case.seen.references, case.dt)
+    targets = clip_latents(net.laws, settings, case.seen.targets.until(case.shown), case.dt, find=net.find)
+    references = clip_latents(net.laws, settings, case.seen.references, case.dt, find=net.find)
     clips = [r for s in case.sets for r in s.references]
     slots = slots_of(case.seen.references, clips)
     numbers = np.repeat(np.arange(count), case.seen.refs)

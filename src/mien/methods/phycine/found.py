@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
@@ -17,11 +17,14 @@ from mien.methods.phycine.concepts import (
     misfit,
     product_of_gaussians,
     same_sign,
+    slopes,
     spreads,
 )
 from mien.methods.phycine.kept import kept, weights_key
 from mien.methods.phycine.sight import Seen, SeenSets
 from mien.methods.phycine.tracks import assign
+
+Find = Callable[..., Latents]
 
 
 class Gaussians(NamedTuple):
@@ -40,9 +43,11 @@ class Gaussians(NamedTuple):
         return Gaussians(*(Latents(*(z[which] for z in part)) for part in self))
 
 
-def clip_latents(laws: nn.Module, settings: FitSettings, seen: Seen, dt: float, seed: int = 0) -> Gaussians:
-    """Posteriors of each clip alone. O(steps B T N^2)."""
-    mean = infer(laws, seen.place, seen.present, settings, dt=dt, seed=seed)
+def clip_latents(
+    laws: nn.Module, settings: FitSettings, seen: Seen, dt: float, seed: int = 0, find: Find = infer
+) -> Gaussians:
+    """Posteriors of each clip alone, means by `infer` or what has its arguments. O(steps B T N^2)."""
+    mean = find(laws, seen.place, seen.present, settings, dt=dt, seed=seed)
     return Gaussians(mean, spreads(laws, seen.place, seen.present, mean, settings, dt))
 
 
@@ -152,9 +157,8 @@ def shared_latents(
                 )
             )
             loss = loss + misfit(laws, part.seen.place, part.seen.present, z, settings, dt).sum()
-        found = torch.autograd.grad(loss, leaves, allow_unused=True)
-        for leaf, g in zip(leaves, found, strict=True):
-            leaf.grad = torch.zeros_like(leaf) if g is None else g
+        for leaf, g in zip(leaves, slopes(loss, leaves), strict=True):
+            leaf.grad = g
         optimizer.step()
     return Latents(*(z.detach() for z in shared))
 

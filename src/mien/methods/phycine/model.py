@@ -10,14 +10,15 @@ from torch import Tensor, nn
 
 from mien.core.errors import ConfigError
 from mien.methods.phycine.blackbox import PairwiseDynamics, SlotTransformer
-from mien.methods.phycine.concepts import FitSettings, Latents
+from mien.methods.phycine.concepts import FitSettings, Latents, infer
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.decoder import without
 from mien.methods.phycine.forecast import FITTED, Start, changed_latents, fitted_start
-from mien.methods.phycine.found import clip_latents
+from mien.methods.phycine.found import Find, clip_latents
 from mien.methods.phycine.iodine import Iodine
 from mien.methods.phycine.laws import Laws, rollout
 from mien.methods.phycine.perception import check_video
+from mien.methods.phycine.refiner import Refiner
 from mien.methods.phycine.sight import Seen, look_at, unbroken
 from mien.methods.phycine.slots import SlotVideo
 from mien.methods.phycine.threshold import ThresholdSegmenter
@@ -26,7 +27,7 @@ from mien.synth.comphy_scene import FPS
 from mien.synth.comphy_set import VIEW
 
 Dynamics = Laws | PairwiseDynamics | SlotTransformer
-ORDER = ("perception", "laws", "answers")
+ORDER = ("perception", "laws", "refiner", "answers")
 
 
 class Normal(NamedTuple):
@@ -94,6 +95,13 @@ class Phycine(nn.Module):
         self.config, self.size, self.dt = config, size, dt
         self.perception = _perception(config, size)
         self.laws = _laws(config)
+        if config.stage == "refiner":
+            self.refiner = Refiner(config.window, rounds=config.rounds or 3)
+
+    @property
+    def find(self) -> Find:
+        """What finds masses and charges of paths: `infer`, or a trained `Refiner`."""
+        return self.refiner.infer if self.config.inference == "learned" else infer
 
     @property
     def slots(self) -> SlotVideo:
@@ -127,7 +135,7 @@ class Phycine(nn.Module):
         """
         present = unbroken(tracks.place, tracks.present)
         seen = Seen(tracks.place, present, codes.mean(1), codes)
-        found = clip_latents(self.laws, fit_settings(self.config), seen, self.dt)
+        found = clip_latents(self.laws, fit_settings(self.config), seen, self.dt, find=self.find)
         last = min(FITTED, seen.frames)
         start = fitted_start(self.laws, seen.place[:, -last:], present[:, -last:], found.mean, self.dt)
         there = present[:, -last:].any(1)

@@ -16,7 +16,9 @@ PROTOCOL_VERSION = 1
 SEEDS = (0, 1, 2)
 Group = Literal["claims", "all"]
 Changes = dict[str, object]
-PERCEPTION, LAWS, ANSWERS = (RECIPES[name]() for name in ("small-perception", "small", "small-answers"))
+PERCEPTION, LAWS, REFINER, ANSWERS = (
+    RECIPES[name]() for name in ("small-perception", "small", "small-refiner", "small-answers")
+)
 SIGHT = ("method.sight", "method.slots", "method.starts")
 """Settings that change what is seen."""
 
@@ -73,6 +75,13 @@ ROWS: tuple[Row, ...] = (
     _found("refs_1", "one reference", {}, refs=1),
     _found("refs_0", "no reference", {}, refs=0),
     _found("product", "product of the clips' Gaussians alone", {}, together="product"),
+    Row(
+        "learned",
+        "learned refiner, 3 rounds",
+        (*_laws("", {}), Stage("refiner", REFINER, {"before": "laws"})),
+        _test(together="product"),
+        "all",
+    ),
     _found("window_3", "velocity changes of one step", {"method.window": 3}),
     _found("threshold", "objects by colour threshold", {"method.sight": "threshold"}),
     _found("true", "true places (oracle)", {"method.sight": "true"}),
@@ -176,11 +185,12 @@ CHAINS: dict[str, tuple[Stage, ...]] = {
     )
     for name in ("small", "debug", "paper")
 } | {
-    f"phycine-{name}-answers": (
+    f"phycine-{name}-{last}": (
         Stage("perception", RECIPES[f"{name}-perception"]()),
         Stage("laws", RECIPES[name](), {"before": "perception"}),
-        Stage("answers", RECIPES[f"{name}-answers"](), {"before": "laws"}),
+        Stage(last, RECIPES[f"{name}-{last}"](), {"before": "laws"}),
     )
     for name in ("small", "debug", "paper")
+    for last in ("refiner", "answers")
 }
 """Recipes that build on others: name -> the stages that end in it."""

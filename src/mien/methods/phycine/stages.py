@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from mien.data.physical import FrameBatch
 from mien.engine.task import Clock, PartTask, Rng, StepOut
 from mien.methods.phycine.answers import rows_of
-from mien.methods.phycine.concepts import Latents, calmest, check_paths, misfit
+from mien.methods.phycine.concepts import Latents, calmest, check_paths, first_latents, misfit
 from mien.methods.phycine.iodine import Iodine
 from mien.methods.phycine.model import Phycine, fit_settings
 from mien.methods.phycine.reason import Reasoner, Told
+from mien.methods.phycine.refiner import distance_up_to_sign
 from mien.methods.phycine.words import Asked
 
 BRIGHT = 100.0
@@ -124,6 +125,47 @@ class Chosen:
     def to(self, device: torch.device, *, channels_last: bool = False) -> Chosen:
         """On another device."""
         return Chosen(self.rows.to(device))
+
+
+class RefinerTask(PartTask[Chosen]):
+    """Level 3, learned: the misfit of each round's latents, and their distance to those found by gradient.
+
+    sum_r (r / R) (misfit_r / noise + distance_r), r = 1 .. R. Perception and laws are at rest.
+
+    Args:
+        net: whose refiner is trained.
+        place: (B, T, N, 2) paths of the training clips.
+        present: (B, T, N).
+        dt: seconds of a frame.
+        found: their latents by gradient, (B, N) each.
+    """
+
+    net: Phycine
+    place: Tensor
+    present: Tensor
+    mass: Tensor
+    charge: Tensor
+
+    def __init__(self, net: Phycine, place: Tensor, present: Tensor, dt: float, found: Latents) -> None:
+        super().__init__(net, net.refiner)
+        check_paths(place, present, net.config.window)
+        self.dt, self.settings = dt, fit_settings(net.config)
+        for name, value in {"place": place, "present": present, **found._asdict()}.items():
+            self.register_buffer(name, value, persistent=False)
+
+    def loss(self, batch: Chosen, clock: Clock, rng: Rng) -> StepOut:
+        """The loss of rows, from charges drawn anew."""
+        refiner, laws, dt = self.net.refiner, self.net.laws, self.dt
+        place, present = self.place[batch.rows], self.present[batch.rows]
+        known = Latents(self.mass[batch.rows], self.charge[batch.rows])
+        start = first_latents(place, self.settings.spread, rng.generator("charges", "cpu"))
+        loss, lost, far = (place.new_zeros(()) for _ in range(3))
+        _, *rounds = refiner(laws, place, present, start, self.settings, dt)
+        for r, z in enumerate(rounds, 1):
+            lost = misfit(laws, place, present, z, self.settings, dt).mean()
+            far = distance_up_to_sign(z, known, present.any(1)).mean()
+            loss = loss + r / len(rounds) * (lost / self.settings.noise + far)
+        return StepOut(loss, {"misfit": lost.detach(), "distance": far.detach()})
 
 
 class AnswersTask(PartTask[Chosen]):

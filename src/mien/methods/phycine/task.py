@@ -20,12 +20,13 @@ from mien.data.physical import PARTS, FrameLoader, PhysicalSet, physical_sets
 from mien.engine.checkpoint import load_weights
 from mien.engine.folder import open_folder
 from mien.engine.task import Experiment
+from mien.methods.phycine.concepts import infer
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.found import kept_concepts
 from mien.methods.phycine.model import ORDER, Phycine, fit_settings
 from mien.methods.phycine.reason import Reasoner, Told, told_of
-from mien.methods.phycine.sight import kept_sight, sight_key
-from mien.methods.phycine.stages import AnswersTask, Chosen, LawsTask, PerceptionTask
+from mien.methods.phycine.sight import Seen, kept_sight, sight_key
+from mien.methods.phycine.stages import AnswersTask, Chosen, LawsTask, PerceptionTask, RefinerTask
 from mien.methods.phycine.symbolic import thresholds_of
 from mien.methods.phycine.words import Vocabulary, texts
 from mien.synth.comphy_scene import FPS
@@ -57,6 +58,10 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
         laws = LawsTask(net, clips.place, clips.present, sets[0].target.dt, seed)
         facts = partial(laws_facts, told, laws)
         return Experiment(laws, Batches(1, 1, recipe.seed), fingerprint, facts=facts)
+    if method.stage == "refiner":
+        refiner = refiner_task(net, seen.references, sets[0].target.dt, derive(recipe.seed, "latents"))
+        batches = Batches(len(seen.references.place), recipe.schedule.batch, recipe.seed)
+        return Experiment(refiner, batches, fingerprint, facts=partial(laws_facts, told, refiner))
     vocabulary = vocabulary_of(data, sets)
     asked = vocabulary.encode(sets)
     reasoner = Reasoner(net, len(vocabulary), len(vocabulary.answers))
@@ -65,6 +70,12 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     facts = partial(model_facts, told, vocabulary=vocabulary.to_dict())
     batches = Batches(len(asked), recipe.schedule.batch, recipe.seed)
     return Experiment(AnswersTask(reasoner, asked, tokens), batches, fingerprint, facts=facts)
+
+
+def refiner_task(net: Phycine, clips: Seen, dt: float, seed: int) -> RefinerTask:
+    """The refiner's, on clips whose latents are found by gradient first."""
+    found = infer(net.laws, clips.place, clips.present, fit_settings(net.config), dt=dt, seed=seed)
+    return RefinerTask(net, clips.place, clips.present, dt, found)
 
 
 def vocabulary_of(data: PhysicalData, sets: Sequence[PhysicalSet]) -> Vocabulary:
@@ -140,7 +151,7 @@ def note(data: PhysicalData) -> str:
     return f"{data.sets:,} {what}, a target and {data.refs} references each"
 
 
-def laws_facts(data: dict[str, Any], task: LawsTask, *_: object) -> dict[str, Any]:
+def laws_facts(data: dict[str, Any], task: LawsTask | RefinerTask, *_: object) -> dict[str, Any]:
     """`model_facts`, and where the training clips' masses and charges part, if they do (`thresholds_of`)."""
     there = task.present.any(1).cpu()
     found = thresholds_of(*(z.detach().cpu()[there].numpy() for z in (task.mass, task.charge)))
