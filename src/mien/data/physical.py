@@ -34,7 +34,7 @@ from mien.synth.comphy_scene import (
     things_of,
     to_pixels,
 )
-from mien.synth.comphy_set import VIEW, DrawnSet, draw_set
+from mien.synth.comphy_set import REFERENCE_FRAMES, VIEW, WORLD, DrawnSet, draw_set, one_clip
 from mien.synth.phys_render import Background, Rendered, render_clip
 from mien.synth.phys_world import Trajectory
 
@@ -127,6 +127,25 @@ def physical_sets(data: PhysicalData, part: str) -> list[PhysicalSet]:
     generated = [QuestionGenerator(d.scene, d.seed).generate(each=data.asked) for d in drawn]
     asked = balanced(generated, data.set_seed) if count > 1 else generated
     return [made_set(data, k, d, tuple(q)) for k, (d, q) in enumerate(zip(drawn, asked, strict=True))]
+
+
+def lone_clips(data: PhysicalData, part: str, count: int) -> list[PhysicalClip]:
+    """Made clips of three neutral objects that never touch: nothing in them tells a mass.
+
+    As long as a reference. O(count).
+    """
+    seed = derive(data.set_seed, "physical", part, "alone")
+    world = replace(WORLD, n_objects=3, charge_values=(0,), seed=seed)
+    clips: list[PhysicalClip] = []
+    first = 0
+    while len(clips) < count:
+        drawn = world.simulate(count, REFERENCE_FRAMES, first)
+        alone = np.flatnonzero(~drawn.hits.any((1, 2, 3)))
+        clips += [
+            made_clip(data, one_clip(drawn, int(k)), range(3), derive(seed, first + int(k))) for k in alone
+        ]
+        first += count
+    return clips[:count]
 
 
 def made_set(

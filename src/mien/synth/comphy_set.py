@@ -132,7 +132,7 @@ def _chosen(objects: Objects, items: Array) -> Objects:
     return objects[0][items]
 
 
-def _one(clips: Trajectory, clip: int) -> Trajectory:
+def one_clip(clips: Trajectory, clip: int) -> Trajectory:
     """One of the clips, alone."""
     at = slice(clip, clip + 1)
     return Trajectory(clips.x[at], clips.v[at], clips.objects[at], clips.hits[at], clips.dt)
@@ -154,7 +154,7 @@ def _target(world: PhysWorld, objects: Objects, rng: np.random.Generator) -> Tra
     later = happens & clips.hits[:, SHOWN:].any((1, 2, 3))
     if later.any() and rng.random() < 0.5:
         happens = later
-    return _one(clips, int(happens.argmax())) if happens.any() else None
+    return one_clip(clips, int(happens.argmax())) if happens.any() else None
 
 
 def _references(
@@ -167,7 +167,7 @@ def _references(
         clips = _tries(replace(world, half=1.2), objects, items, REFERENCE_FRAMES, rng)
         met = np.asarray(meetings(clips).any(2))
         found += [
-            (set(items[b, met[b]].tolist()), Reference(tuple(items[b].tolist()), _one(clips, b)))
+            (set(items[b, met[b]].tolist()), Reference(tuple(items[b].tolist()), one_clip(clips, b)))
             for b in np.flatnonzero(met.any(1)).tolist()
         ]
     found = [found[i] for i in rng.permutation(len(found))]

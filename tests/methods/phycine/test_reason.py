@@ -11,7 +11,15 @@ from mien.methods.phycine.concepts import Latents
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.found import Gaussians
 from mien.methods.phycine.model import Phycine
-from mien.methods.phycine.reason import SAMPLES, Reasoner, Told, feature_count, look_size, one_sign, told_of
+from mien.methods.phycine.reason import (
+    SAMPLES,
+    Reasoner,
+    Told,
+    feature_count,
+    look_size,
+    one_sign,
+    told_of,
+)
 from mien.methods.phycine.sight import Seen, see_sets
 from mien.methods.phycine.tracks import LOOK
 

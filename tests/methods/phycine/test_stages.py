@@ -162,7 +162,7 @@ def test_questions_are_learnt_while_all_else_rests():
     kind, target = np.zeros(5, np.int64), np.array([0, 1, 2, 1, 0])
     keys = np.array([[0, 0, UNTOLD], [0, 1, UNTOLD], [1, 0, UNTOLD], [1, 1, 0], [0, 2, 1]])
     asked = Asked(words, kind, target, keys)
-    task = AnswersTask(reasoner, asked, told).eval()  # without dropout
+    task = AnswersTask(reasoner, asked, told)
     rows = Chosen(torch.tensor([4, 0, 2]))
     out, again = (task.loss(rows, LATE, Rng(7)) for _ in range(2))
     given = rows_of(asked, reasoner.tokens(told), told.present, rows.rows)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mien.core.errors import ConfigError, DataError
 from mien.core.protocol import Evaluation
 from mien.data.comphy import answer_file
-from mien.data.physical import PhysicalClip, PhysicalSet, physical_sets, rows_to_tensor
+from mien.data.physical import PhysicalClip, PhysicalSet, lone_clips, physical_sets, rows_to_tensor
 from mien.engine.checkpoint import load_weights
 from mien.engine.folder import ModelFolder
 from mien.engine.task import Measured
@@ -37,7 +37,7 @@ from mien.methods.phycine.found import (
 from mien.methods.phycine.found_scenes import NOTHING_FOUND, FoundObjects, found_scenes
 from mien.methods.phycine.model import Phycine, fit_settings
 from mien.methods.phycine.reason import Reasoner
-from mien.methods.phycine.sight import Seen, SeenSets, kept_sight, linked, sight_key
+from mien.methods.phycine.sight import Seen, SeenSets, kept_sight, linked, see_clips, sight_key
 from mien.methods.phycine.symbolic import symbolic_answers, thresholds_of
 from mien.methods.phycine.task import configs, tokens_of
 from mien.methods.phycine.tracks import match_objects
@@ -131,7 +131,7 @@ def evaluate(folder: ModelFolder | None, evaluation: Evaluation) -> Measured:
         )
     net = restore(folder)
     seen = kept_sight(net.perception, method, data, evaluation.split, sets)
-    case = Case(net, sets, seen, options)
+    case = Case(net, sets, seen, options, lone_clips(data, evaluation.split, len(sets)))
     if "answers" in options:
         return programs_on_found(case, sight_key(net.perception, method, data, evaluation.split))
     units: dict[str, Values] = {}
@@ -162,12 +162,16 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 @dataclass
 class Case:
-    """What is measured on: a net, its test sets, what it sees of them; ``extra`` collects plain numbers."""
+    """What is measured on: a net, its test sets, what it sees of them; ``extra`` collects plain numbers.
+
+    ``lone``: a clip for each set in which nothing meets.
+    """
 
     net: Phycine
     sets: Sequence[PhysicalSet]
     seen: SeenSets
     options: Mapping[str, Any]
+    lone: Sequence[PhysicalClip] = ()
 
     def __post_init__(self) -> None:
         self.extra: dict[str, float] = {}
@@ -263,6 +267,8 @@ def concepts(case: Case) -> tuple[dict[str, Values], Latents]:
     slots = slots_of(case.seen.references, clips)
     numbers = np.repeat(np.arange(count), case.seen.refs)
     z_m, z_c = (chosen(v, slots) for v in references.mean)
+    if case.lone:
+        z_m, z_c, clips, numbers = with_lone(case, z_m, z_c, clips, numbers)
     units, report = concept_units(z_m, z_c, clips, numbers, [c.hits for c in clips], count)
     z_m, z_c = (chosen(v, case.slot) for v in targets.mean)
     shown = [s.target for s in case.sets]
@@ -282,6 +288,26 @@ def concepts(case: Case) -> tuple[dict[str, Values], Latents]:
     lost = [(slot[: len(c.things)] < 0).mean() for slot, c in zip(case.slot, shown, strict=True)]
     case.extra["lost"] = float(np.mean(lost))
     return units, together
+
+
+def with_lone(
+    case: Case, z_m: Array, z_c: Array, clips: Sequence[PhysicalClip], sets: Array
+) -> tuple[Array, Array, list[PhysicalClip], Array]:
+    """Rows of clips and, after them, of those in which nothing meets: the control needs many objects."""
+    net, lone = case.net, case.lone
+    seen = see_clips(net.perception, net.config, lone, torch.device("cpu"))
+    found = clip_latents(net.laws, fit_settings(net.config), seen, case.dt, find=net.find)
+    slots = slots_of(seen, lone)
+    width = max(z_m.shape[1], slots.shape[1])
+
+    def wide(values: Array) -> Array:
+        return np.pad(values, ((0, 0), (0, width - values.shape[1])))
+
+    rows = [
+        np.concatenate([wide(own), wide(chosen(more, slots))])
+        for own, more in ((z_m, found.mean.mass), (z_c, found.mean.charge))
+    ]
+    return rows[0], rows[1], [*clips, *lone], np.concatenate([sets, np.arange(len(lone))])
 
 
 def met_in_set(one: PhysicalSet, refs: int) -> Array:

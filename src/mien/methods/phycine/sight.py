@@ -170,14 +170,18 @@ def see_sets(
     lengths = ({len(c.place) for c in clips} for clips in (targets, references))
     if any(len(length) != 1 for length in lengths) or len({len(s.references) for s in sets}) != 1:
         raise DataError("videos of one kind must be of one length, and each set must have as many references")
-    found = []
-    for clips in (targets, references):
-        frames = len(clips[0].place)
-        if config.sight == "true":
-            found.append(true_sight(clips, frames))
-        else:
-            found.append(perceive(perception, clips, frames, device))
+    found = [see_clips(perception, config, clips, device) for clips in (targets, references)]
     return SeenSets(found[0], found[1], len(sets[0].references))
+
+
+def see_clips(
+    perception: nn.Module, config: PhycineConfig, clips: Sequence[PhysicalClip], device: torch.device
+) -> Seen:
+    """Whole clips of one length, by the sight of a config."""
+    frames = len(clips[0].place)
+    if config.sight == "true":
+        return true_sight(clips, frames)
+    return perceive(perception, clips, frames, device)
 
 
 def kept_sight(
