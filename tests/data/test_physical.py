@@ -10,7 +10,7 @@ import torch
 
 from mien.core.errors import ConfigError, DataError
 from mien.data.config import PhysicalData
-from mien.data.physical import FrameLoader, physical_sets, read_frames, rows_to_tensor, video_of
+from mien.data.physical import FrameLoader, lone_clips, physical_sets, read_frames, rows_to_tensor, video_of
 from mien.data.video import write_video
 from mien.synth.comphy_scene import FPS, SHOWN
 from mien.synth.comphy_set import ComPhySet
@@ -53,6 +53,20 @@ def test_pictures_and_segments_show_the_objects_where_they_are():
             x, y = (2 * columns.mean() + 1 - 72) / 48 * 1.9, (48 - 2 * rows.mean() - 1) / 48 * 1.9
             assert (x, y) == pytest.approx(target.place[number, k], abs=0.25)  # others may hide a part
     assert rows_to_tensor(pictures)[1, :, 3, 4].numpy() == pytest.approx(pictures[1, 3, 4] / 255)
+
+
+def test_in_lone_clips_nothing_meets():
+    data = PhysicalData(kind="debug", height=16, stride=10)
+    clips = lone_clips(data, "test", 7)
+    assert len(clips) == 7
+    assert not any(c.hits.any() or any(t.charge for t in c.things) for c in clips)
+    radius = 0.4
+    for clip in clips:
+        far = np.linalg.norm(clip.place[:, :, None] - clip.place[:, None], axis=-1)
+        assert far[:, *np.triu_indices(3, 1)].min() > 2 * radius - 0.05
+    again, others = lone_clips(data, "test", 3), lone_clips(data, "val", 3)
+    assert all(np.array_equal(a.place, b.place) for a, b in zip(again, clips, strict=False))
+    assert not np.array_equal(others[0].place, clips[0].place)
 
 
 def test_frames_of_a_step_are_the_same_wherever_the_stream_begins():

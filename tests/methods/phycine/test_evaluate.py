@@ -217,6 +217,7 @@ def test_all_measures_of_the_laws_are_by_set_and_repeatable(folder):
         assert np.array_equal(values, again.units[name])
         assert first.metrics.get(name, 0.5) == pytest.approx(values.mean())  # "half" is 0.5 for the claim
     assert first.metrics["lost"] == 0
+    assert first.metrics["alone"] >= 4 * 3  # the clips in which nothing meets
     none = evaluate(folder, Evaluation("test", options={"refs": 0, "together": "product"}))
     assert none.metrics["set_charge"] == pytest.approx(none.metrics["target_charge"])
 
