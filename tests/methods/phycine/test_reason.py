@@ -50,19 +50,18 @@ def reasoner(own):
 
 
 def test_every_number_has_its_place():
-    """Of the second object: which of three, look, in five frames place / 2, velocity / 2, seen; z."""
+    """Of the second object: look, in five frames place / 2, velocity / 2, seen; z."""
     own, given = seen(), found()
     told = told_of(config(), own, given, DT)
-    assert told.objects.shape == (2, 2, feature_count(config(), 3))
+    assert told.objects.shape == (2, 2, feature_count(config()))
     assert torch.equal(told.present, own.present.any(1))
-    want = [torch.tensor([0.0, 1, 0]), own.look[1, 1]]
+    want = [own.look[1, 1]]
     for t in (1, 3, 4, 6, 8):
         speed = (own.place[1, t, 1] - own.place[1, t - 1, 1]) / DT
         want += [own.place[1, t, 1] / 2, speed / 2, own.present[1, t, 1, None].float()]
     charge = one_sign(given.mean.charge)[1, 1]
     want.append(torch.stack([given.mean.mass[1, 1], charge, charge.abs()]))
     torch.testing.assert_close(told.objects[1, 1], torch.cat(want))
-    assert told.fixed == 3
 
 
 def test_the_sign_of_a_sets_charges_does_not_matter():
@@ -77,21 +76,20 @@ def test_features_that_are_not_told():
     )
     assert torch.equal(some, all_of_them[..., :-3])
     assert none.shape[-1] == 0
-    assert reasoner(config(features="none")).tokens(Told(none, none[..., 0:0].any(-1), 0)).shape[-1] == 0
+    assert reasoner(config(features="none")).tokens(Told(none, none[..., 0:0].any(-1))).shape[-1] == 0
 
 
 def test_more_objects_than_are_numbered_are_left_out():
     own = config(slots=2)
     told = told_of(own, seen(), found(), DT)
-    assert told.objects.shape == (2, 1, feature_count(own, 1))
+    assert told.objects.shape == (2, 1, feature_count(own))
 
 
-def test_tokens_have_unit_scale_but_for_their_number():
+def test_tokens_have_unit_scale():
     own, told = reasoner(config()), told_of(config(), seen(sets=40), found(sets=40), DT)
     own.learn_scale(told)
     tokens = own.tokens(told)
-    assert torch.equal(tokens[..., :3], told.objects[..., :3])
-    shown = tokens[told.present][:, 3:]
+    shown = tokens[told.present]
     count = LOOK + 5 * SAMPLES + 3
     torch.testing.assert_close(shown.mean(0), torch.zeros(count), atol=1e-4, rtol=0)
     torch.testing.assert_close(shown.std(0), torch.ones(count), atol=1e-4, rtol=0)

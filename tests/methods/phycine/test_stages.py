@@ -13,10 +13,10 @@ from mien.methods.phycine.answers import rows_of
 from mien.methods.phycine.concepts import Latents, calmest, misfit
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.model import Phycine, fit_settings
-from mien.methods.phycine.reason import Reasoner, Told, feature_count, object_slots
+from mien.methods.phycine.reason import Reasoner, Told, feature_count
 from mien.methods.phycine.stages import (
     BRIGHT,
-    HIDDEN,
+    JITTER,
     AnswersTask,
     Chosen,
     LawsTask,
@@ -156,8 +156,8 @@ def test_questions_are_learnt_while_all_else_rests():
     phycine = net(layers=1, heads=2, model_dim=8)
     reasoner = Reasoner(phycine, words=6, classes=4)
     draw = torch.Generator().manual_seed(1)
-    count = feature_count(phycine.config, object_slots(phycine.config))
-    told = Told(torch.randn(2, 3, count, generator=draw), torch.ones(2, 3, dtype=torch.bool), 3)
+    count = feature_count(phycine.config)
+    told = Told(torch.randn(2, 3, count, generator=draw), torch.ones(2, 3, dtype=torch.bool))
     words = torch.randint(1, 6, (5, 4), generator=draw).numpy()
     kind, target = np.zeros(5, np.int64), np.array([0, 1, 2, 1, 0])
     keys = np.array([[0, 0, UNTOLD], [0, 1, UNTOLD], [1, 0, UNTOLD], [1, 1, 0], [0, 2, 1]])
@@ -166,7 +166,9 @@ def test_questions_are_learnt_while_all_else_rests():
     rows = Chosen(torch.tensor([4, 0, 2]))
     out, again = (task.loss(rows, LATE, Rng(7)) for _ in range(2))
     given = rows_of(asked, reasoner.tokens(told), told.present, rows.rows)
-    want, right = reasoner.net.loss(given, Rng(7).generator("hidden"), HIDDEN)
+    generator = Rng(7).generator("jitter")
+    objects = given.objects + JITTER * torch.randn(given.objects.shape, generator=generator)
+    want, right = reasoner.net.loss(given._replace(objects=objects), generator)
     assert out.loss.item() == pytest.approx(want.item())
     assert torch.equal(out.loss, again.loss)
     assert out.logs["right"].item() == pytest.approx(right.item())

@@ -27,22 +27,20 @@ class Told(NamedTuple):
     """A token for each of up to N objects of S sets.
 
     Attributes:
-        objects: (S, N, F) features: which object, look, (place, velocity, seen) of each of the sampled
-            frames [, z_m, z_c, |z_c|].
+        objects: (S, N, F) features: look, (place, velocity, seen) of each of the sampled frames
+            [, z_m, z_c, |z_c|].
         present: (S, N) bool.
-        fixed: leading features that are told even where an object is hidden (which object).
     """
 
     objects: Tensor
     present: Tensor
-    fixed: int
 
 
-def feature_count(config: PhycineConfig, slots: int) -> int:
+def feature_count(config: PhycineConfig) -> int:
     """F."""
     if config.features == "none":
         return 0
-    return slots + look_size(config) + 5 * SAMPLES + (3 if config.features == "all" else 0)
+    return look_size(config) + 5 * SAMPLES + (3 if config.features == "all" else 0)
 
 
 def look_size(config: PhycineConfig) -> int:
@@ -70,16 +68,15 @@ def told_of(config: PhycineConfig, seen: Seen, found: Gaussians, dt: float) -> T
     there = present.any(1)
     sets, frames, count = present.shape
     if config.features == "none":
-        return Told(place.new_zeros(sets, count, 0), there, 0)
+        return Told(place.new_zeros(sets, count, 0), there)
     speed = torch.cat([torch.zeros_like(place[:, :1]), velocities(place, dt)], 1)
     path = torch.cat([place / _FAR, speed / _FAR, present[..., None].to(place)], 3)
     at = torch.linspace(min(1, frames - 1), frames - 1, SAMPLES).round().long()
-    which = torch.eye(slots)[:count].expand(sets, count, slots)
-    parts = [which, seen.look[:, :count], path[:, at].transpose(1, 2).flatten(2)]
+    parts = [seen.look[:, :count], path[:, at].transpose(1, 2).flatten(2)]
     if config.features == "all":
         mass, charge = found.mean.mass[:, :count], one_sign(found.mean.charge[:, :count])
         parts.append(torch.stack([mass, charge, charge.abs()], 2))
-    return Told(torch.cat(parts, 2), there, slots)
+    return Told(torch.cat(parts, 2), there)
 
 
 class Reasoner(nn.Module):
@@ -96,9 +93,9 @@ class Reasoner(nn.Module):
 
     def __init__(self, phycine: Phycine, words: int, classes: int, length: int = LONGEST) -> None:
         super().__init__()
-        config, slots = phycine.config, object_slots(phycine.config)
+        config = phycine.config
         self.phycine, self.config = phycine, config
-        inputs = feature_count(config, slots)
+        inputs = feature_count(config)
         self.net = AnswerNet(
             inputs,
             words,
@@ -107,7 +104,6 @@ class Reasoner(nn.Module):
             config.layers,
             config.heads,
             length,
-            told=min(inputs, slots),
         )
         self.register_buffer("scale", torch.ones(2, max(inputs, 1)))
 
@@ -116,7 +112,6 @@ class Reasoner(nn.Module):
         shown = told.objects[told.present]
         if self.net.inputs and len(shown) > 1:
             self.scale[0], self.scale[1] = shown.mean(0), shown.std(0).clamp_min(1e-3)
-            self.scale[0, : told.fixed], self.scale[1, : told.fixed] = 0.0, 1.0
 
     def tokens(self, told: Told) -> Tensor:
         """(S, M, F) at about unit scale; F = 0 for the question alone."""

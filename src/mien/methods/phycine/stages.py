@@ -21,8 +21,9 @@ BRIGHT = 100.0
 """Weight of the squared error of colours, so that its gradient is about 1."""
 
 
-HIDDEN = 0.0
-"""Share of the objects that are hidden from the answering net and guessed; some slow it down."""
+JITTER = 0.3
+"""Deviation of the noise on features of objects (at unit scale): without it the answering net knows the few
+training sets by heart before it has learned which object a word means."""
 
 
 def mixed_channels(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -190,5 +191,8 @@ class AnswersTask(PartTask[Chosen]):
     def loss(self, batch: Chosen, clock: Clock, rng: Rng) -> StepOut:
         """The loss of rows, and the share that is answered right."""
         rows = rows_of(self.asked, self.objects, self.present, batch.rows)
-        loss, right = self.net.net.loss(rows, rng.generator("hidden", "cpu"), HIDDEN)
+        generator = rng.generator("jitter", "cpu")
+        noise = torch.randn(rows.objects.shape, generator=generator).to(rows.objects)
+        rows = rows._replace(objects=rows.objects + JITTER * noise)
+        loss, right = self.net.net.loss(rows, generator)
         return StepOut(loss, {"right": right.detach()})
