@@ -106,7 +106,6 @@ _TABLE = (
         "2303.01869",
         "PHYCINE: physical concepts from video",
         "mien.methods.phycine",
-        measured=False,
     ),
 )
 
