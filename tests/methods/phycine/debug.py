@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mien.core.catalogue import Entry
+from mien.core.catalogue import method
 from mien.core.config import evolve_all
 from mien.engine.stages import train_recipe
 from mien.methods.phycine.config import RECIPES
 
-ENTRY = Entry("phycine", "physical reasoning", "2303.01869", "PHYCINE", "mien.methods.phycine")
+ENTRY = method("phycine")
 
 
 def recipe(name="debug", **changes):

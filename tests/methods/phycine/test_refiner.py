@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from mien.core import catalogue
 from mien.core.errors import ConfigError, DataError
 from mien.core.protocol import Evaluation
 from mien.engine.folder import open_folder
@@ -20,20 +19,11 @@ from mien.methods.phycine.refiner import Evidence, Refiner, distance_up_to_sign,
 from mien.methods.phycine.stages import Chosen, RefinerTask
 from mien.methods.phycine.task import build
 from mien.synth import PhysWorld
-from tests.methods.phycine.debug import ENTRY, recipe, train
+from tests.methods.phycine.debug import recipe, train
 from tests.methods.phycine.test_concepts import DT, Coulomb, seen, world
 
 SETTINGS = FitSettings(window=4, noise=0.01)
 HERE = Clock(0, 10, 1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def listed():
-    """Folders know the method by its name."""
-    with pytest.MonkeyPatch.context() as patch:
-        others = tuple(e for e in catalogue._TABLE if e.name != ENTRY.name)
-        patch.setattr(catalogue, "_TABLE", (*others, ENTRY))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +243,7 @@ def test_the_loss_weighs_later_rounds_more():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, listed):
+def run(tmp_path_factory):
     """Folders of laws on true paths, and of the refiner after them."""
     root = tmp_path_factory.mktemp("refiner")
     first = train(root / "laws", recipe(method__sight="true"))

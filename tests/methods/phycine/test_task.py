@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mien.core import catalogue
 from mien.core.errors import ConfigError, DataError
 from mien.core.protocol import Evaluation
 from mien.engine.folder import open_folder
@@ -21,20 +20,11 @@ from mien.methods.phycine.evaluate import evaluate, restore, restore_reasoner
 from mien.methods.phycine.model import Phycine
 from mien.methods.phycine.stages import LawsTask, PerceptionTask
 from mien.methods.phycine.task import Batches, build, configs, laws_facts, note, take_over
-from tests.methods.phycine.debug import ENTRY, recipe, train
-
-
-@pytest.fixture(scope="module", autouse=True)
-def listed():
-    """Folders know the method by its name."""
-    with pytest.MonkeyPatch.context() as patch:
-        others = tuple(e for e in catalogue._TABLE if e.name != ENTRY.name)
-        patch.setattr(catalogue, "_TABLE", (*others, ENTRY))
-        yield
+from tests.methods.phycine.debug import recipe, train
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, listed):
+def run(tmp_path_factory):
     """Folders of the trained perception and laws."""
     root = tmp_path_factory.mktemp("phycine")
     first = train(root / "perception", recipe("debug-perception"))
