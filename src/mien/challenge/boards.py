@@ -27,9 +27,9 @@ from mien.core.figures import page, table
 
 Floats = NDArray[np.float64]
 _RULES = """Phase {phase}. Rank by ACER = (APCER + BPCER) / 2 on the {judged}; threshold by the rule {rule} on
-the submitted dev scores; APCER pools all attacks. A team counts with its {ranking} submission. Intervals: {draws}
-draws of tracks, the same for all teams. ACER max: with the APCER of the worst label. Oracle: at the EER
-threshold of the judged lines."""
+the submitted dev scores; APCER pools all attacks. A team counts with its {ranking} submission. Intervals:
+{draws} draws of tracks, the same for all teams. ACER max: with the APCER of the worst label. Oracle: at the
+EER threshold of the judged lines."""
 
 
 @dataclass(frozen=True)

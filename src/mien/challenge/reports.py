@@ -80,14 +80,16 @@ def report_page(score: Score, title: str) -> str:
         [e.acer for e in score.quality], names, "ACER by quality (%)", "tenth of the pictures, worst first"
     )
     unit = "tracks" if score.rules.level == "track" else "pictures"
-    return page(
-        title,
-        f"<p>{score.errors.live:,} live, {score.errors.attacks:,} attacks ({unit}), phase"
-        f" {score.rules.phase}; threshold {tau.value:.6g} ({html.escape(tau.text)}); live means score &ge;"
-        f" threshold.</p>{flags}{table(head_rows(score))}<h2>By quality</h2>{chart}"
-        f"<h2>By label of attack</h2>{table(labels)}<h2>By camera</h2>{_groups('camera', score.cameras)}"
+    parts = (
+        f"<p>{score.errors.live:,} live, {score.errors.attacks:,} attacks ({unit}), phase",
+        f" {score.rules.phase}; threshold {tau.value:.6g} ({html.escape(tau.text)}); live means score &ge;",
+        f" threshold.</p>{flags}",
+        f"{table(head_rows(score))}<h2>Scores</h2>{histogram(score.histogram, tau.value, 'Share of scores')}",
+        f"<h2>By quality</h2>{chart}<h2>By label of attack</h2>{table(labels)}",
+        f"<h2>By camera</h2>{_groups('camera', score.cameras)}",
         f"<h2>By scene</h2>{_groups('scene', score.scenes)}",
     )
+    return page(title, "".join(parts))
 
 
 def write_reports(folder: str | Path, score: Score, title: str) -> Path:
