@@ -104,7 +104,9 @@ def make_items(folder, counts=(6, 12, 18), suffix=".jpg"):
             path = folder / f"{split}_{k}_label{k // 3 % 4}{suffix}"
             path.write_bytes(f"{split} {k}".encode())
             label = 0 if k // 3 % 2 == 0 else 1 + k // 3 % 3
-            out[split].append(Item(path, label, f"video/{split}{k // 3}", f"C{k % 7 + 1}", f"S{k % 5}", k / 10))
+            out[split].append(
+                Item(path, label, f"video/{split}{k // 3}", f"C{k % 7 + 1}", f"S{k % 5}", k / 10)
+            )
     return out
 
 

@@ -10,6 +10,8 @@ from mien.challenge.references import part_text, read_part
 from mien.core.errors import DataError
 from tests.challenge.made import part, random_part, worked, write_reference
 
+HEAD = "path,label,track,camera,scene,quality\n"
+
 
 def test_what_is_written_is_read(tmp_path):
     one = random_part(np.random.default_rng(0), "dev", 50, 20)
@@ -35,13 +37,16 @@ def test_a_folder_or_the_challenge_around_it(tmp_path):
     [
         ("", "want the columns path,label"),
         ("path,label\n", "want the columns"),
-        ("path,label,track,camera,scene,quality\n", "of one class"),
-        ("path,label,track,camera,scene,quality\na,0,0,C1,S1\n", "restore the file"),
-        ("path,label,track,camera,scene,quality\na,0,0,C1,S1,1\nb,0,1,C1,S1,1\n", "2 pictures of one class"),
-        ("path,label,track,camera,scene,quality\na,0,0,C1,S1,1\na,1,1,C1,S1,1\n", "twice"),
-        ("path,label,track,camera,scene,quality\na,0,0,C1,S1,nan\nb,1,1,C1,S1,1\n", "finite"),
-        ("path,label,track,camera,scene,quality\na,live,0,C1,S1,1\n", "invalid literal"),
-        ("path,label,track,camera,scene,quality\na,0,0,C1,S1,1\nb,99999999999999999999,1,C1,S1,1\n", "restore"),
+        (HEAD, "of one class"),
+        (HEAD + "a,0,0,C1,S1\n", "restore the file"),
+        (HEAD + "a,0,0,C1,S1,1\nb,0,1,C1,S1,1\n", "2 pictures of one class"),
+        (HEAD + "a,0,0,C1,S1,1\na,1,1,C1,S1,1\n", "twice"),
+        (HEAD + "a,0,0,C1,S1,nan\nb,1,1,C1,S1,1\n", "finite"),
+        (HEAD + "a,live,0,C1,S1,1\n", "invalid literal"),
+        (
+            HEAD + "a,0,0,C1,S1,1\nb,99999999999999999999,1,C1,S1,1\n",
+            "restore",
+        ),
     ],
 )
 def test_damaged_files(tmp_path, text, message):

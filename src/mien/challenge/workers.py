@@ -117,7 +117,7 @@ def _scored(folder: Path, contest: Contest, reference: Reference, job: Job) -> S
 
 
 def _values(score: Score) -> dict[str, str]:
-    draws = [] if score.draws is None else [round(v, 9) for v in score.draws.acer.tolist()]
+    draws = [] if score.draws is None else [round(v, 12) for v in score.draws.acer.tolist()]
     return {"scores": json.dumps(score.to_dict()), "draws": json.dumps(draws)}
 
 

@@ -213,13 +213,13 @@ def _score(words: list[str], as_json: bool) -> int:
     count = next((k for k, word in enumerate(words) if word.startswith("-")), len(words))
     if count == 1:
         return _work(words, as_json)
-    (reference, submission), rest = _places(words, "REFERENCE ZIP") if count else (["", ""], words)
+    places, rest = _places(words, "REFERENCE ZIP")
     options = console.parse(ScoreOptions, rest, "challenge score")
     from mien.challenge import score
 
     found = score(
-        reference,
-        submission,
+        places[0],
+        places[1],
         options.phase,
         _threshold(options.threshold),
         output=options.output,

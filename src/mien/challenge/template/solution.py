@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import zipfile
+import zlib
 from pathlib import Path
 
 
 def score_picture(path: Path) -> float:
-    """The probability that the face is live. Here: a number made of the file's size, so no model at all."""
-    size = path.stat().st_size if path.exists() else sum(map(ord, path.name))
-    return (size * 2654435761 % 2**32) / 2**32
+    """The probability that the face is live. Here: a number made of the file's name, so no model at all."""
+    return zlib.crc32(path.name.encode()) / 2**32
 
 
 def lines_of(data: Path, phase: int) -> list[tuple[str, Path]]:
