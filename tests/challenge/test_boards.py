@@ -35,7 +35,14 @@ def row(number, team, acer, draws=(), flags=(), **also):
     scores |= {"acer": acer, "intervals": {}, "flags": list(flags), "seed": 0, "level": "image"}
     values = {"state": "scored", "attempts": 1, "message": "", "verified": ""} | also
     return Submission(
-        number, team, 2, START, "0" * 64, scores=json.dumps(scores), draws=json.dumps(list(draws)), **values
+        number,
+        team,
+        2,
+        START,
+        "0" * 64,
+        scores=json.dumps(scores),
+        draws=json.dumps({"acer": list(draws)}),
+        **values,
     )
 
 
@@ -86,7 +93,7 @@ def test_flags_and_verdicts_are_shown():
 def test_an_empty_board():
     assert standings([]) == []
     assert "nothing is scored yet" in board_page([], CONTEST, 1)
-    assert board_csv([]).startswith("rank,rank_low,rank_high,team,submission,acer,")
+    assert board_csv([]).startswith("rank,rank_low,rank_high,team,submission,value,low,high,acer,")
 
 
 def test_titles_are_escaped():
@@ -109,7 +116,7 @@ def test_a_contest_from_submissions_to_the_page(tmp_path):
     )
     assert [line.acer for line in lines] == sorted(expected)
     for line in lines:
-        assert line.acer_low <= line.acer <= line.acer_high
+        assert line.low <= line.value == line.acer <= line.high
         assert line.rank_low <= line.rank <= line.rank_high
     text = (folder / "board" / "phase2" / "board.csv").read_text()
     table = list(csv.DictReader(text.splitlines()))
@@ -126,7 +133,7 @@ def test_a_board_without_draws(tmp_path):
     submit(folder, sent(folder, tmp_path / "a.zip"), "a", clock=lambda: START)
     work(folder)
     (line,) = board(folder, output=tmp_path / "out")
-    assert (line.acer_low, line.rank_low, line.rank_high) == (None, 1, 1)
+    assert (line.low, line.rank_low, line.rank_high) == (None, 1, 1)
     assert (tmp_path / "out" / "index.html").exists()
 
 
@@ -144,13 +151,27 @@ def test_a_board_of_random_systems_has_the_order_of_loops(seed, teams):
             replace(
                 row(k, f"t{k}", 0.0),
                 scores=json.dumps(found.to_dict()),
-                draws=json.dumps(found.draws.acer.tolist()),
+                draws=json.dumps({"acer": found.draws.acer.tolist()}),
             )
         )
     lines = standings(rows)
     for line in lines:
         assert line.rank == 1 + sum(v < expected[line.team] - 1e-12 for v in expected.values())
         assert line.rank_low <= line.rank <= line.rank_high
+
+
+def test_the_worst_label_may_rank(tmp_path):
+    folder = make_challenge(tmp_path, counts=(6, 60, 90))
+    for k in range(3):
+        submit(folder, sent(folder, tmp_path / f"{k}.zip", k), f"team {k}", clock=lambda: START)
+    work(folder)
+    pooled = board(folder)
+    save_contest(folder, replace(read_contest(folder), metric="acer_max"))
+    lines = board(folder)
+    assert [line.value for line in lines] == pytest.approx(sorted(line.acer_max for line in pooled))
+    assert {line.team: line.value for line in lines} == {line.team: line.acer_max for line in pooled}
+    assert all(line.low <= line.value <= line.high for line in lines)
+    assert "Rank by ACER max" in (folder / "board" / "phase2" / "index.html").read_text()
 
 
 def test_the_store_gives_rows_by_phase_and_number(tmp_path):

@@ -187,6 +187,11 @@ def test_the_last_phase_may_be_open(made):
     assert check_competition(broken(set_phase(1, "end", None)), root) is None
 
 
+def test_the_metric_is_the_first_column():
+    columns = competition(replace(CONTEST, metric="acer_max"))["leaderboards"][0]["columns"]
+    assert [c["key"] for c in columns][:2] == ["acer_max", "acer"]
+
+
 def test_titles_stay_words_in_yaml():
     yaml = pytest.importorskip("yaml")
     contest = replace(CONTEST, title='a: "b" # c \u2013 yes')

@@ -62,6 +62,7 @@ def test_default_phases_begin_today_and_touch():
         (lambda: Contest(phases=PHASES[::-1]), r"in order, got \[2, 1\]"),
         (lambda: Contest(phases=(PHASES[0], PHASES[0])), r"got \[1, 1\]"),
         (lambda: Contest(phases=(PHASES[0], Phase("f", 2, "2027-01-09", "2027-02-01"))), "overlap"),
+        (lambda: Contest(metric="acre"), "did you mean 'acer'"),
         (lambda: Contest(ranking="first"), "no ranking"),
         (lambda: Contest(files="three"), "no form of submission"),
         (lambda: Contest(claim_seconds=0), "must be positive"),

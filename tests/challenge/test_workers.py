@@ -52,7 +52,7 @@ def test_a_submission_is_stored_scored_and_reported(tmp_path, folder):
     (row,) = rows(folder)
     expected = score(folder, path, draws=CONTEST.draws)
     assert json.loads(row.scores) == json.loads(json.dumps(expected.to_dict()))
-    assert json.loads(row.draws) == pytest.approx(expected.draws.acer, abs=1e-9)
+    assert json.loads(row.draws)["acer"] == pytest.approx(expected.draws.acer, abs=1e-9)
     assert sorted(p.name for p in (folder / "scores" / "000001").iterdir()) == [
         "report.html", "scores.json", "scores.txt"
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The leaderboard: ranks by ACER with intervals of both, as CSV and as a page.
+"""The leaderboard: ranks by ACER (or ACER max) with intervals of both, as CSV and as a page.
 
 The draws of tracks are the same for all submissions, so a rank is counted in every draw; its interval says
 which order the test set can tell.
@@ -27,10 +27,10 @@ from mien.core.figures import page, table
 
 Floats = NDArray[np.float64]
 _DIGITS = 12
-_RULES = """Phase {phase}. Rank by ACER = (APCER + BPCER) / 2 on the {judged}; threshold by the rule {rule} on
-the submitted dev scores; APCER pools all attacks. A team counts with its {ranking} submission. Intervals:
-{draws} draws of tracks, the same for all teams. ACER max: with the APCER of the worst label. Oracle: at the
-EER threshold of the judged lines."""
+_RULES = """Phase {phase}. Rank by {metric}; ACER = (APCER + BPCER) / 2 on the {judged}; threshold by the rule
+{rule} on the submitted dev scores; APCER pools all attacks. A team counts with its {ranking} submission.
+Intervals: {draws} draws of tracks, the same for all teams. ACER max: with the APCER of the worst label.
+Oracle: at the EER threshold of the judged lines."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,15 @@ class Standing:
     """One line of the board. Rates are in [0, 1].
 
     Attributes:
-        rank: 1 is the lowest ACER; equals share a rank.
+        rank: 1 is the lowest value of the metric; equals share a rank.
         rank_low: 2.5 % quantile of the rank over draws of tracks; as ``rank`` without draws.
         rank_high: 97.5 % quantile.
         team: name.
         submission: its number.
-        acer: ranks.
-        acer_low: lower end of its 95 % interval over tracks; None without draws.
-        acer_high: upper end.
+        value: of the metric.
+        low: lower end of its 95 % interval over tracks; None without draws.
+        high: upper end.
+        acer: with all attacks pooled.
         apcer: pooled.
         bpcer: live faces rejected.
         auc: area under the ROC.
@@ -61,9 +62,10 @@ class Standing:
     rank_high: int
     team: str
     submission: int
+    value: float
+    low: float | None
+    high: float | None
     acer: float
-    acer_low: float | None
-    acer_high: float | None
     apcer: float
     bpcer: float
     auc: float
@@ -100,30 +102,32 @@ def rank_intervals(draws: Floats) -> NDArray[np.int64]:
     return np.stack([low, high], 1).astype(np.int64)
 
 
-def chosen(rows: Sequence[Submission], ranking: str) -> list[Submission]:
-    """The submission each team counts with: the lowest ACER (the first of equals), or the last one.
+def chosen(rows: Sequence[Submission], ranking: str, metric: str = "acer") -> list[Submission]:
+    """The submission each team counts with: the lowest value (the first of equals), or the last one.
 
     Args:
         rows: scored, in the order of arrival.
         ranking: best or last.
+        metric: of `METRICS`.
     """
     teams: dict[str, Submission] = {}
     for row in rows:
         held = teams.get(row.team)
-        if held is None or ranking == "last" or _acer(row) < _acer(held):
+        if held is None or ranking == "last" or _value(row, metric) < _value(held, metric):
             teams[row.team] = row
     return list(teams.values())
 
 
-def _acer(row: Submission) -> float:
-    return round(float(json.loads(row.scores)["acer"]), _DIGITS)
+def _value(row: Submission, metric: str) -> float:
+    return round(float(json.loads(row.scores)[metric]), _DIGITS)
 
 
-def standings(rows: Sequence[Submission]) -> list[Standing]:
+def standings(rows: Sequence[Submission], metric: str = "acer") -> list[Standing]:
     """Ranked lines of one submission for each team. O(teams draws log teams).
 
     Args:
         rows: scored.
+        metric: of `METRICS`.
 
     Raises:
         DataError: draws of different lengths, so of different settings.
@@ -131,20 +135,22 @@ def standings(rows: Sequence[Submission]) -> list[Standing]:
     if not rows:
         return []
     found = [json.loads(row.scores) for row in rows]
-    drawn = [json.loads(row.draws) for row in rows]
+    drawn = [json.loads(row.draws).get(metric, []) for row in rows]
     if len({(len(d), f["seed"], f["level"]) for d, f in zip(drawn, found, strict=True)}) > 1:
         raise DataError("submissions were scored with different draws or levels; score them again")
-    ranks = ranks_of(np.array([f["acer"] for f in found]))
+    ranks = ranks_of(np.array([f[metric] for f in found]))
     spread = rank_intervals(np.array(drawn, np.float64).T) if drawn[0] else np.stack([ranks, ranks], 1)
     lines = [
-        _standing(row, scores, int(rank), (int(low), int(high)))
+        _standing(row, scores, metric, int(rank), (int(low), int(high)))
         for row, scores, rank, (low, high) in zip(rows, found, ranks, spread, strict=True)
     ]
     return sorted(lines, key=lambda line: (line.rank, line.submission))
 
 
-def _standing(row: Submission, scores: dict[str, Any], rank: int, spread: tuple[int, int]) -> Standing:
-    low, high = scores["intervals"].get("acer", (None, None))
+def _standing(
+    row: Submission, scores: dict[str, Any], metric: str, rank: int, spread: tuple[int, int]
+) -> Standing:
+    low, high = scores["intervals"].get(metric, (None, None))
     flags = tuple(flag.partition(":")[0] for flag in scores["flags"])
     return Standing(
         rank=rank,
@@ -152,8 +158,9 @@ def _standing(row: Submission, scores: dict[str, Any], rank: int, spread: tuple[
         rank_high=max(rank, spread[1]),
         team=row.team,
         submission=row.id,
-        acer_low=low,
-        acer_high=high,
+        value=scores[metric],
+        low=low,
+        high=high,
         **{k: scores[k] for k in ("acer", "apcer", "bpcer", "auc", "acer_max", "acer_oracle")},
         verified=row.verified,
         flags=(*flags, "code_differs") if row.verified == "differs" else flags,
@@ -182,23 +189,22 @@ def _percent(value: float) -> str:
 
 
 def _interval(line: Standing) -> tuple[float, float]:
-    """Of the ACER; no width without draws."""
-    low = line.acer if line.acer_low is None else line.acer_low
-    return low, line.acer if line.acer_high is None else line.acer_high
+    """Of what ranks; no width without draws."""
+    low = line.value if line.low is None else line.low
+    return low, line.value if line.high is None else line.high
 
 
 def html_row(line: Standing) -> dict[str, str]:
     """A line for people, rates in per cent."""
-    between = (
-        "" if line.acer_low is None else f"{_percent(line.acer_low)} - {_percent(line.acer_high or 0.0)}"
-    )
+    between = "" if line.low is None else f"{_percent(line.low)} - {_percent(line.high or 0.0)}"
     spread = str(line.rank_low) if line.rank_low == line.rank_high else f"{line.rank_low} - {line.rank_high}"
     return {
         "rank": str(line.rank),
         "95 % of the rank": spread,
         "team": line.team,
+        "ranks by %": _percent(line.value),
+        "95 %": between,
         "ACER %": _percent(line.acer),
-        "95 % of ACER": between,
         "APCER %": _percent(line.apcer),
         "BPCER %": _percent(line.bpcer),
         "AUC %": _percent(line.auc),
@@ -221,12 +227,14 @@ def board_page(lines: Sequence[Standing], contest: Contest, phase: int) -> str:
     name = next((p.name for p in contest.phases if p.number == phase), str(phase))
     if not lines:
         return page(contest.title, f"<p>{html.escape(name)}: nothing is scored yet.</p>")
-    shown = [(x.team, x.acer, _interval(x)) for x in lines[:40]]
-    chart = ranges(shown, "ACER with its 95 % interval over tracks", "ACER (%)")
+    name_of = contest.metric.replace("acer", "ACER").replace("_", " ")
+    shown = [(x.team, x.value, _interval(x)) for x in lines[:40]]
+    chart = ranges(shown, f"{name_of} with its 95 % interval over tracks", f"{name_of} (%)")
     rows = table([html_row(line) for line in lines])
     judged = "dev lines, at their own EER" if phase == 1 else "test lines"
     text = _RULES.format(
         phase=f"{phase}, {html.escape(name)}",
+        metric=name_of,
         judged=judged,
         rule=html.escape(contest.threshold),
         ranking=contest.ranking,
@@ -250,7 +258,8 @@ def board(dir: str | Path, *, phase: int | None = None, output: str | Path | Non
     with open_store(folder, contest) as store:
         rows = store.submissions(state=SCORED)
     number = phase or max((row.phase for row in rows), default=1)
-    lines = standings(chosen([row for row in rows if row.phase == number], contest.ranking))
+    mine = [row for row in rows if row.phase == number]
+    lines = standings(chosen(mine, contest.ranking, contest.metric), contest.metric)
     with io.new_folder(output or folder / "board" / f"phase{number}") as place:
         io.write_text(place / "board.csv", board_csv(lines))
         io.write_text(place / "index.html", board_page(lines, contest, number))

@@ -49,7 +49,8 @@ then all lines of `test.txt`.
 
 * threshold: rule `{threshold}` on the submitted dev scores; a face is accepted as live iff score >= threshold
 * APCER = attacks accepted / attacks (all labels pooled), BPCER = live faces rejected / live faces
-* ACER = (APCER + BPCER) / 2 on the test lines ranks, lower is better; phase 1 judges the dev lines themselves
+* ACER = (APCER + BPCER) / 2 on the test lines; phase 1 judges the dev lines themselves
+* ACER max takes the APCER of the worst label; `{metric}` ranks, lower is better
 
 Scores with hardly any distinct dev values, or whose dev and test values differ grossly, are flagged. The
 organisers run the winners' code again.
@@ -76,7 +77,9 @@ def _pages(place: Path, contest: Contest) -> None:
     phases = "\n".join(f"* {p.name}: {p.start} to {p.end}" for p in contest.phases)
     texts = {
         "overview": _OVERVIEW.format(title=contest.title, protocol=contest.protocol, phases=phases),
-        "evaluation": _EVALUATION.format(threshold=contest.threshold, files=_FORMS[contest.files]),
+        "evaluation": _EVALUATION.format(
+            threshold=contest.threshold, metric=contest.metric, files=_FORMS[contest.files]
+        ),
         "data": _DATA,
         "terms": _TERMS,
     }

@@ -29,6 +29,11 @@ def _time(text: str) -> datetime:
     return datetime.fromtimestamp(at(text), UTC).replace(tzinfo=None)
 
 
+def _columns(metric: str) -> list[tuple[str, str, str]]:
+    """The metric first: the platform ranks by the first column."""
+    return sorted(COLUMNS, key=lambda column: column[1] != metric)
+
+
 def competition(contest: Contest, image: str = IMAGE) -> dict[str, Any]:
     """The competition of a challenge, as plain values; times are UTC.
 
@@ -76,7 +81,7 @@ def competition(contest: Contest, image: str = IMAGE) -> dict[str, Any]:
                 "submission_rule": rule,
                 "columns": [
                     {"title": title, "key": key, "index": k, "sorting": order, "precision": 6}
-                    for k, (title, key, order) in enumerate(COLUMNS)
+                    for k, (title, key, order) in enumerate(_columns(contest.metric))
                 ],
             }
         ],

@@ -17,6 +17,8 @@ from mien.core.errors import ConfigError, DataError
 Clock = Callable[[], float]
 """Seconds since 1970, as `time.time`."""
 RANKINGS = ("best", "last")
+METRICS = ("acer", "acer_max")
+"""What ranks, lower first: the family's ACER (attacks pooled), or that of the worst label (ISO's APCER)."""
 FILE = "challenge.toml"
 
 
@@ -104,6 +106,7 @@ class Contest:
         protocol: of the data.
         phases: one or two, in order of time.
         limits: of submissions.
+        metric: what ranks, of `METRICS`.
         threshold: rule on the submitted dev scores.
         level: ``image`` or ``track``.
         files: ``one`` text in a submission, or ``two``.
@@ -119,6 +122,7 @@ class Contest:
     protocol: str = "p3"
     phases: tuple[Phase, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    metric: str = "acer"
     threshold: str = "eer"
     level: Level = "image"
     files: str = "one"
@@ -132,6 +136,8 @@ class Contest:
     def __post_init__(self) -> None:
         self.rules(1)
         check_files(self.files)
+        if self.metric not in METRICS:
+            raise ConfigError(f"no metric {self.metric!r}{suggest(self.metric, list(METRICS))}")
         if self.ranking not in RANKINGS:
             raise ConfigError(
                 f"no ranking {self.ranking!r}{suggest(self.ranking, list(RANKINGS))}; best or last"

@@ -40,7 +40,7 @@ class Submission:
         attempts: how often a worker took it.
         message: why it failed.
         scores: JSON of `Score.to_dict`.
-        draws: JSON list of ACERs in the draws of tracks.
+        draws: JSON of what may rank, name -> values in the draws of tracks; empty without draws.
         verified: ``""``, ``same``, ``differs`` or ``failed``: what running the team's code again gave.
     """
 

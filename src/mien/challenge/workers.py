@@ -19,7 +19,7 @@ from mien.challenge.intake import zip_path
 from mien.challenge.references import Reference
 from mien.challenge.reports import write_reports
 from mien.challenge.scoring import Score, score_files
-from mien.challenge.settings import Clock, Contest, read_contest
+from mien.challenge.settings import METRICS, Clock, Contest, read_contest
 from mien.challenge.store import CLAIMED, FAILED, PENDING, SCORED, Store, open_store
 from mien.challenge.submissions import read_zip, unpack
 from mien.core.errors import MienError
@@ -117,7 +117,8 @@ def _scored(folder: Path, contest: Contest, reference: Reference, job: Job) -> S
 
 
 def _values(score: Score) -> dict[str, str]:
-    draws = [] if score.draws is None else [round(v, 12) for v in score.draws.acer.tolist()]
+    kept = {} if score.draws is None else {m: getattr(score.draws, m) for m in METRICS}
+    draws = {name: [round(v, 12) for v in values.tolist()] for name, values in kept.items()}
     return {"scores": json.dumps(score.to_dict()), "draws": json.dumps(draws)}
 
 

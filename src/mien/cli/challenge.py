@@ -50,6 +50,8 @@ class InitOptions:
     """Text files in a submission; two: phase1.txt and phase2.txt."""
     threshold: str = "eer"
     """Rule on the submitted dev scores."""
+    metric: Literal["acer", "acer_max"] = "acer"
+    """What ranks; acer_max takes the APCER of the worst label."""
     ranking: Literal["best", "last"] = "best"
     """Which submission of a team counts."""
     database: str = ""
@@ -184,6 +186,7 @@ def _contest(options: InitOptions) -> Contest:
         phases=phases,
         limits=Limits(per_day=options.per_day, total=options.total),
         threshold=options.threshold,
+        metric=options.metric,
         level=options.level,
         files=options.files,
         ranking=options.ranking,
