@@ -14,6 +14,8 @@ from mien.core.config import suggest
 from mien.core.errors import DataError
 
 SPLITS = ("train", "dev", "test")
+SMALLEST = 12
+"""Pixels of a side from which on a picture has a quality."""
 COLUMNS = ("split", "path", "label", "track", "camera", "scene", "quality")
 
 
@@ -53,20 +55,15 @@ Splits = Mapping[str, Sequence[Item]]
 
 
 def picture_quality(path: Path) -> float:
-    """log2(short side) + log2(1 + variance of the Laplacian) / 2 of the grey picture, 0 .. 255. O(pixels).
+    """The number q of `mien.metrics.quality_score`; 0 for what is too small to measure. O(pixels).
 
-    Reconstruction: how the protocol's authors measured quality is not known. Size and sharpness are what a
-    far camera loses first.
+    Reconstruction: how the protocol's authors measured quality is not known.
     """
-    import numpy as np
-
     from mien.core.images import read_image
+    from mien.metrics import quality_score  # type: ignore[attr-defined]
 
-    grey = read_image(path).mean(2)
-    inner = grey[1:-1, 1:-1]
-    across = grey[1:-1, :-2] + grey[1:-1, 2:] + grey[:-2, 1:-1] + grey[2:, 1:-1]
-    spread = float(np.var(across - 4 * inner)) if inner.size else 0.0
-    return math.log2(min(grey.shape)) + math.log2(1 + spread) / 2
+    image = read_image(path)
+    return float(quality_score(image)["q"]) if min(image.shape[:2]) >= SMALLEST else 0.0
 
 
 def suhifimask_items(

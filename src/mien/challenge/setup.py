@@ -72,9 +72,15 @@ def _check_splits(splits: Splits) -> str:
 
 
 def _part(names: tuple[str, ...], items: Sequence[Item], tracks: dict[str, int]) -> Part:
+    label = np.array([i.label for i in items], np.int64)
+    if not (label == 0).any() or not label.any():
+        kind = "attacks" if label.any() else "live"
+        raise DataError(
+            f"all {len(items)} pictures of {names[0].partition('/')[0]} are {kind}; rates need both"
+        )
     return Part(
         names,
-        np.array([i.label for i in items], np.int64),
+        label,
         np.array([tracks[i.track] for i in items], np.int64),
         np.array([i.camera for i in items], np.str_),
         np.array([i.scene for i in items], np.str_),
