@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from mien.core.errors import ConfigError
 
 _BELONGS = {
-    "challenge": "surveillance anti-spoofing (cqil), whose challenge it runs",
     "studio": "the web page, which opens once more systems are in",
 }
 

@@ -27,7 +27,7 @@ VERBS = {
     "bench": ("bench", "speed and memory beside a named reference in the same run"),
     "data": ("data", "list, check and make data sets"),
     "sweep": ("sweep", "equal-budget random search on this machine or a Ray cluster"),
-    "challenge": ("later", "run a face anti-spoofing challenge"),
+    "challenge": ("challenge", "run a face anti-spoofing challenge"),
     "studio": ("later", "the web page"),
     "doctor": ("doctor", "versions, devices, threads, paths, what is missing"),
 }

@@ -1,0 +1,5 @@
+"""A presentation attack detection challenge: made, submitted to, scored, ranked, sent to Codabench."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
