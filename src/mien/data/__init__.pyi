@@ -137,6 +137,8 @@ from .surveil_audit import protocol_audit as protocol_audit
 from .surveil_images import SurveilImages as SurveilImages
 from .surveil_pack import read_pack_list as read_pack_list
 from .surveil_pack import release_label as release_label
+from .surveil_pictures import load_suhifimask as load_suhifimask
+from .surveil_pictures import rendered_suhifimask as rendered_suhifimask
 from .thuman import Thuman as Thuman
 from .thuman import read_thuman as read_thuman
 from .verification import VerificationBin as VerificationBin
