@@ -139,3 +139,28 @@ def test_wrong_use(made, tmp_path):
         make_suhifimask(SMALL, tmp_path)
     with pytest.raises(ConfigError, match=r"size=8 is outside \[32, 256\]"):
         SurveilSet(size=8)
+
+
+def test_from_the_command_line(made, capsys):
+    from mien.cli.main import main
+
+    sizes = ["--tracks", "10", "--frames", "2", "--size", "32"]
+    assert main(["data", "make", "suhifimask", *sizes, "--output", str(made), "--workers", "1"]) == 0
+    assert "sheet.png" in "".join(capsys.readouterr())
+    assert main(["data", "make", "suhifimask", *sizes, "--output", str(made), "--workers", "no"]) == 2
+
+
+def test_the_reader_reads_it(made):
+    from mien.data import SuHiFiMask, audit_protocol, load_suhifimask
+    from mien.data.pad_check import guess_pad_kind
+
+    assert guess_pad_kind(made) == "suhifimask"
+    lines = (made / "CASIA_SuHiFiMask/truth.jsonl").read_text().splitlines()
+    images = load_suhifimask(made, "p3", "train", 32)
+    samples = SuHiFiMask(made, "p3", "train")
+    assert [s.pai for s in samples] == [KINDS[n] for n in images.label]
+    truth = {r["path"]: r for r in map(json.loads, lines)}
+    assert images.quality.tolist() == [truth[p]["quality"] for p in images.paths]
+    assert images.camera.tolist() == [truth[p]["camera"] for p in images.paths]
+    assert not audit_protocol(made, "p1").leaks
+    assert audit_protocol(made, "p3").leaks
