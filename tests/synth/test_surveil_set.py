@@ -148,6 +148,11 @@ def test_from_the_command_line(made, capsys):
     assert main(["data", "make", "suhifimask", *sizes, "--output", str(made), "--workers", "1"]) == 0
     assert "sheet.png" in "".join(capsys.readouterr())
     assert main(["data", "make", "suhifimask", *sizes, "--output", str(made), "--workers", "no"]) == 2
+    capsys.readouterr()
+    main(["data", "check", str(made), "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["kind"] == "suhifimask"
+    assert not [p for p in report["problems"] if "p3:" in p or "p3 " in p]  # frames of the same tracks
 
 
 def test_the_reader_reads_it(made):
