@@ -114,7 +114,9 @@ def test_files(made):
     listed = (made / "CASIA_SuHiFiMask/protocol/CASIA_SuHiFiMask@p3_image_train.txt").read_text().split("\n")
     assert listed[0].rsplit(" ", 1)[0] in {r["path"] for r in truth}
     assert '1 = "mask_resin"' in (made / "CASIA_SuHiFiMask/labels.toml").read_text()
-    assert "no real person" in (made / "card.md").read_text()
+    card = (made / "card.md").read_text()
+    assert "no real person" in card
+    assert "Shortcut audit (AUC on held-out people): quality alone 0." in card
     assert np.asarray(Image.open(made / "sheet.png")).shape == (10 * 66, 14 * 66, 3)
 
 
