@@ -27,8 +27,9 @@ from mien.methods.fm_vit.evaluate import restore
 from mien.methods.fm_vit.export import export_plan
 from mien.methods.fm_vit.flexible import FlexibleNet
 from mien.methods.fm_vit.maps import overlay
-from mien.methods.fm_vit.score import probability, subset_name
+from mien.methods.fm_vit.score import subset_name
 from mien.methods.fm_vit.task import configs
+from mien.metrics import probability
 
 PadInput: TypeAlias = "ImageInput | Mapping[str, ImageInput]"
 """A colour picture or video, or modality -> picture or video."""
