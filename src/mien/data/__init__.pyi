@@ -126,6 +126,7 @@ from .rotated import rotated_mnist as rotated_mnist
 from .selection import select as select
 from .smoothing import OneEuro as OneEuro
 from .smoothing import one_euro as one_euro
+from .surveil_images import SurveilImages as SurveilImages
 from .thuman import Thuman as Thuman
 from .thuman import read_thuman as read_thuman
 from .verification import VerificationBin as VerificationBin
