@@ -124,30 +124,27 @@ class Predictor(AbstractPredictor):
         moments, is_track = read_track(given, options.frames)
         found = face_boxes(moments, box, options.detector)
         looked = [self._look(m, b, options) for m, b in zip(moments, found, strict=True)]
-        notes = dict.fromkeys(note for m in moments for note in m.notes)
         bad = [status for status in looked if isinstance(status, str)]
         good = [(k, x) for k, x in enumerate(looked) if not isinstance(x, str)]
         level = "track" if is_track else "image"
         threshold, rule = self._threshold(level, options)
         base = SurveilResult("ok", threshold=threshold, rule=rule, level=level)
-        if bad:
-            notes[f"{len(bad)} of {len(looked)} frames not judged: {', '.join(dict.fromkeys(bad))}"] = None
+        if is_track and bad:
+            why = ", ".join(dict.fromkeys(bad))
+            base = replace(base, note=f"{len(bad)} of {len(looked)} frames not judged: {why}")
         if not good:
-            return replace(base, status=bad[0], note="; ".join(notes) if is_track else "")
+            return replace(base, status=bad[0])
         said = scored(self.net, np.stack([x for _, x in good]), self.device)
         kept = np.flatnonzero(said.quality >= options.least_quality)
         if not len(kept):
-            return replace(base, status="too_poor", quality=float(said.quality.mean()), note="; ".join(notes))
+            return replace(base, status="too_poor", quality=float(said.quality.mean()))
         odds, quality = said.odds[kept], said.quality[kept]
         each = self._probability(odds, "image")
         frames = tuple(
             FrameScore(good[k][0], float(p), float(q)) for k, p, q in zip(kept, each, quality, strict=True)
         )
         p = float(self._probability(track_scores(odds, quality, np.zeros(len(kept), np.int64)), level)[0])
-        return replace(
-            base, live=p >= threshold, probability=p, quality=float(quality.mean()), frames=frames,
-            note="; ".join(notes),
-        )  # fmt: skip
+        return replace(base, live=p >= threshold, probability=p, quality=float(quality.mean()), frames=frames)
 
     def _look(self, moment: Moment, box: Box | None, options: PredictOptions) -> NDArray[np.uint8] | str:
         """What the net sees, (S, S, 3), or why there is nothing to see."""
