@@ -48,6 +48,7 @@ PAD_SETS = {
     "casia_fasd": ("yours", "CASIA-FASD videos (extra data) or their frames"),
     "replay_attack": ("yours", "Replay-Attack videos (extra data) or their frames"),
     "flexible_modal": ("yours", "flexible-modal benchmark: lists of SURF, CeFA and WMCA frames"),
+    "suhifimask": ("yours", "SuHiFiMask: surveillance cameras; masks, prints, screens; p1 to p3, p3_strict"),
     "pad_list": ("yours", "a list of 'path label' or 'rgb depth ir label' lines; needs --convention"),
     "pad_csv": ("yours", "a CSV table of live faces and attacks; needs --convention"),
 }

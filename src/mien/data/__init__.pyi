@@ -102,6 +102,7 @@ from .pad_sample import eval_frames as eval_frames
 from .pad_sample import frames_by_video as frames_by_video
 from .pad_sample import train_frames as train_frames
 from .pad_sample import video_scores as video_scores
+from .pad_suhifimask import SuHiFiMaskPad as SuHiFiMaskPad
 from .pad_wmca import Wmca as Wmca
 from .pairs import PairSet as PairSet
 from .pairs import read_calfw as read_calfw
@@ -126,7 +127,18 @@ from .rotated import rotated_mnist as rotated_mnist
 from .selection import select as select
 from .smoothing import OneEuro as OneEuro
 from .smoothing import one_euro as one_euro
+from .suhifimask import SuHiFiMask as SuHiFiMask
+from .suhifimask import SurveilSample as SurveilSample
+from .suhifimask import strict_parts as strict_parts
+from .surveil_audit import ProtocolAudit as ProtocolAudit
+from .surveil_audit import audit_protocol as audit_protocol
+from .surveil_audit import compare_official as compare_official
+from .surveil_audit import protocol_audit as protocol_audit
 from .surveil_images import SurveilImages as SurveilImages
+from .surveil_pack import read_pack_list as read_pack_list
+from .surveil_pack import release_label as release_label
+from .surveil_pictures import load_suhifimask as load_suhifimask
+from .surveil_pictures import rendered_suhifimask as rendered_suhifimask
 from .thuman import Thuman as Thuman
 from .thuman import read_thuman as read_thuman
 from .verification import VerificationBin as VerificationBin

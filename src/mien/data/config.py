@@ -441,6 +441,7 @@ PadKind = Literal[
     "replay_attack",
     "casia_fasd",
     "msu_mfsd",
+    "suhifimask",
     "ocim",
     "csv",
 ]

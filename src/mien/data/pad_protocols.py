@@ -10,6 +10,7 @@ from mien.data.pad_casia import CasiaSurf, Cefa, FlexibleModal, HiFiMask
 from mien.data.pad_ocim import CasiaFasd, MsuMfsd, OuluNpu, ReplayAttack
 from mien.data.pad_reader import PadReader
 from mien.data.pad_sample import PadList, joined
+from mien.data.pad_suhifimask import SuHiFiMaskPad
 from mien.data.pad_wmca import Wmca
 
 PAD_READERS: dict[str, PadReader] = {
@@ -24,6 +25,7 @@ PAD_READERS: dict[str, PadReader] = {
         CasiaFasd,
         ReplayAttack,
         FlexibleModal,
+        SuHiFiMaskPad,
     )
 }
 """Name -> reader."""

@@ -43,6 +43,7 @@ class PadReader:
         is_there: whether a folder holds the set.
         read: the reader proper.
         expected: protocol -> split -> what its authors count.
+        shares: protocols whose splits share subjects by design of the authors.
     """
 
     name: str
@@ -53,6 +54,7 @@ class PadReader:
     is_there: Callable[[Path], bool]
     read: Callable[[Path, str, str], PadList]
     expected: Mapping[str, Mapping[str, PadCounts]]
+    shares: tuple[str, ...] = ()
 
     def __call__(self, root: str | Path, protocol: str | None = None, split: str = "train") -> PadList:
         """The samples of one split. Lists and folders are read, no picture is decoded.

@@ -34,6 +34,7 @@ READER_OF = {
     "replay_attack": "replay_attack",
     "casia_fasd": "casia_fasd",
     "msu_mfsd": "msu_mfsd",
+    "suhifimask": "suhifimask",
 }
 """``data.kind`` -> name of its reader in `PAD_READERS`."""
 HELD_OUT = 0.25

@@ -90,6 +90,9 @@ from .pictures import l1_error as l1_error
 from .pictures import learned_distance as learned_distance
 from .pictures import psnr as psnr
 from .pictures import ssim as ssim
+from .quality import QualityScores as QualityScores
+from .quality import quality_score as quality_score
+from .quality import quality_scores as quality_scores
 from .rates import ChosenThreshold as ChosenThreshold
 from .rates import Eer as Eer
 from .rates import TarAtFar as TarAtFar

@@ -48,4 +48,6 @@ from .poses import sample_pose as sample_pose
 from .sensors import Capture as Capture
 from .sensors import Scene as Scene
 from .sensors import Sensor as Sensor
+from .surveil_set import SurveilSet as SurveilSet
+from .surveil_set import make_suhifimask as make_suhifimask
 from .surveillance import surveil as surveil

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ from mien.core import io
 from mien.core.errors import ConfigError, DataError
 
 VERSION = 2
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _SHEET = 64
 _SHARD = 2000  # samples of a shard, about
 
@@ -134,6 +136,25 @@ def make(
         MienError: the disk is full; finished folders and shards are whole, the same command goes on.
     """
     record = {"kind": settings.kind, "version": VERSION, "shards": shards, **asdict(settings)}  # type: ignore[call-overload]
+    claim_folder(output, record)
+    groups = _groups(settings) if shards else [range(n, n + 1) for n in range(settings.identities)]
+    missing = [g for g in groups if not _place(settings, output, g, shards).exists()]
+    finished = settings.identities - sum(map(len, missing))
+    done(finished, settings.identities)
+    work = partial(_write_shard if shards else _write_folder, settings, output)
+    for count in run_all(work, missing, workers):
+        finished += count
+        done(finished, settings.identities)
+    _finish(settings, output, shards)
+    return output
+
+
+def claim_folder(output: Path, record: dict[str, Any]) -> None:
+    """Writes the settings of a set to ``set.json``, or sees that they are those of what is there.
+
+    Raises:
+        DataError: the folder holds something else, or a set made with other settings.
+    """
     told = output / "set.json"
     if told.is_file():
         if io.read_json(told) != json.loads(json.dumps(record)):
@@ -142,16 +163,6 @@ def make(
         raise DataError(f"{output}: not empty and no made set; choose another --output")
     else:
         io.write_json(told, record)
-    groups = _groups(settings) if shards else [range(n, n + 1) for n in range(settings.identities)]
-    missing = [g for g in groups if not _place(settings, output, g, shards).exists()]
-    finished = settings.identities - sum(map(len, missing))
-    done(finished, settings.identities)
-    work = partial(_write_shard if shards else _write_folder, settings, output)
-    for count in _run(work, missing, workers):
-        finished += count
-        done(finished, settings.identities)
-    _finish(settings, output, shards)
-    return output
 
 
 def _groups(settings: MadeSet) -> list[range]:
@@ -165,7 +176,12 @@ def _place(settings: MadeSet, output: Path, group: range, shards: bool) -> Path:
     return output / settings.kind / f"{group.start:06d}"
 
 
-def _run(work: Callable[[range], int], items: list[range], workers: int) -> Iterator[int]:
+def run_all(work: Callable[[Item], Result], items: list[Item], workers: int) -> Iterator[Result]:
+    """What ``work`` makes of each item, in order, by several processes.
+
+    Raises:
+        DataError: a worker was killed.
+    """
     if workers <= 1 or len(items) <= 1:
         with threadpool_limits(1):  # small products: threads of BLAS would only wait for each other
             yield from map(work, items)

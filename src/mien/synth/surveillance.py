@@ -94,6 +94,8 @@ def surveil(
     profile: str = "C3",
     seed: int = 0,
     off: Collection[str] = (),
+    *,
+    lasting: int | None = None,
 ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """A picture as a surveillance camera delivers it, and the record of every parameter. O(pixels).
 
@@ -108,6 +110,8 @@ def surveil(
         profile: C1 .. C7.
         seed: same seed, same picture.
         off: names of `STEPS` to leave out.
+        lasting: seed of what stays from frame to frame of a video: night, the kind of weather, white balance
+            and exposure; None: drawn with the rest.
 
     Returns:
         The picture (H, W, 3) and its record (plain numbers).
@@ -129,6 +133,9 @@ def surveil(
 
     def stream(name: str) -> np.random.Generator:
         return np.random.default_rng(derive(seed, "surveil", name))
+
+    def slow(name: str) -> np.random.Generator:
+        return np.random.default_rng(derive(seed if lasting is None else lasting, "surveil", name))
 
     q = float(stream("severity").uniform(low, high))
     record: dict[str, Any] = {"profile": profile, "severity": q, "seed": seed}
@@ -164,16 +171,17 @@ def surveil(
         x = np.clip(x, 0, 1)
         record |= {"photons": peak, "noise": sigma}
     if "night" not in off:
-        rng = stream("night")
+        rng = slow("night")
         dark = bool(rng.random() < cam.night)
         if dark:
             grey = np.clip(x.mean(-1, keepdims=True), 0, 1) ** 0.5 * float(rng.uniform(0.7, 1.1))
             x = np.repeat(np.clip(grey, 0, 1), 3, -1)
         record["night"] = dark
     if "weather" not in off:
-        x, record["weather"] = _weather(x, q, cam.weather, stream("weather"))
+        rng = slow("weather")
+        x, record["weather"] = _weather(x, q, cam.weather, rng, rng if lasting is None else stream("weather"))
     if "balance" not in off:
-        rng = stream("balance")
+        rng = slow("balance")
         gains = np.exp(rng.normal(0, 0.08, 3) * (0.3 + 0.7 * q)) * np.exp(
             rng.normal(0, 0.15) * (0.3 + 0.7 * q)
         )
@@ -203,8 +211,13 @@ def _within(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
     return float(rng.uniform(*bounds))
 
 
-def _weather(x: Array, q: float, share: float, rng: np.random.Generator) -> tuple[Array, str]:
-    """Snow streaks or fog x t + (1 - t) haze with t = 1 - .5 q, in a share of the pictures."""
+def _weather(
+    x: Array, q: float, share: float, rng: np.random.Generator, moment: np.random.Generator
+) -> tuple[Array, str]:
+    """Snow streaks or fog x t + (1 - t) haze with t = 1 - .5 q, in a share of the pictures.
+
+    ``rng`` draws the weather, ``moment`` where the flakes are.
+    """
     if rng.random() >= share or q == 0:
         return x, "clear"
     if rng.random() < 0.5:
@@ -212,9 +225,11 @@ def _weather(x: Array, q: float, share: float, rng: np.random.Generator) -> tupl
         return x * t + (1 - t) * float(rng.uniform(0.7, 0.9)), "fog"
     rows, cols = x.shape[:2]
     flakes = np.zeros((rows, cols))
-    count = rng.poisson(0.006 * q * rows * cols)
-    flakes[rng.integers(0, rows, count), rng.integers(0, cols, count)] = rng.uniform(0.4, 1.0, count)
-    streak = convolve(flakes, motion_kernel(1 + 4 * rng.random(), rng.uniform(1.0, 2.1)), mode="constant")
+    count = moment.poisson(0.006 * q * rows * cols)
+    down, across = moment.integers(0, rows, count), moment.integers(0, cols, count)
+    flakes[down, across] = moment.uniform(0.4, 1.0, count)
+    fall = motion_kernel(1 + 4 * moment.random(), moment.uniform(1.0, 2.1))
+    streak = convolve(flakes, fall, mode="constant")
     cover = np.clip(streak * 1.6, 0, 0.9)[..., None]
     return x * (1 - cover) + cover * 0.95, "snow"
 
