@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,15 @@ from mien.core.errors import DataError
 from mien.core.seeds import derive
 from mien.data.surveil_config import SurveilData
 from mien.data.surveil_images import SurveilImages
+from mien.data.surveil_pictures import is_drawn, load_suhifimask, rendered_suhifimask, squeezed
+from mien.synth.surveil_frames import Track, track_frames
+from mien.synth.surveil_set import SurveilSet
 
 NOTE = "made people before made surveillance cameras"
 SPLITS = ("train", "dev", "test")
 DEBUG_COUNTS = (48, 48, 48)
+_LEAST_DRAWN = 32  # pixels a side of the smallest made set
+_UNSEEN = 900_001  # seed of people and places that no made set has
 _FRAMES = 3  # of a track of the debug set
 
 
@@ -49,7 +55,7 @@ class SurveilSplits:
 
 
 def read_surveil(data: SurveilData) -> SurveilSplits:
-    """The pictures of a config.
+    """The pictures of a config; a made copy is drawn when it is first asked for.
 
     Raises:
         ConfigError: no root.
@@ -59,10 +65,12 @@ def read_surveil(data: SurveilData) -> SurveilSplits:
         counts = data.counts or DEBUG_COUNTS
         train, dev, test = (debug_surveil(data, s, n) for s, n in zip(SPLITS, counts, strict=True))
         splits = joined(train, dev, test, "made noise")
+    elif data.kind == "rendered":
+        root = rendered_suhifimask(made_set(data), os.cpu_count() or 1)
+        splits = joined(*read_parts(root, data), f"{NOTE}, {data.protocol}")
     else:
-        is_real = data.kind == "suhifimask"
-        root = data.require_root() if is_real else made_root(data)
-        splits = read_copy(root, data, real=is_real)
+        parts = read_parts(data.require_root(), data)
+        splits = joined(*parts, f"SuHiFiMask, {data.protocol}", real=True)
     for name in SPLITS:
         live = splits.get(name).live
         if not 0 < live.sum() < len(live):
@@ -78,19 +86,46 @@ def joined(
     return SurveilSplits(train, dev, test, hashlib.sha256(text.encode()).hexdigest()[:16], note, real)
 
 
-def read_copy(root: Path, data: SurveilData, *, real: bool) -> SurveilSplits:
-    """The three parts of a folder in the layout of SuHiFiMask, each picture ``data.size`` a side."""
-    raise DataError(f"{root}: not readable yet")
+def read_parts(root: Path, data: SurveilData) -> tuple[SurveilImages, SurveilImages, SurveilImages]:
+    """Train, dev and test of a folder in the layout of SuHiFiMask, each picture ``data.size`` a side."""
+    train, dev, test = (load_suhifimask(root, data.protocol, split, data.size) for split in SPLITS)
+    return train, dev, test
 
 
-def made_root(data: SurveilData) -> Path:
-    """Folder of the made copy, drawn now if it is not there."""
-    raise DataError("the made copy of SuHiFiMask is not there: mien data make suhifimask")
+def made_set(data: SurveilData) -> SurveilSet:
+    """What is drawn for a config."""
+    return SurveilSet(size=max(_LEAST_DRAWN, data.size), seed=data.set_seed)
 
 
 def are_made(data: SurveilData) -> bool:
     """Whether `read_surveil` would read, and not draw for minutes."""
-    return True
+    return data.kind != "rendered" or is_drawn(made_set(data))
+
+
+def demo_pictures(data: SurveilData, tracks: int = 5, frames: int = 5) -> SurveilImages:
+    """Tracks of live faces, then of attacks, that no made set has; drawn now, some 50 ms a picture.
+
+    Args:
+        data: the set whose size is taken.
+        tracks: of live faces, and as many of attacks of different kinds.
+        frames: of each.
+    """
+    size = max(_LEAST_DRAWN, data.size)
+    labels = [0] * tracks + [1 + k % 9 for k in range(tracks)]
+    rows, pictures = [], []
+    for n, label in enumerate(labels):
+        seed = derive(_UNSEEN, "demo", n)
+        scene, camera = 1 + n * 7 % 40, 1 + n % 7
+        track = Track(label, seed, derive(seed, "shown"), scene, camera, seed, derive(seed, "lasting"))
+        for frame in track_frames(track, frames, size):
+            pictures.append(squeezed(frame.picture, data.size))
+            rows.append((label, n, n + 1, camera, scene, frame.number, 1 - frame.record["severity"]))
+    columns = np.array(rows).T
+    label, track_number, subject, camera_number, scene_number, number = columns[:6].astype(np.int64)
+    return SurveilImages(
+        np.stack(pictures), label, label == 0, track_number, subject, camera_number, scene_number, number,
+        columns[6], np.array([f"demo/{k}.jpg" for k in range(len(rows))]),
+    )  # fmt: skip
 
 
 def debug_surveil(data: SurveilData, name: str, count: int) -> SurveilImages:

@@ -125,7 +125,7 @@ def test_orthogonality_is_the_mean_squared_cosine_of_rows() -> None:
 
 
 @pytest.mark.parametrize("loss", [lambda a, b: nt_xent(a, b), byol, orthogonality_loss])
-def test_gradients_are_those_of_finite_differences(loss) -> None:  # noqa: ANN001
+def test_gradients_are_those_of_finite_differences(loss) -> None:
     a, b = rows(3, 4).requires_grad_(), rows(3, 4, 1)
     assert torch.autograd.gradcheck(lambda x: loss(x, b), (a,))
 

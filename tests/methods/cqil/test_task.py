@@ -168,11 +168,11 @@ def test_it_learns_the_debug_set(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ConfigError, match="compare two views; set data.degrade"):
+    with pytest.raises(ConfigError, match=r"compare two views; set data\.degrade"):
         build(recipe(data__degrade=False), {})
-    with pytest.raises(ConfigError, match="needs data.folds"):
+    with pytest.raises(ConfigError, match=r"needs data\.folds"):
         build(recipe(data__folds=3), {})
-    with pytest.raises(ConfigError, match="is not one of cqil's"):
+    with pytest.raises(ConfigError, match=r"is not one of cqil's"):
         build(replace(recipe(), data=method("fm_vit").load("config").RECIPES["debug"]().data), {})
     with pytest.raises(ConfigError, match="no solution 'best'"):
         solution_recipe("best")

@@ -1,4 +1,4 @@
-"""``mien demo cqil``: tracks of far faces with scores and quality, and what a worse and worse camera costs."""
+"""``mien demo cqil``: tracks of far faces with scores and quality, and what a worse camera costs."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ def show(predictor: Predictor, folder: Path, images: SurveilImages) -> DemoResul
     )
     cards = "".join(_card(t) for t in found)
     text = (
-        f"<p>{len(found)} tracks of rendered people before rendered surveillance cameras; a track's score is"
-        " the mean of its frames' log odds, weighted by the quality that the model sees in each. Accepted from"
-        f" {100 * float(known['track']['value']):.0f} % on (chosen on development tracks).</p>"
+        f"<p>{len(found)} tracks of rendered people before rendered surveillance cameras; a track's score"
+        " is the mean of its frames' log odds, weighted by the quality that the model sees in each. Accepted"
+        f" from {100 * float(known['track']['value']):.0f} % on (chosen on development tracks).</p>"
         f"{_WIDE}{cards}</div><h3>The same pictures, worse and worse</h3>"
         + figures.img(curve, "ACER, AUC, severity as read and movement of features against severity")
         + figures.table([sweep_row(p) for p in points])
@@ -173,4 +173,5 @@ def _answer(path: Path, result: SurveilResult) -> str:
         verdict = f"<b class={kind}>{said}, P(live) {100 * result.probability:.0f} %</b>"
     quality = "" if result.quality is None else f"<div>quality {100 * result.quality:.0f} %</div>"
     note = f"<div class=muted>{html.escape(result.note)}</div>" if result.note else ""
-    return f"<div class=card>{picture}<div>{html.escape(path.name)}</div><div>{verdict}</div>{quality}{note}</div>"
+    name = f"<div>{html.escape(path.name)}</div>"
+    return f"<div class=card>{picture}{name}<div>{verdict}</div>{quality}{note}</div>"

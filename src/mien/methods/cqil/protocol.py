@@ -79,8 +79,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "invariant", "paper",
-        "under a degradation CQIL's features move less (1 - cosine) than those of degraded copies alone, as it"
-        " is and as a share of the distance between faces (the smaller of the two gains)",
+        "under a degradation CQIL's features move less (1 - cosine) than those of degraded copies alone, as"
+        " it is and as a share of the distance between faces (the smaller of the two gains)",
         (MAIN, AUGMENTED) * 2, "still,still,still_share,still_share", SmallestGain(),
     ),
     _lower("contrast", "paper", "contrast", AUGMENTED, "NT-Xent lowers the ACER of degraded copies"),

@@ -14,8 +14,8 @@ from mien.core.errors import ConfigError, ShapeError
 FLAT = 0.11
 """A picture is as good as one of half its side if the rest is below this share of its contrast.
 
-Made faces of 48 pixels: .15 and more as they are; .05 to .08 where a camera had 12 to 24 of them and enlarged them
-smoothly; enlarged by repeating pixels they are not told from large ones (.2).
+Made faces of 48 pixels: .15 and more as they are; .05 to .08 where a camera had 12 to 24 of them and enlarged
+them smoothly; enlarged by repeating pixels they are not told from large ones (.2).
 """
 
 
