@@ -74,7 +74,7 @@ def track_folds(tracks: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
 def degraded(
     images: Tensor, severity: NDArray[np.float64], keys: NDArray[np.uint64], seed: int, profile: str = "C3"
 ) -> Tensor:
-    """Pictures as a surveillance camera delivers them (`mien.synth.surveil`); 1.2 ms each at 48 pixels.
+    """Pictures as a surveillance camera delivers them (`mien.synth.surveil_batch`); .2 ms each at 48 pixels.
 
     Args:
         images: (B, 3, S, S) in [0, 1].
@@ -83,14 +83,15 @@ def degraded(
         seed: of run and epoch.
         profile: the camera.
     """
-    from mien.synth import surveil
+    from mien.synth import surveil_batch
 
-    pictures = as_bytes(images)
-    out = [
-        surveil(x, float(q), profile, derive(seed, "surveil", int(k)))[0]
-        for x, q, k in zip(pictures, severity, keys, strict=True)
-    ]
-    return as_floats(np.stack(out))
+    return as_floats(surveil_batch(as_bytes(images), severity, surveil_seeds(keys, seed), profile)[0])
+
+
+def surveil_seeds(keys: NDArray[np.uint64], seed: int) -> NDArray[np.int64]:
+    """(B,) what `degraded` gives the simulator."""
+    mixed = mix64(keys ^ np.uint64(derive(seed, "surveil")))
+    return (mixed >> np.uint64(1)).astype(np.int64)
 
 
 class _Steps(Dataset[Any]):

@@ -1,4 +1,4 @@
-"""SuHiFiMask in memory: pictures of one size with what is known of them, from the real set or its made twin."""
+"""SuHiFiMask in memory: pictures of one size and what is known of them, of the real set or its made twin."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def load_suhifimask(
     _report(samples, damaged, skip_damaged)
     if not kept:
         raise DataError(f"{samples.root}: no picture of {protocol} {split} can be read; complete the set")
+    told = ("label", "live", "subject", "camera", "scene", "frame")
     return SurveilImages(
-        np.stack(pictures),
-        *(np.array([getattr(s, name) for s in kept]) for name in ("label", "live")),
-        track_numbers(kept),
-        *(np.array([getattr(s, name) for s in kept]) for name in ("subject", "camera", "scene", "frame")),
-        np.array(quality, np.float64),
-        np.array([s.listed for s in kept]),
+        pictures=np.stack(pictures),
+        track=track_numbers(kept),
+        quality=np.array(quality, np.float64),
+        paths=np.array([s.listed for s in kept]),
+        **{name: np.array([getattr(s, name) for s in kept]) for name in told},
     )
 
 
@@ -121,7 +121,7 @@ def _score(image: NDArray[np.uint8]) -> float:
 
 
 def track_numbers(samples: Sequence[SurveilSample]) -> NDArray[np.int64]:
-    """(N,) a stable number of each sample's track: a hash of its video and number, the same in every split."""
+    """(N,) a stable number of each track: a hash of its video and number, the same in every split."""
     names = [f"{s.video}/id_{s.track}" for s in samples]
     return (keys_of(names) >> np.uint64(1)).astype(np.int64)
 

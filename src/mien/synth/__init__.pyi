@@ -48,6 +48,8 @@ from .poses import sample_pose as sample_pose
 from .sensors import Capture as Capture
 from .sensors import Scene as Scene
 from .sensors import Sensor as Sensor
+from .surveil_batch import SurveilRecords as SurveilRecords
+from .surveil_batch import surveil_batch as surveil_batch
 from .surveil_set import SurveilSet as SurveilSet
 from .surveil_set import make_suhifimask as make_suhifimask
 from .surveillance import surveil as surveil

@@ -11,6 +11,7 @@ import time
 
 def warm() -> float:
     """Draws one small picture of every kind; returns the seconds it took."""
+    import numpy as np
     import torch
 
     from mien.render import rasterize
@@ -19,11 +20,13 @@ def warm() -> float:
     from mien.synth.full_body import make_body, photograph_body, sample_view
     from mien.synth.portraits import portrait
     from mien.synth.poses import sample_pose
+    from mien.synth.surveil_batch import surveil_batch
 
     began = time.perf_counter()
     for size in (32, 96, 160):  # the three levels of detail
         portrait(0, 0, size)
     present(0, "mask_resin", 32, 0)
+    surveil_batch(np.zeros((1, 16, 16, 3), np.uint8), 1.0)
     body = make_body(0)
     photograph_body(body, sample_pose(0, "standing"), sample_view(0, 64, 32))
     wear = body.dressed
