@@ -197,4 +197,4 @@ def test_pad_bodies_and_video_write_their_truth(tmp_path):
 def test_all_kinds_are_in_the_listing():
     from mien.cli.data import MADE
 
-    assert list(MADE) == [*SETS, "comphy"]  # that one writes files of its own
+    assert list(MADE) == [*SETS, "suhifimask", "comphy"]  # these write files of their own

@@ -101,6 +101,7 @@ MADE = {
         "made",
         "heads from several sides in the capsules' camera: depth, albedo, parts, light, view",
     ),
+    "suhifimask": ("made", "far faces and attacks before seven surveillance cameras, SuHiFiMask's lists"),
     "comphy": ("made", "discs with hidden masses and charges in ComPhy's files, with videos and questions"),
 }
 """Sets that `mien data make` writes."""
@@ -213,7 +214,6 @@ def _config(kind: str, path: str) -> Any:
 
 
 def _make(words: list[str]) -> int:
-    import os
     import time
 
     from mien.synth.made_sets import made_set
@@ -229,19 +229,45 @@ def _make(words: list[str]) -> int:
     console.check_name("made set", kind, list(MADE))
     if kind == "comphy":
         return _make_comphy(words)
+    if kind == "suhifimask":
+        return _make_suhifimask(words)
     shards, words = console.take_switch(words, "--shards")
     place, words = console.take(words, "--output", f"out/{kind}")
-    count, words = console.take(words, "--workers", str(os.cpu_count() or 1))
-    if not str(count).isdigit() or not int(str(count)):
-        raise ConfigError(f"--workers {count} is not a number of processes")
+    workers, words = _workers(words)
     cls = made_set(kind)
     also = "Also: --output DIR (default out/KIND), --workers N (default all cores), --shards (WebDataset)."
     settings = console.parse(cls, words, f"data make {kind}", None, f"{cls.__doc__}\n{also}")
     output, began = Path(str(place)), time.monotonic()
     with console.counter(kind) as bar:
-        make(settings, output, int(str(count)), shards, bar)
+        make(settings, output, workers, shards, bar)
     samples = settings.identities * settings.per_identity
     console.show(f"{samples} samples in {time.monotonic() - began:.1f} s; open {output / 'sheet.png'}")
+    return 0
+
+
+def _workers(words: list[str]) -> tuple[int, list[str]]:
+    """Takes ``--workers`` out of the words; all cores by default."""
+    import os
+
+    count, words = console.take(words, "--workers", str(os.cpu_count() or 1))
+    if not str(count).isdigit() or not int(str(count)):
+        raise ConfigError(f"--workers {count} is not a number of processes")
+    return int(str(count)), words
+
+
+def _make_suhifimask(words: list[str]) -> int:
+    import time
+
+    from mien.synth.surveil_set import SurveilSet, make_suhifimask
+
+    place, words = console.take(words, "--output", "out/suhifimask")
+    workers, words = _workers(words)
+    also = "Also: --output DIR (default out/suhifimask), --workers N (default all cores)."
+    settings = console.parse(SurveilSet, words, "data make suhifimask", None, f"{SurveilSet.__doc__}\n{also}")
+    began = time.monotonic()
+    with console.counter("suhifimask") as bar:
+        output = make_suhifimask(settings, Path(str(place)), workers, bar)
+    console.show(f"made in {time.monotonic() - began:.1f} s; open {output / 'sheet.png'}")
     return 0
 
 

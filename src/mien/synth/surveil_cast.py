@@ -18,11 +18,13 @@ from scipy.ndimage import gaussian_filter
 from mien.core.seeds import derive
 from mien.synth.attacks import PrintAttack, ScreenAttack, live_scene
 from mien.synth.face import Detail, Person, Picture
+from mien.synth.head import EYE_L, EYE_R, SKIN
 from mien.synth.light import Light
 from mien.synth.looks import Shot, sample_shot
 from mien.synth.masks import MaskKind, wear_mask
 from mien.synth.motion import Frame, talk
 from mien.synth.portraits import make_face, photograph, sample_actions
+from mien.synth.worn import worn_region
 
 Array = NDArray[Any]  # of floats
 KINDS = ("live", "mask_resin", "mask_plaster", "mask_silicone", "mask_paper", "carried_print",
@@ -101,8 +103,11 @@ def cutouts(cast: Cast, frames: int, side: int, fill: float = FILL) -> Iterator[
         picture = _seen(person, shot, moment, lean, side)
         if cast.label >= CARRIED:
             yield _held(cast, picture, shot, side)
-        else:
-            yield Cutout(picture.rgb / 255.0, picture.alpha, _head(picture), goes_on=True)
+            continue
+        color = picture.rgb / 255.0
+        if kind.startswith("mask_"):
+            color = _worn(color, picture, kind)
+        yield Cutout(color, picture.alpha, _head(picture), goes_on=True)
 
 
 def _seen(person: Person, shot: Shot, moment: Frame, lean: float, side: int) -> Picture:
@@ -111,6 +116,31 @@ def _seen(person: Person, shot: Shot, moment: Frame, lean: float, side: int) -> 
         gaze=moment.gaze,
     )  # fmt: skip
     return photograph(person, turned, side, moment.actions, _DETAIL)
+
+
+def _worn(color: Array, picture: Picture, kind: str) -> Array:
+    """What tells a mask from near: its rim, its eye holes, and the even tone of its material."""
+    side = len(color)
+    part = picture.part
+    region = worn_region(picture.canon.reshape(-1, 3)).reshape(side, side) * (part == SKIN + 1)
+    on = gaussian_filter(np.asarray(region, np.float64), 0.6)[..., None]
+    grey = color.mean(-1, keepdims=True)
+    tone = (color * on).sum((0, 1)) / max(float(on.sum()), 1e-6)
+    even = grey * (tone / max(float(tone.mean()), 1e-6))  # one hue everywhere: no blood below it
+    if kind == "mask_resin":
+        flat = np.clip(1.25 * even - 0.06, 0, 1) + 0.35 * np.clip(grey - 0.55, 0, 1)
+    elif kind == "mask_plaster":
+        flat = 0.45 * even + 0.55 * (0.25 + 0.75 * grey) * np.array([0.96, 0.93, 0.88])
+    elif kind == "mask_silicone":
+        flat = gaussian_filter(0.8 * even + 0.2 * grey, (0.9, 0.9, 0))
+    else:
+        flat = 0.12 + 0.74 * (0.75 * even + 0.25 * grey)
+    out = color + on * (flat - color)
+    eyes = gaussian_filter(((part == EYE_L + 1) | (part == EYE_R + 1)) * 1.0, 1.2)[..., None]
+    rim = np.hypot(*np.gradient(on[..., 0]))[..., None]
+    line = 0.9 if kind == "mask_paper" else 0.05
+    out = out + np.clip(2.0 * rim, 0, 0.6) * (line - out)
+    return np.asarray(np.clip(out * (1 - 0.55 * np.clip(1.5 * eyes * on, 0, 1)), 0, 1))
 
 
 def _head(picture: Picture) -> tuple[float, float, float]:

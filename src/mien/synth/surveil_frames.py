@@ -21,10 +21,12 @@ from mien.synth.surveil_scenes import SIDE, SurveilScene, surveil_scene
 from mien.synth.surveillance import PROFILES, surveil
 
 Array = NDArray[Any]  # of floats
-HEAD = (14 / 48, 38 / 48)
+HEAD = (16 / 48, 40 / 48)
 """Smallest and largest height of a head, as a share of the picture."""
 _NATURAL = 0.25  # a head's height as a share of a cutout rendered with `FILL`
-NIGHT, BEHIND = 0.25, 0.15
+WORST = 0.85
+"""Largest severity; above it nobody could tell a face."""
+NIGHT, BEHIND = 0.2, 0.15
 """How often it is dark, and how often a panel hangs behind a person."""
 
 
@@ -98,8 +100,8 @@ def track_frames(track: Track, frames: int, size: int) -> Iterator[TrackFrame]:
     for k, cut in enumerate(cutouts(cast, frames, 2 * size, fill)):
         behind = view.of(place, k, size)
         if panel is not None:
-            behind = _laid(behind, panel, (float(heads[k]), float(across[k]), float(down[k])))
-        image = _laid(behind, cut, (float(heads[k]), float(across[k]), float(down[k])))
+            behind = laid(behind, panel, (float(heads[k]), float(across[k]), float(down[k])))
+        image = laid(behind, cut, (float(heads[k]), float(across[k]), float(down[k])))
         shown = (np.clip(image * gain, 0, 1) * 255 + 0.5).astype(np.uint8)
         seed = derive(track.seed, "frame", k)
         picture, record = surveil(
@@ -110,12 +112,12 @@ def track_frames(track: Track, frames: int, size: int) -> Iterator[TrackFrame]:
 
 
 def severities(rng: np.random.Generator, camera: int, frames: int) -> Array:
-    """(frames,) severity in [0, 1]: around a level of the camera's range, half a swing to a whole one."""
-    level = rng.uniform(*PROFILES[f"C{camera}"].severity)
-    swing, turns, start = rng.uniform(0.2, 0.45), rng.uniform(0.5, 1.0), rng.uniform(0, 2 * np.pi)
+    """(frames,) severity in [0, `WORST`]: around a level of the camera's range, with half a swing or one."""
+    level = WORST * rng.uniform(*PROFILES[f"C{camera}"].severity)
+    swing, turns, start = rng.uniform(0.2, 0.4), rng.uniform(0.5, 1.0), rng.uniform(0, 2 * np.pi)
     t = np.arange(frames) / max(frames, 8)
     wave = swing * np.sin(start + 2 * np.pi * turns * t)
-    return np.asarray(np.clip(level + wave + rng.normal(0, 0.05, frames), 0, 1))
+    return np.asarray(np.clip(level + wave + rng.normal(0, 0.05, frames), 0, WORST))
 
 
 def _walk(rng: np.random.Generator, frames: int, start: float, step: float) -> Array:
@@ -153,7 +155,7 @@ def _resized(image: Array, box: tuple[float, float, float, float], size: int) ->
     return np.stack([np.asarray(p) for p in planes], -1)
 
 
-def _laid(behind: Array, cut: Cutout, where: tuple[float, float, float]) -> Array:
+def laid(behind: Array, cut: Cutout, where: tuple[float, float, float]) -> Array:
     """A cutout over a picture (S, S, 3).
 
     Args:

@@ -57,7 +57,7 @@ class SurveilSet:
         Raises:
             ConfigError: a value outside its range.
         """
-        check_ranges(self, tracks=(20, 1_000_000), frames=(1, 1000), size=(32, 256))
+        check_ranges(self, tracks=(10, 1_000_000), frames=(1, 1000), size=(32, 256))
 
 
 @dataclass(frozen=True)
