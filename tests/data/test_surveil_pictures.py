@@ -10,9 +10,17 @@ import pytest
 from PIL import Image
 
 from mien.core.errors import DataError
+from mien.data import surveil_pictures
 from mien.data.suhifimask import SuHiFiMask
-from mien.data.surveil_pictures import load_suhifimask, unreadable
+from mien.data.surveil_pictures import (
+    is_drawn,
+    load_suhifimask,
+    rendered_folder,
+    rendered_suhifimask,
+    unreadable,
+)
 from mien.metrics.quality import quality_score
+from mien.synth.surveil_set import SurveilSet
 from tests.data.suhifimask_fixtures import TRACKS, pictures, write_suhifimask
 
 
@@ -78,3 +86,21 @@ def test_damaged_pictures_are_reported_and_never_dropped_silently(tmp_path, capl
         s.path.unlink(missing_ok=True)
     with pytest.raises(DataError, match=r"no picture of p3 test can be read"):
         load_suhifimask(tmp_path, "p3", "test", skip_damaged=True)
+
+
+def test_the_made_twin_is_drawn_once(tmp_path, monkeypatch):
+    calls = []
+
+    def make(settings, folder, workers, done):
+        calls.append(settings)
+        folder.mkdir(parents=True)
+        (folder / "card.md").write_text("done")
+
+    monkeypatch.setenv("MIEN_HOME", str(tmp_path))
+    monkeypatch.setattr(surveil_pictures, "make_suhifimask", make)
+    settings = SurveilSet(tracks=10)
+    assert not is_drawn(settings)
+    assert rendered_suhifimask(settings) == rendered_suhifimask(settings) == rendered_folder(settings)
+    assert calls == [settings]
+    assert rendered_folder(SurveilSet(tracks=11)) != rendered_folder(settings)
+    assert rendered_folder(settings).parent == tmp_path / "data"

@@ -114,7 +114,9 @@ def test_files(made):
     listed = (made / "CASIA_SuHiFiMask/protocol/CASIA_SuHiFiMask@p3_image_train.txt").read_text().split("\n")
     assert listed[0].rsplit(" ", 1)[0] in {r["path"] for r in truth}
     assert '1 = "mask_resin"' in (made / "CASIA_SuHiFiMask/labels.toml").read_text()
-    assert "no real person" in (made / "card.md").read_text()
+    card = (made / "card.md").read_text()
+    assert "no real person" in card
+    assert "Shortcut audit (AUC on held-out people): quality alone 0." in card
     assert np.asarray(Image.open(made / "sheet.png")).shape == (10 * 66, 14 * 66, 3)
 
 
@@ -139,3 +141,33 @@ def test_wrong_use(made, tmp_path):
         make_suhifimask(SMALL, tmp_path)
     with pytest.raises(ConfigError, match=r"size=8 is outside \[32, 256\]"):
         SurveilSet(size=8)
+
+
+def test_from_the_command_line(made, capsys):
+    from mien.cli.main import main
+
+    sizes = ["--tracks", "10", "--frames", "2", "--size", "32"]
+    assert main(["data", "make", "suhifimask", *sizes, "--output", str(made), "--workers", "1"]) == 0
+    assert "sheet.png" in "".join(capsys.readouterr())
+    assert main(["data", "make", "suhifimask", *sizes, "--output", str(made), "--workers", "no"]) == 2
+    capsys.readouterr()
+    main(["data", "check", str(made), "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["kind"] == "suhifimask"
+    assert not [p for p in report["problems"] if "p3:" in p or "p3 " in p]  # frames of the same tracks
+
+
+def test_the_reader_reads_it(made):
+    from mien.data import SuHiFiMask, audit_protocol, load_suhifimask
+    from mien.data.pad_check import guess_pad_kind
+
+    assert guess_pad_kind(made) == "suhifimask"
+    lines = (made / "CASIA_SuHiFiMask/truth.jsonl").read_text().splitlines()
+    images = load_suhifimask(made, "p3", "train", 32)
+    samples = SuHiFiMask(made, "p3", "train")
+    assert [s.pai for s in samples] == [KINDS[n] for n in images.label]
+    truth = {r["path"]: r for r in map(json.loads, lines)}
+    assert images.quality.tolist() == [truth[p]["quality"] for p in images.paths]
+    assert images.camera.tolist() == [truth[p]["camera"] for p in images.paths]
+    assert not audit_protocol(made, "p1").leaks
+    assert audit_protocol(made, "p3").leaks

@@ -169,6 +169,20 @@ def test_severity_comes_from_the_profile_by_default():
         assert np.ptp(drawn) > 0.2 * (cam.severity[1] - cam.severity[0])
 
 
+def test_what_lasts_is_the_same_in_all_frames_of_a_video():
+    image = picture()[:16, :16]
+    for video in range(6):
+        records = [surveil(image, 0.6, "C7", seed, lasting=video)[1] for seed in range(5)]
+        for name in ("night", "weather", "gains"):
+            assert all(r[name] == records[0][name] for r in records)
+        assert len({r["motion_px"] for r in records}) == 5
+    assert len({str(surveil(image, 0.6, "C7", 0, lasting=v)[1]["gains"]) for v in range(6)}) == 6
+    snowy = next(v for v in range(50) if surveil(image, 0.9, "C7", 0, lasting=v)[1]["weather"] == "snow")
+    off = tuple(s for s in STEPS if s != "weather")
+    frames = [surveil(np.zeros((64, 64, 3), np.uint8), 0.9, "C7", s, off, lasting=snowy)[0] for s in range(2)]
+    assert not np.array_equal(*frames)  # the flakes move
+
+
 def test_night_is_grey():
     seed = next(s for s in range(50) if surveil(picture(), 0.1, "C5", s)[1]["night"])
     got, _ = surveil(picture(), 0.1, "C5", seed, ("balance", "jpeg", "noise"))

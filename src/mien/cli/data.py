@@ -161,7 +161,7 @@ def _check(words: list[str]) -> int:
 
     place = Path(path).expanduser()
     guesses = (
-        guess_face_kind, guess_pad_kind, guess_avatar_kind, guess_physical_kind, guess_capsule_kind
+        guess_pad_kind, guess_face_kind, guess_avatar_kind, guess_physical_kind, guess_capsule_kind
     )  # fmt: skip
     guessed = options.kind or next(filter(None, (g(place) for g in guesses)), None) or guess_kind(place)
     kind = console.check_name("kind of set", guessed, list(SETS))

@@ -20,7 +20,10 @@ from PIL import Image
 
 from mien.core import io
 from mien.core.errors import DataError
+from mien.core.images import read_image
 from mien.core.seeds import derive
+from mien.metrics.quality import quality_scores
+from mien.synth.audit import held_out_auc
 from mien.synth.maker import check_ranges, claim_folder, run_all
 from mien.synth.sheet import contact_sheet
 from mien.synth.surveil_cast import KINDS, STATIC
@@ -197,7 +200,27 @@ def _finish(settings: SurveilSet, output: Path, videos: Sequence[Video]) -> None
     io.write_text(place / "labels.toml", f"[labels]\n{names}")
     with io.new_file(output / "sheet.png") as part:
         Image.fromarray(_sheet(output, rows)).save(part, format="png")
-    io.write_text(output / "card.md", _card(settings, rows, len(videos)))
+    io.write_text(output / "card.md", _card(settings, rows, len(videos), quality_shortcut(output, rows)))
+
+
+def quality_shortcut(output: Path, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """AUC of live against attack on held-out people from quality alone and from mean colour alone.
+
+    Both must stay near 1/2, or a classifier could do without looking at faces. O(pixels).
+
+    Args:
+        output: folder of the set.
+        rows: truth of its pictures.
+    """
+    pictures = np.stack([read_image(output / row["path"]) for row in rows])
+    live = np.array([row["label"] == 0 for row in rows])
+    who = np.array([row["subject"] or -row["scene"] for row in rows])
+    quality = quality_scores(pictures)
+    features = {
+        "quality": np.stack([quality.sharpness, quality.noise, quality.blockiness, quality.q], 1),
+        "mean colour": pictures.mean((1, 2)),
+    }
+    return {name: held_out_auc(values, live, who) for name, values in features.items()}
 
 
 def _sheet(output: Path, rows: Sequence[dict[str, Any]]) -> Any:
@@ -221,15 +244,19 @@ def _sheet(output: Path, rows: Sequence[dict[str, Any]]) -> Any:
     return contact_sheet(pictures, 2 * CAMERAS)
 
 
-def _card(settings: SurveilSet, rows: Sequence[dict[str, Any]], videos: int) -> str:
+def _card(
+    settings: SurveilSet, rows: Sequence[dict[str, Any]], videos: int, shortcut: dict[str, float]
+) -> str:
     counts = ", ".join(f"{k} {sum(r['kind'] == k for r in rows):,}" for k in KINDS)
     tracks = len({(r["video"], r["track"]) for r in rows})
+    audit = ", ".join(f"{name} alone {value:.3f}" for name, value in shortcut.items())
     return "\n".join((
         f"# Made set: {settings.kind}\n",
         f"{len(rows):,} pictures of {settings.size} pixels, {tracks:,} tracks of {settings.frames} frames,"
         f" {videos:,} videos, seed {settings.seed}, in the layout and with the lists of SuHiFiMask.",
         "Rendered by mien from the CC0 MakeHuman / MPFB2 human: adults, no real person, no real place.\n",
         f"Pictures: {counts}. Label 0 is live.\n",
+        f"Shortcut audit (AUC on held-out people): {audit}.\n",
         "What each label shows, who is in which list and which frames are good is a reconstruction; numbers",
         "measured here say how an algorithm works, not how it does on the real set.\n",
         "Files: CASIA_SuHiFiMask/Data, protocol, labels.toml, truth.jsonl (what was drawn); sheet.png shows",
