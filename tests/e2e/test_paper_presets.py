@@ -19,6 +19,7 @@ from tests.data.fixtures import (
 )
 from tests.data.pad_fixtures import write_cefa
 from tests.data.record_fixtures import write_many_classes
+from tests.data.suhifimask_fixtures import write_suhifimask
 
 WRITERS = {
     "cifar100_lt": write_cifar100,
@@ -168,6 +169,22 @@ def test_fm_vit_of_the_paper_preset_has_its_number_of_parameters():
     others = 2 * (12 * 2 * norm + norm + embed + dim) + 3 * head
     joins = 4 * (3 * 3 * norm + 2 * attention + ffn)
     assert sum(p.numel() for p in net.parameters()) == vit + others + joins
+
+
+def test_cqil_on_suhifimask_with_resnet18(tmp_path):
+    """ResNet-18 at 224 on pairs of pictures, with all parts on from the first step."""
+    root, out = write_suhifimask(tmp_path / "set"), tmp_path / "run"
+    words = ["--preset", "paper", "--max-steps", "2", "--schedule.batch", "2", "--output", str(out)]
+    words += ["--schedule.checkpoint-every", "0", "--data.root", str(root), "--sr-warmup", "0"]
+    try:
+        assert main(["train", "cqil", *words]) == 0
+        assert json.loads((out / "run.json").read_text())["steps"] == 2
+        facts = json.loads((out / "facts.json").read_text())
+        assert facts["data"]["real"]
+        assert facts["data"]["note"] == "SuHiFiMask, p3"
+        assert set(facts["thresholds"]) == {"image", "track"}
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
 
 
 @pytest.mark.slow

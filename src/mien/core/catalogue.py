@@ -90,7 +90,14 @@ _TABLE = (
         "FM-ViT: flexible-modal vision transformer",
         "mien.methods.fm_vit",
     ),
-    Entry("cqil", "face anti-spoofing", "2304.07580", "SuHiFiMask and CQIL: surveillance anti-spoofing"),
+    Entry(
+        "cqil",
+        "face anti-spoofing",
+        "2304.07580",
+        "SuHiFiMask and CQIL: surveillance anti-spoofing",
+        "mien.methods.cqil",
+        measured=False,
+    ),
     Entry("igc_net", "3-D faces", "2303.10896", "IGC-Net: inverse graphics capsules"),
     Entry(
         "otavatar",

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.core.errors import DataError
+from mien.core.errors import ConfigError, DataError
 from mien.core.images import ImageInput, read_image
 from mien.data.face_check import is_grey
+from mien.data.face_detector import find_faces
 from mien.data.pad_clips import is_hdf5, is_video, read_hdf5_channel, read_video_frames
 from mien.data.pad_files import depth_pixels, ir_pixels
 from mien.data.pad_images import MODALITIES
@@ -32,6 +33,7 @@ from mien.data.rendered_pad import crop_face
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom of a face, pixels."""
 GREY = "a grey picture where colour is expected"
+_FLAT = 2.0  # standard deviation of grey levels below which a picture shows nothing
 RELATIVE = "8-bit depth is relative: taken as brighter = nearer"
 
 
@@ -53,6 +55,19 @@ class Moment:
         """Height and width of the first picture, in whose pixels a box is given."""
         height, width = next(iter(self.pictures.values())).shape[:2]
         return height, width
+
+    def problem(self, box: Box | None, least: float) -> str | None:
+        """``no_face`` where a camera shows nothing, ``too_small`` below ``least`` pixels a side, or None.
+
+        Args:
+            box: of the face; None: the whole picture, whose shorter side counts.
+            least: pixels.
+        """
+        lit = [p for m, p in self.pictures.items() if m != "depth"]
+        if any(p.std() < _FLAT for p in lit) or not (lit or self.pictures["depth"].any()):
+            return "no_face"
+        side = min(self.shape) if box is None else max(box[2] - box[0], box[3] - box[1])
+        return "too_small" if side < least else None
 
 
 def read_moments(files: Mapping[str, ImageInput], frames: int = 8) -> list[Moment]:
@@ -175,6 +190,34 @@ def check_box(box: Sequence[float], shape: tuple[int, int]) -> Box:
             f"box {left, top, right, bottom} lies outside of the picture of {width} x {height} pixels"
         )
     return left, top, right, bottom
+
+
+def face_boxes(
+    moments: Sequence[Moment], box: Sequence[float] | None, detector: str = "none"
+) -> list[Box | None]:
+    """The face of each moment: as given, as the detector finds it (None: it found none), or None.
+
+    Args:
+        moments: of one presentation.
+        box: as given.
+        detector: none or mediapipe.
+
+    Raises:
+        DataError: the box lies outside of the picture.
+        ConfigError: the detector has nothing to look at.
+    """
+    if box is not None:
+        return [check_box(box, m.shape) for m in moments]
+    if detector == "none":
+        return [None] * len(moments)
+    first = next((m for m in ("rgb", "ir") if m in moments[0].pictures), None)
+    if first is None or first != next(iter(moments[0].pictures)):
+        raise ConfigError("the detector looks at colour, or at infrared without depth; give --box L T R B")
+    pictures = [np.broadcast_to(p, (*p.shape[:2], 3)) for p in (m.pictures[first] for m in moments)]
+    return [
+        check_box(found.box.tolist(), m.shape) if found.is_found else None
+        for found, m in zip(find_faces(pictures), moments, strict=True)
+    ]
 
 
 def face_crop(

@@ -1,3 +1,5 @@
+from .calibration import calibrate as calibrate
+from .calibration import probability as probability
 from .capsules import PartNme as PartNme
 from .capsules import SegIou as SegIou
 from .capsules import ViewRate as ViewRate
@@ -78,6 +80,9 @@ from .pad_report import pad_report as pad_report
 from .pad_tally import PadTally as PadTally
 from .pad_threshold import PadThreshold as PadThreshold
 from .pad_threshold import choose_pad_threshold as choose_pad_threshold
+from .pad_units import by_subject as by_subject
+from .pad_units import class_balanced as class_balanced
+from .pad_units import placements as placements
 from .pictures import cosine_similarity as cosine_similarity
 from .pictures import feature_distance as feature_distance
 from .pictures import frechet_distance as frechet_distance

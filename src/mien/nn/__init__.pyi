@@ -4,6 +4,7 @@ from .cdc import CdcnOut as CdcnOut
 from .cdc import CDConv2d as CDConv2d
 from .cifar_resnet import CifarResNet as CifarResNet
 from .cifar_resnet import SmallConvNet as SmallConvNet
+from .cifar_resnet import SmallResNet as SmallResNet
 from .face_net import FaceNet as FaceNet
 from .face_nets import FACE_NETS as FACE_NETS
 from .face_nets import build_face_net as build_face_net

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,7 +24,7 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, planes, H / stride, W / stride)."""
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        if self.extra:
+        if self.extra or self.stride > 1:
             side = self.extra // 2
             x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, side, self.extra - side))
         return F.relu(x + y)
@@ -80,6 +82,34 @@ class CifarResNet(StagedNet):
                 inputs = planes
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight)
+
+
+class SmallResNet(StagedNet):
+    """A stem 3x3 of stride 1, then one block of stride 2 for each width: for pictures of 32 to 96 pixels.
+
+    Args:
+        widths: channels of the blocks; the stem has the first.
+        channels: input channels.
+
+    >>> SmallResNet((16, 32, 64, 96)).num_features
+    96
+    """
+
+    def __init__(self, widths: Sequence[int], channels: int = 3) -> None:
+        super().__init__()
+        if not widths or list(widths) != sorted(widths):
+            raise ConfigError(
+                f"SmallResNet widths={list(widths)}: give widths that never fall, as 16, 32, 64, 96"
+            )
+        self.num_features = widths[-1]
+        stem = nn.Sequential(
+            nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
+        )
+        pairs = zip((widths[0], *widths), widths, strict=False)
+        self.stages = nn.ModuleList([stem, *(_Block(i, o, 2) for i, o in pairs)])
         for m in self.modules():
             if isinstance(m, nn.Conv2d):
                 nn.init.kaiming_normal_(m.weight)

@@ -396,8 +396,9 @@ def draw_head(head: ParamHead, view: Array, light: Array, backdrop: Array) -> He
     fine[rows, cols] = np.clip(albedo * lit[:, None], 0, 1)
     middle = (rows % _SAMPLES == _SAMPLES // 2) & (cols % _SAMPLES == _SAMPLES // 2)
     i, j = rows[middle] // _SAMPLES, cols[middle] // _SAMPLES
-    maps = [np.zeros((size, size, *v.shape[1:]), v.dtype) for v in (zbuf[:0, 0], normal, albedo, part)]
-    for target, values in zip(maps, (-1 / zbuf[rows, cols], normal, albedo, part), strict=True):
+    seen: tuple[Array, ...] = (-1 / zbuf[rows, cols], normal, albedo, part)
+    maps = [np.zeros((size, size, *v.shape[1:]), v.dtype) for v in seen]
+    for target, values in zip(maps, seen, strict=True):
         target[i, j] = values[middle]
     depth, normals, albedos, parts = maps
     marks = _on_screen(_marks(head) @ turn.T + move, size)

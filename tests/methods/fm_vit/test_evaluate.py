@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
 
 from mien.core.catalogue import method
 from mien.core.config import Recipe, evolve_all
@@ -14,15 +13,7 @@ from mien.engine.folder import ModelFolder, open_folder
 from mien.engine.stages import train_recipe
 from mien.methods.fm_vit import FMViT
 from mien.methods.fm_vit.config import RECIPES
-from mien.methods.fm_vit.evaluate import (
-    FlexibleModalEvaluator,
-    by_subject,
-    class_balanced,
-    evaluate,
-    placements,
-    restore,
-    summary,
-)
+from mien.methods.fm_vit.evaluate import FlexibleModalEvaluator, evaluate, restore, summary
 from mien.methods.fm_vit.protocol import CLAIMS, ROWS
 from mien.methods.fm_vit.task import configs
 
@@ -39,37 +30,6 @@ def folder(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> ModelFol
     path = tmp_path_factory.mktemp("fm")
     train_recipe(method("fm_vit"), recipe, path)
     return open_folder(path)
-
-
-def some(n: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(3)
-    live = rng.random(n) < 0.4
-    scores = np.round(rng.normal(live * 1.0, 1.0), 1)  # with ties
-    return scores, live, rng.integers(0, 7, n).astype(str)
-
-
-def test_placements_average_to_the_auc_on_either_side() -> None:
-    scores, live, _ = some()
-    places = placements(scores, live)
-    auc = roc_auc_score(live, scores)
-    assert places[live].mean() == pytest.approx(auc, abs=1e-12)
-    assert places[~live].mean() == pytest.approx(auc, abs=1e-12)
-    slow = [
-        np.mean([(s > o) + 0.5 * (s == o) if k else (s < o) + 0.5 * (s == o) for o in scores[live != k]])
-        for s, k in zip(scores, live, strict=True)
-    ]
-    assert np.allclose(places, slow)
-
-
-def test_class_balance_and_subjects_keep_the_mean() -> None:
-    scores, live, who = some()
-    wrong = ((scores >= 0.5) != live).astype(float)
-    acer = (wrong[live].mean() + wrong[~live].mean()) / 2
-    balanced = class_balanced(wrong, live)
-    assert balanced.mean() == pytest.approx(acer, abs=1e-12)
-    units = by_subject(balanced, who)
-    assert len(units) == len(np.unique(who))
-    assert units.mean() == pytest.approx(acer, abs=1e-12)
 
 
 def test_every_subset_has_its_own_threshold_from_dev(folder: ModelFolder) -> None:
@@ -108,7 +68,8 @@ def test_cost_of_one_modality_and_of_the_fusion(folder: ModelFolder) -> None:
 
 
 def test_stored_thresholds_are_probabilities_of_the_same_decision(folder: ModelFolder) -> None:
-    from mien.methods.fm_vit.score import live_logits, probability
+    from mien.methods.fm_vit.score import live_logits
+    from mien.metrics import probability
 
     data = configs(folder.recipe)[1]
     splits = read_pad(data)

@@ -18,8 +18,9 @@ from mien.engine.stages import train_recipe
 from mien.methods.fm_vit.config import RECIPES
 from mien.methods.fm_vit.evaluate import restore
 from mien.methods.fm_vit.export import Calibrated, export_plan, graph_name, side_by_side
-from mien.methods.fm_vit.score import live_logits, probability
+from mien.methods.fm_vit.score import live_logits
 from mien.methods.fm_vit.task import configs
+from mien.metrics import probability
 from tests.methods.fm_vit.nets import only, pictures, small, stirred
 
 NAMES = ["rgb", "depth", "ir", "rgb_depth", "rgb_ir", "depth_ir", "rgb_depth_ir"]

@@ -14,11 +14,12 @@ from PIL import Image, ImageFilter
 import mien
 from mien.cli.main import main
 from mien.core.errors import ConfigError, DataError, WeightsError
+from mien.data import pad_inputs as module
 from mien.data.pads import read_pad
-from mien.methods.fm_vit import predict as module
 from mien.methods.fm_vit.config import PredictOptions
 from mien.methods.fm_vit.predict import PadResult, Predictor
-from mien.methods.fm_vit.score import live_logits, probability
+from mien.methods.fm_vit.score import live_logits
+from mien.metrics import probability
 from tests.data.pad_fixtures import write_video
 
 WHOLE = ("rgb", "depth", "ir")

@@ -29,9 +29,9 @@ from mien.methods.fm_vit.config import PredictOptions
 from mien.methods.fm_vit.evaluate import restore
 from mien.methods.fm_vit.maps import overlay
 from mien.methods.fm_vit.predict import PadResult, Predictor
-from mien.methods.fm_vit.score import Scores, live_logits, probability, subset_name
+from mien.methods.fm_vit.score import Scores, live_logits, subset_name
 from mien.methods.fm_vit.task import configs
-from mien.metrics import acer, apcer_pooled, bpcer
+from mien.metrics import acer, apcer_pooled, bpcer, probability
 from mien.synth.attacks import SPECIES
 from mien.synth.made_sets import PadSet
 from mien.synth.sheet import contact_sheet

@@ -30,7 +30,7 @@ from mien.methods.fm_vit.score import (
     subsets_of,
 )
 from mien.methods.fm_vit.task import configs
-from mien.metrics import PadReport, pad_report
+from mien.metrics import PadReport, by_subject, class_balanced, pad_report, placements
 
 
 @dataclass(frozen=True)
@@ -105,33 +105,6 @@ class FlexibleModalEvaluator:
         logits = live_logits(self.model, images, subset, self.size, self.device)
         scores, first = clip_scores(logits, images.labels.videos)
         return scores, images.labels.subset(first)
-
-
-def by_subject(values: NDArray[np.float64], subjects: NDArray[np.str_]) -> NDArray[np.float64]:
-    """(people,) numbers whose mean is that of ``values``: the sum of each subject's share."""
-    _, inverse = np.unique(subjects, return_inverse=True)
-    people = int(inverse.max()) + 1
-    return np.bincount(inverse, values, people) * people / len(values)
-
-
-def class_balanced(values: NDArray[np.float64], live: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(n,) weighted so that the mean is the mean of the two classes' means."""
-    share = np.where(live, live.mean(), (~live).mean())
-    return np.asarray(values / (2 * share))
-
-
-def placements(scores: Scores, live: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(n,) share of the other class on the right side of each score, ties half. O(n log n).
-
-    The mean of either class is the AUC.
-    """
-    out = np.empty(len(scores))
-    for kind in (True, False):
-        own, other = scores[live == kind], np.sort(scores[live != kind])
-        below = np.searchsorted(other, own, "left") + np.searchsorted(other, own, "right")
-        share = below / (2 * len(other))
-        out[live == kind] = share if kind else 1 - share
-    return out
 
 
 def summary(table: Mapping[str, SubsetScores]) -> Measured:

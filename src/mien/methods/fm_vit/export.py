@@ -35,7 +35,7 @@ class Calibrated(FlexibleNet):
 
     Args:
         net: any `FlexibleNet`.
-        calibration: (a, b), see `mien.methods.fm_vit.score.calibrate`.
+        calibration: (a, b), see `mien.metrics.calibrate`.
     """
 
     def __init__(self, net: FlexibleNet, calibration: Sequence[float]) -> None:

@@ -16,9 +16,8 @@ from mien.core.config import suggest
 from mien.core.errors import ConfigError, WeightsError
 from mien.core.images import ImageInput, encode_png
 from mien.data.augment import prepare
-from mien.data.face_detector import find_faces
 from mien.data.pad_images import LIVE, MODALITIES
-from mien.data.pad_inputs import Box, Moment, check_box, face_crop, read_moments, sharpness
+from mien.data.pad_inputs import Box, Moment, face_boxes, face_crop, read_moments, sharpness
 from mien.data.pad_loader import channels_of
 from mien.engine.folder import ModelFolder
 from mien.engine.predictor import AbstractPredictor, default_device
@@ -27,14 +26,14 @@ from mien.methods.fm_vit.evaluate import restore
 from mien.methods.fm_vit.export import export_plan
 from mien.methods.fm_vit.flexible import FlexibleNet
 from mien.methods.fm_vit.maps import overlay
-from mien.methods.fm_vit.score import probability, subset_name
+from mien.methods.fm_vit.score import subset_name
 from mien.methods.fm_vit.task import configs
+from mien.metrics import probability
 
 PadInput: TypeAlias = "ImageInput | Mapping[str, ImageInput]"
 """A colour picture or video, or modality -> picture or video."""
 Seen = dict[str, Tensor]
 """Modality -> (1, C, S, S) in [0, 1]: one moment as the net sees it."""
-_FLAT = 2.0  # standard deviation of grey levels below which a picture shows nothing
 _BLURRED = 0.5  # of the sharpness that 99 % of the development pictures have
 
 
@@ -126,7 +125,7 @@ class Predictor(AbstractPredictor):
     ) -> PadResult:
         files = self._files(given)
         moments = read_moments(files, options.frames)
-        boxes = _boxes(moments, box, options)
+        boxes = face_boxes(moments, box, options.detector)
         looked = [self._look(m, b, options) for m, b in zip(moments, boxes, strict=True)]
         good = [seen for status, seen in looked if status == "ok"]
         used = tuple(files)
@@ -206,13 +205,9 @@ class Predictor(AbstractPredictor):
         pictures = moment.pictures
         if options.detector != "none" and box is None:
             return "no_face", {}
-        lit = [p for m, p in pictures.items() if m != "depth"]
-        if any(p.std() < _FLAT for p in lit) or not (lit or pictures["depth"].any()):
-            return "no_face", {}
-        side = min(moment.shape) if box is None else max(box[2] - box[0], box[3] - box[1])
-        if side < self.data.size / 2:
-            return "too_small", {}
         size = self.data.size
+        if (problem := moment.problem(box, size / 2)) is not None:
+            return problem, {}
         seen = {
             m: prepare([face_crop(p, box, moment.shape, size)], size, channels_of(m))
             for m, p in pictures.items()
@@ -221,29 +216,6 @@ class Predictor(AbstractPredictor):
         if any(float(sharpness(seen[m])) < _BLURRED * limits[m] for m in seen if m in limits):
             return "too_blurred", {}
         return "ok", seen
-
-
-def _boxes(
-    moments: Sequence[Moment], box: Sequence[float] | None, options: PredictOptions
-) -> list[Box | None]:
-    """The face of each moment: as given, as the detector finds it (None: it found none), or None.
-
-    Raises:
-        DataError: the box lies outside of the picture.
-        ConfigError: the detector has nothing to look at.
-    """
-    if box is not None:
-        return [check_box(box, m.shape) for m in moments]
-    if options.detector == "none":
-        return [None] * len(moments)
-    first = next((m for m in ("rgb", "ir") if m in moments[0].pictures), None)
-    if first is None or first != next(iter(moments[0].pictures)):
-        raise ConfigError("the detector looks at colour, or at infrared without depth; give --box L T R B")
-    pictures = [np.broadcast_to(p, (*p.shape[:2], 3)) for p in (m.pictures[first] for m in moments)]
-    return [
-        check_box(found.box.tolist(), m.shape) if found.is_found else None
-        for found, m in zip(find_faces(pictures), moments, strict=True)
-    ]
 
 
 __all__ = ["PadResult", "Predictor", "export_plan"]

@@ -18,7 +18,7 @@ from mien.data.pad_inputs import sharpness
 from mien.data.pad_loader import pad_batches, seen_by
 from mien.data.pad_sample import video_scores
 from mien.methods.fm_vit.config import FmVitConfig
-from mien.metrics import auc, choose_pad_threshold
+from mien.metrics import auc, calibrate, choose_pad_threshold, probability
 from mien.metrics.pad_report import FLIPPED
 
 THRESHOLD_RULE = "eer"
@@ -56,36 +56,6 @@ def clip_scores(scores: Scores, videos: NDArray[np.str_]) -> tuple[Scores, NDArr
     """Mean score of the frames of each clip, and the place of each clip's first frame. O(n log n)."""
     _, means = video_scores(scores, videos.tolist())
     return means, np.sort(np.unique(videos, return_index=True)[1]).astype(np.int64)
-
-
-def calibrate(scores: Scores, live: NDArray[np.bool_], ridge: float = 1e-2) -> tuple[float, float]:
-    """Platt's a, b: P(live) = 1 / (1 + exp(-(a s + b))), classes weighted alike.
-
-    Newton's method on the mean log loss + ridge (a - 1)^2 / 2; O(n) a step.
-
-    Args:
-        scores: (n,) log odds.
-        live: (n,).
-        ridge: pull of a towards 1, so that perfect separation has an answer.
-    """
-    x = np.stack([scores, np.ones_like(scores)], 1)
-    weight = np.where(live, 0.5 / max(live.sum(), 1), 0.5 / max((~live).sum(), 1))
-    theta = np.array([1.0, 0.0])
-    pull = np.diag([ridge, 1e-6])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(x @ theta, -50, 50)))
-        slope = x.T @ (weight * (p - live)) + pull @ (theta - [1.0, 0.0])
-        step = np.linalg.solve((x * (weight * p * (1 - p))[:, None]).T @ x + pull, slope)
-        theta = theta - np.clip(step, -2, 2)
-        if np.abs(step).max() < 1e-10:
-            break
-    return float(max(theta[0], 1e-3)), float(theta[1])
-
-
-def probability(scores: Scores, calibration: Sequence[float]) -> Scores:
-    """P(live) of log odds; strictly increasing in them."""
-    a, b = calibration
-    return np.asarray(1 / (1 + np.exp(-np.clip(a * scores + b, -500, 500))))
 
 
 def dev_scores(

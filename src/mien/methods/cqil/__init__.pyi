@@ -1,0 +1,17 @@
+from .config import SOLUTIONS as SOLUTIONS
+from .config import solution_recipe as solution_recipe
+from .inspection import sweep as sweep
+from .loss import CQILLoss as CQILLoss
+from .loss import CqilOut as CqilOut
+from .loss import GradientReversal as GradientReversal
+from .loss import byol as byol
+from .loss import nt_xent as nt_xent
+from .loss import orthogonality_loss as orthogonality_loss
+from .loss import quality_loss as quality_loss
+from .loss import sup_con as sup_con
+from .model import CQIL as CQIL
+from .nets import build_net as build_net
+from .solutions import DiseNet as DiseNet
+from .solutions import FoldEnsemble as FoldEnsemble
+from .solutions import PartsNet as PartsNet
+from .superres import SuperResolver as SuperResolver
