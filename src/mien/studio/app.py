@@ -1,8 +1,8 @@
 """The page put together, and the server that shows it to this machine alone.
 
 Nothing is asked of any other machine: gradio's look-ups are switched off before it is imported. The server
-answers only requests whose Host header is one of its own names, so that no foreign page can talk to it through
-a name that points here.
+answers only requests whose Host header is one of its own names, so that no foreign page can talk to it
+through a name that points here.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ def build() -> None:
     import gradio as gr
 
     gr.Markdown(
-        "One portrait is explained by a small generator (OTAvatar), which then turns and speaks. **What it makes"
-        " is synthetic: show it only with the consent of the person, and say that it is made.**"
+        "One portrait is explained by a small generator (OTAvatar), which then turns and speaks. **What it"
+        " makes is synthetic: show it only with the consent of the person, and say that it is made.**"
     )
     person = gr.State(None)
     with gr.Row():
