@@ -28,7 +28,7 @@ VERBS = {
     "data": ("data", "list, check and make data sets"),
     "sweep": ("sweep", "equal-budget random search on this machine or a Ray cluster"),
     "challenge": ("challenge", "run a face anti-spoofing challenge"),
-    "studio": ("later", "the web page"),
+    "studio": ("studio", "the web page, on this machine"),
     "doctor": ("doctor", "versions, devices, threads, paths, what is missing"),
 }
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words[0] not in VERBS:
             raise ConfigError(f"no verb {words[0]!r}{suggest(words[0], list(VERBS))}")
         module = importlib.import_module(f"mien.cli.{VERBS[words[0]][0]}")
-        return int(module.run(words[1:]) if VERBS[words[0]][0] != "later" else module.run(words))
+        return int(module.run(words[1:]))
     except MienError as error:
         if debug:
             traceback.print_exc()

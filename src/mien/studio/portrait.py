@@ -1,0 +1,158 @@
+"""A portrait becomes a head that moves: sliders for pose and expression, a film of a made talk, a mesh."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mien.core.errors import ConfigError
+from mien.studio.parts import model, needed, picture, told
+
+TITLE = "Talking head"
+MODEL = "otavatar/demo"
+SLIDERS = {
+    "jawOpen": "Jaw",
+    "mouthSmile": "Smile",
+    "eyeBlink": "Blink",
+    "browInnerUp": "Brows",
+    "mouthPucker": "Pucker",
+}
+_STEPS, _TUNED, _RATE = 60, 40, 3e-3
+_SIZE, _FRAMES, _FILM = 256, 60, 192
+_EXAMPLE_BOX = "182, 82, 268, 174"
+
+
+def build() -> None:
+    """The tab."""
+    import gradio as gr
+
+    gr.Markdown(
+        "One portrait is explained by a small generator (OTAvatar), which then turns and speaks. **What it"
+        " makes is synthetic: show it only with the consent of the person, and say that it is made.**"
+    )
+    person = gr.State(None)
+    with gr.Row():
+        with gr.Column():
+            photo = gr.Image(type="filepath", label="Portrait", height=300, sources=["upload", "clipboard"])
+            box = gr.Textbox(label="Face: left, top, right, bottom in pixels (empty: the middle square)")
+            with gr.Row():
+                make = gr.Button("Make the avatar", variant="primary")
+                example = gr.Button("An example")
+        with gr.Column():
+            view = gr.Image(label="Avatar", height=300, interactive=False)
+            yaw = gr.Slider(-35, 35, 0, step=1, label="Turn, degrees")
+            pitch = gr.Slider(-17, 17, 0, step=1, label="Nod, degrees")
+            parts = [gr.Slider(0, 1, 0, step=0.05, label=label) for label in SLIDERS.values()]
+    with gr.Row():
+        film = gr.Button("Let it talk")
+        solid = gr.Button("Mesh")
+    with gr.Row():
+        video = gr.Video(label="Made video", height=300)
+        mesh = gr.Model3D(label="Mesh", height=300)
+    cancel = gr.Button("Cancel", size="sm")
+    moved = [person, yaw, pitch, *parts]
+    making = make.click(invert, [photo, box], [person, view], concurrency_id="fit", concurrency_limit=1)
+    for slider in moved[1:]:
+        slider.release(seen, moved, view, show_progress="hidden")
+    example.click(astronaut, None, [photo, box])
+    filming = film.click(talking, person, video, concurrency_id="fit")
+    solid.click(surface, person, mesh, concurrency_id="fit")
+    cancel.click(None, None, None, cancels=[making, filming])
+
+
+@told
+def astronaut() -> tuple[str, str]:
+    """Eileen Collins (NASA, public domain), and where her face is."""
+    from skimage.data import astronaut as portrait
+
+    from mien.core import io
+    from mien.core.images import encode_png
+
+    path = Path(tempfile.mkdtemp(prefix="mien-studio-")) / "astronaut.png"
+    io.write_bytes(path, encode_png(portrait()))
+    return str(path), _EXAMPLE_BOX
+
+
+def read_box(text: str) -> tuple[int, ...]:
+    """Four whole numbers, or none.
+
+    >>> read_box("1, 2, 30 40")
+    (1, 2, 30, 40)
+
+    Raises:
+        ConfigError: something else.
+    """
+    words = text.replace(",", " ").split()
+    if not words:
+        return ()
+    if len(words) != 4 or not all(w.isascii() and w.isdecimal() for w in words):
+        raise ConfigError(f"{text!r} is no box: give left, top, right, bottom in pixels, or nothing")
+    return tuple(int(w) for w in words)
+
+
+@told
+def invert(path: str | None, box: str, progress: Any = None) -> tuple[Any, Any]:
+    """The person's state, and a first view. Some five seconds."""
+    import gradio as gr
+
+    from mien.methods.otavatar.config import PredictOptions
+    from mien.methods.otavatar.crops import look_at
+
+    avatar = model(MODEL)
+    options = PredictOptions(box=read_box(box))
+    crops = look_at([picture(path, "a portrait")], options, avatar.size)
+    if crops.status != "ok":
+        raise ConfigError(f"this portrait does not do: {crops.status.replace('_', ' ')}")
+    bar = gr.Progress() if progress is None else progress
+
+    def step(number: int, loss: float) -> bool:
+        bar((number, _STEPS), desc=f"error {loss:.4f}")
+        return False
+
+    state = avatar.invert(
+        list(crops.pictures), mask=crops.masks, steps=_STEPS, pti_steps=_TUNED, pti_lr=_RATE, callback=step
+    )
+    return state, avatar.view(state, size=_SIZE)
+
+
+def expression(names: tuple[str, ...], values: tuple[float, ...]) -> list[float]:
+    """The actions that the sliders move, left and right alike, by the names of a net."""
+    wanted = dict(zip(SLIDERS, values, strict=True))
+    return [next((v for k, v in wanted.items() if n in (k, f"{k}Left", f"{k}Right")), 0.0) for n in names]
+
+
+@told
+def seen(state: Any, yaw: float, pitch: float, *parts: float) -> Any:
+    """The person from a side, with an expression."""
+    import numpy as np
+
+    from mien.synth.orbit import orbit_cameras
+
+    if state is None:
+        return None
+    camera = orbit_cameras(np.deg2rad(yaw), np.deg2rad(pitch))[0]
+    avatar = model(MODEL)
+    return avatar.view(state, camera, np.array(expression(avatar.names, parts), np.float32), size=_SIZE)
+
+
+@told
+def talking(state: Any) -> str:
+    """A film of a made talk."""
+    from mien.data.video import write_video
+    from mien.methods.otavatar.motion_track import MotionTrack
+
+    own = needed(state, "the avatar its portrait")
+    track = MotionTrack.from_talk(0, _FRAMES, "perform")
+    path = Path(tempfile.mkdtemp(prefix="mien-studio-")) / "talk.mp4"
+    return str(write_video(path, model(MODEL).animate(own, track, size=_FILM), track.fps).path)
+
+
+@told
+def surface(state: Any) -> str:
+    """The surface as GLB."""
+    from mien.render.mesh_io import save_mesh
+
+    found = model(MODEL).mesh(needed(state, "the avatar its portrait"))
+    path = Path(tempfile.mkdtemp(prefix="mien-studio-")) / "head.glb"
+    return str(save_mesh(path, found.vertices, found.faces, colors=found.colors))
