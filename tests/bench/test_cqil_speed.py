@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -75,12 +77,10 @@ def test_speedups_are_torch_over_the_graph():
 def test_shipped_weights_are_taken_where_there_are_any(monkeypatch):
     seen = []
 
-    class Folder:
-        recipe = TINY
-        facts = {"thresholds": {"image": {"calibration": [2.0, -1.0]}}}
-
+    facts = {"thresholds": {"image": {"calibration": [2.0, -1.0]}}}
+    shipped = SimpleNamespace(recipe=TINY, facts=facts)
     monkeypatch.setattr(cqil_speed, "shipped", lambda: {"cqil/small": None})
-    monkeypatch.setattr(cqil_speed, "load_folder", lambda name: seen.append(name) or Folder())
+    monkeypatch.setattr(cqil_speed, "load_folder", lambda name: seen.append(name) or shipped)
     monkeypatch.setattr(cqil_speed, "restore", lambda folder: build_net(folder.recipe.method, 16, 1).eval())
     own = cqil_speed.subject(PLAN._replace(recipe=None))
     assert seen == ["cqil/small"]

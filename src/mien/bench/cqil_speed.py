@@ -1,7 +1,7 @@
 """``mien bench cqil``: the deployed liveness detector, picture to P(live), as a graph beside torch.
 
-The weights are the shipped ones, else those of the small recipe before training (they do not change the cost).
-One thread. Every picture costs the same: the super-resolution part runs on all and is kept for small ones.
+The weights are the shipped ones, else those of the small recipe before training, which cost the same. One
+thread. Every picture costs the same: the super-resolution part runs on all and is kept for small ones.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def variants(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def bench(plan: Plan | None = None) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Latency of torch, of the fp32 graph and of the int8 graph.
 
-    ``onnx_speedup``, ``int8_speedup``: torch over the graph, one picture at a time, the net as it is deployed;
-    with ``_plain`` the same weights without super-resolution.
+    ``onnx_speedup``, ``int8_speedup``: torch over the graph, one picture at a time, the net as it is
+    deployed; with ``_plain`` the same weights without super-resolution.
     ``fps_NET_KIND_B``: pictures a second; NET sr or plain, KIND torch, onnx or int8, B at a time.
     ``sr_cost``: time with super-resolution over time without, fp32 graph, one at a time (where it has one).
 
