@@ -57,7 +57,7 @@ def test_lines_in_the_lists_order(folder, tmp_path, phase):
     assert lines[0] == "dev/000001.jpg 0.01"
     assert lines[9] == "dev/000010.jpg 0"
     assert seen == [(done.lines, done.lines)]
-    assert score(folder / "reference", tmp_path / "a.zip", phase, draws=0).acer is not None
+    assert score(folder / "reference", tmp_path / "a.zip", phase, draws=0).errors.acer is not None
 
 
 def test_two_files_and_the_same_bytes(folder, tmp_path):
@@ -66,7 +66,7 @@ def test_two_files_and_the_same_bytes(folder, tmp_path):
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
     texts = read(tmp_path / "a.zip")
     assert {k: len(v) for k, v in texts.items()} == {"phase1.txt": 12, "phase2.txt": 18}
-    assert score(folder / "reference", tmp_path / "a.zip", files="two", draws=0).acer is not None
+    assert score(folder / "reference", tmp_path / "a.zip", files="two", draws=0).errors.acer is not None
 
 
 def test_batches():
@@ -95,7 +95,7 @@ def test_a_model_of_pictures_from_folder_to_score(tmp_path):
     name, value = read(tmp_path / "a.zip")["results.txt"][-1].split()
     alone = judge.predict(made.folder / "phase2" / name)[0].probability
     assert float(value) == pytest.approx(alone, abs=1e-6)
-    assert 0 <= score(made.folder / "reference", tmp_path / "a.zip", draws=0).acer <= 1
+    assert 0 <= score(made.folder / "reference", tmp_path / "a.zip", draws=0).errors.acer <= 1
 
 
 def test_what_is_refused(folder, tmp_path, monkeypatch):

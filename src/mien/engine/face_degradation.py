@@ -1,4 +1,4 @@
-"""``mien inspect gkd --degrade true`` and of other recognisers: known faces before worse and worse cameras."""
+"""``mien inspect gkd --degrade true`` of recognisers: known faces before worse and worse cameras."""
 
 from __future__ import annotations
 
