@@ -28,7 +28,7 @@ def severities_of(levels: int) -> list[float]:
     >>> severities_of(3)
     [0.0, 0.5, 1.0]
     """
-    return np.linspace(0, 1, levels).tolist()
+    return [float(q) for q in np.linspace(0, 1, levels)]
 
 
 def worse_and_worse(
