@@ -42,12 +42,18 @@ def test_a_label_has_an_error_rate():
 
 
 def test_tenths_against_a_loop():
-    values = np.random.default_rng(0).random(37).round(1)
+    values = np.random.default_rng(0).random(40)
+    order = sorted(values)
+    assert tenths(values).tolist() == [1 + order.index(v) // 4 for v in values]
+
+
+def test_equals_stay_together_however_the_list_is_sorted():
+    values = np.array([0.15] * 30 + list(np.linspace(0.2, 1, 70)))
     found = tenths(values)
-    assert np.bincount(found)[1:].max() - np.bincount(found)[1:].min() <= 1
-    order = sorted(range(37), key=lambda k: (values[k], k))
-    assert (np.diff(found[order]) >= 0).all()
-    assert tenths(np.array([0.3, 0.1])).tolist() == [2, 1]
+    assert set(found[:30].tolist()) == {1}
+    assert sorted(set(found.tolist())) == [1, 4, 5, 6, 7, 8, 9, 10]
+    live = np.array([True] * 15 + [False] * 15 + [True, False] * 35)
+    assert acer_by(~live, live, found)[0] == GroupError("1", 30, 0.5)
 
 
 def test_a_figure():

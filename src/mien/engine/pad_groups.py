@@ -41,11 +41,13 @@ def balanced_error(wrong: Bools, live: Bools) -> float | None:
 
 
 def tenths(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(n,) 1 .. 10: tenths by rank, 1 the lowest, sizes differ by at most one; ties by place. O(n log n)."""
-    out = np.empty(len(values), np.int64)
-    for k, part in enumerate(np.array_split(np.argsort(values, kind="stable"), 10)):
-        out[part] = k + 1
-    return out
+    """(n,) 1 .. 10: tenths of the pictures, 1 the lowest; equals stay together. O(n log n).
+
+    Where many are equal a tenth may be empty: splitting equals by their place in a list would sort them by
+    class, as lists often are.
+    """
+    edges = np.quantile(values, np.arange(1, 10) / 10)
+    return 1 + np.searchsorted(edges, values, "left").astype(np.int64)
 
 
 def acer_by(wrong: Bools, live: Bools, group: NDArray[Any]) -> list[GroupError]:
