@@ -14,6 +14,9 @@ mien bench gkd --json > out/gkd.json; mien bench partial_fc --json > out/pfc.jso
 mien export gkd --int8 --output out/export-gkd
 python tools/record_facts.py gkd out/gkd.json out/pfc.json out/export-gkd/export.json
 
+examples/challenge.sh
+python tools/record_facts.py challenge out/challenge/board.json
+
 mien bench render --json > out/render.json; mien bench people --json > out/people.json
 mien data make pad --identities 60 --per-identity 10 --output out/pad
 python tools/judge_faces.py .. --output out/judge.json
@@ -328,6 +331,16 @@ def _median(lines: list[dict[str, Any]], key: str) -> float:
     return statistics.median(line["metrics"][key] for line in lines)
 
 
+def board_facts(lines: list[dict[str, Any]]) -> Iterator[Fact]:
+    """A contest's board, one fact for each team."""
+    for line in lines:
+        low, high = (f"{100 * line[k]:.1f}" for k in ("low", "high"))
+        ranks = f"{line['rank_low']} to {line['rank_high']}"
+        area, rank = f"{100 * line['auc']:.1f} %", f"{line['rank']} ({ranks})"
+        value = f"{100 * line['value']:.1f} % [{low}, {high}], {area}, {rank}"
+        yield f"team_{line['team']}", f"team `{line['team']}`: ACER [95 %], AUC, rank (95 %)", value
+
+
 def main(name: str, files: list[str]) -> None:
     """Appends the facts of all files to those of one method."""
     own = {"ncl": training_facts, "sagm": cost_facts}
@@ -339,7 +352,9 @@ def main(name: str, files: list[str]) -> None:
             found += pad_facts(Path(file))
             continue
         answer = json.loads(Path(file).read_text())
-        if "audit" in answer:
+        if isinstance(answer, list):
+            found += board_facts(answer)
+        elif "audit" in answer:
             values = ", ".join(f"{k} {v:.3f}" for k, v in answer["audit"].items())
             text = f"shortcut audit of the {answer['n']:,} test crops: AUC of mean, spread and border alone"
             found.append(("audit", text, values))

@@ -69,7 +69,7 @@ def test_names_and_json(capsys, monkeypatch):
     assert "ratios" in capsys.readouterr().out
     assert not set(BENCHES) & set(LATER)
     with pytest.raises(ConfigError, match="belongs to"):
-        run_bench("cqil")
+        run_bench("igc_net")
 
 
 def bench():

@@ -91,7 +91,7 @@ def test_version_and_no_words(capsys):
         (["eval", "ncl", "--weights", "someone/model"], 1, "nor on the hub"),
         (["predict", "ncl"], 2, "no input"),
         (["bench", "engin"], 2, "did you mean 'engine'"),
-        (["bench", "cqil"], 2, "belongs to cqil"),
+        (["bench", "igc_net"], 2, "belongs to igc_net"),
         (["sweep", "ncl"], 2, "declares no search space"),
         (["studio"], 2, "web page"),
         (["challenge", "init"], 2, "want DATASET OUT"),

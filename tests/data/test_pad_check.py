@@ -180,6 +180,15 @@ def test_counts_beside_those_of_the_authors():
     assert count_notes(some("s", "train", "abc"), PadCounts(6, 1000)) == []  # one sample for each video file
 
 
+def test_a_made_set_is_no_partial_copy(tmp_path, capsys):
+    place = made.write_hifimask(tmp_path)
+    (place.parent / "set.json").write_text("{}")
+    for path in (place, tmp_path):
+        answer = json.loads(checked(capsys, path, "--json", "--fast"))
+        assert answer["splits"]
+        assert not any("its authors count" in note for note in answer["notes"])
+
+
 def test_a_list_and_a_table_need_a_convention(tmp_path, capsys):
     for split, person in (("train", "a"), ("test", "b")):
         for kind in ("real", "fake"):

@@ -10,6 +10,7 @@ from mien.core.errors import ConfigError
 
 BENCHES = {
     "car": ("mien.bench.car_speed", "one photograph to an avatar's GLB; the octree beside the dense grid"),
+    "cqil": ("mien.bench.cqil_speed", "liveness of a far face as a graph over torch; its super-resolution"),
     "engine": ("mien.bench.engine_step", "step and waiting for data"),
     "fm_vit": ("mien.bench.fm_vit_speed", "any subset of three cameras over a fixed fusion of all"),
     "gkd": ("mien.bench.gkd_loss", "loss of GKD over its dense-mask form and over KD"),
@@ -24,7 +25,6 @@ BENCHES = {
     "verification": ("mien.bench.verification_speed", "the IJB-C protocol beside NumPy and scikit-learn"),
 }
 LATER = {
-    "cqil": "cqil",
     "igc_net": "igc_net",
 }
 

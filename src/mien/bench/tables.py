@@ -159,6 +159,7 @@ def documents() -> list[Path]:
         *sorted((here / "docs").rglob("*.md")),
         *sorted((here / "src/mien/methods").glob("*/README.md")),
         here / "src/mien/synth/README.md",
+        here / "src/mien/challenge/README.md",
     ]
     return [p for p in found if p.is_file()]
 

@@ -16,6 +16,7 @@ from mien.core.errors import DataError
 SPLITS = ("train", "dev", "test")
 SMALLEST = 12
 """Pixels of a side from which on a picture has a quality."""
+RENDERED = "rendered"
 COLUMNS = ("split", "path", "label", "track", "camera", "scene", "quality")
 
 
@@ -138,12 +139,19 @@ def _rows(path: Path, reader: csv.DictReader[str]) -> Iterator[tuple[str, Item]]
 
 
 def items_of(dataset: str | Path, protocol: str) -> Splits:
-    """From a table (a ``.csv`` file) or from SuHiFiMask's folder.
+    """From a table (a ``.csv`` file), from SuHiFiMask's folder, or from its made twin.
 
     Args:
-        dataset: file or folder.
+        dataset: file or folder; or the text `RENDERED`, the made twin that trainings read too, drawn when it
+            is first asked for (a folder of that name is ``./rendered``).
         protocol: of SuHiFiMask; only a name where ``dataset`` is a table.
     """
+    if dataset == RENDERED:
+        import os
+
+        from mien.data.surveil_pictures import rendered_suhifimask
+
+        dataset = rendered_suhifimask(workers=os.cpu_count() or 1)
     if Path(dataset).suffix.lower() == ".csv":
         return table_items(dataset)
     return suhifimask_items(dataset, protocol)

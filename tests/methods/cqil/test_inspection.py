@@ -12,7 +12,15 @@ from mien.data.surveil_sets import read_surveil
 from mien.engine.export import export_graph, open_session, run_session
 from mien.engine.folder import ModelFolder
 from mien.methods.cqil.config import InspectOptions
-from mien.methods.cqil.inspection import best_pictures, inspect, leaks, memoriser, shortcuts, sweep
+from mien.methods.cqil.inspection import (
+    best_pictures,
+    error_groups,
+    inspect,
+    leaks,
+    memoriser,
+    shortcuts,
+    sweep,
+)
 from mien.methods.cqil.predict import Predictor, export_plan
 from mien.methods.cqil.score import scored
 from mien.metrics import acer, auc
@@ -61,6 +69,18 @@ def test_inspect_gives_facts_tables_and_a_plot(folder: ModelFolder, tmp_path: Pa
     assert found.facts["pictures"] == 20
     assert [r["severity"] for r in found.tables["degradation"]] == ["0.00", "1.00"]
     assert plot.read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "sweep-groups.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_errors_by_group_cover_every_picture() -> None:
+    images = read_surveil(SurveilData(kind="debug", size=16)).test
+    wrong = images.label == 3
+    groups = error_groups(wrong, images)
+    assert set(groups) == {"tenth of quality", "camera", "scene", "label"}
+    for rows in groups.values():
+        assert sum(g.pictures for g in rows) == len(images)
+    assert {g.group: g.error for g in groups["label"]}["0"] == 0.0
+    assert {g.group: g.error for g in groups["label"]}["3"] == 1.0
 
 
 def test_graphs_say_what_the_predictor_says(predictor: Predictor, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from mien.cli.main import main
 from mien.core.catalogue import method
 from mien.core.config import evolve_all
-from mien.core.errors import DataError
+from mien.core.errors import ConfigError, DataError
 from mien.data.pads import read_pad
 from mien.engine.folder import open_folder
 from mien.engine.stages import train_recipe
@@ -30,6 +30,7 @@ from mien.methods.fm_vit.inspection import (
 )
 from mien.methods.fm_vit.score import live_logits
 from mien.methods.fm_vit.task import configs
+from mien.metrics import acer
 
 NAMES = ("rgb", "depth", "ir")
 
@@ -156,6 +157,25 @@ def test_a_net_with_one_exit_and_a_net_of_one_modality(tmp_path):
     (row,) = inspect(single, InspectOptions(split="dev")).tables["by branch"]
     assert row["AUC alone"] == row["AUC in joint run"]
     assert (row["agrees"], row["flips"], row["weight"]) == (1, 0, 1)
+
+
+def test_colour_alone_before_worse_cameras(model, tmp_path):
+    plot = tmp_path / "sweep.png"
+    found = inspect(model, InspectOptions(split="test", degrade=True, levels=3, plot=str(plot)))
+    rows = found.tables["degradation"]
+    assert [row["severity"] for row in rows] == ["0.00", "0.50", "1.00"]
+    images = read_pad(configs(model.recipe)[1]).test
+    odds = live_logits(restore(model), images, ("rgb",), 32, torch.device("cpu"))
+    known = model.facts["thresholds"]["rgb"]["logit"]
+    assert rows[0]["ACER, %"] == f"{100 * acer(odds, images.labels.live, known, apcer='pooled'):.2f}"
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_colour_there_is_nothing_to_degrade(tmp_path):
+    alone = {"method.net": "single", "method.modalities": ("ir",), "method.subsets": None}
+    single = trained(tmp_path / "single", **alone)
+    with pytest.raises(ConfigError, match="wants a model that works on colour alone"):
+        inspect(single, InspectOptions(split="dev", degrade=True))
 
 
 def test_one_class_only_is_refused(model):

@@ -28,3 +28,13 @@ def test_sizes_grow_with_the_temperature_and_a_hesitant_teacher_is_warned_of(tea
     assert "not this person" in found.facts["warning"]
     assert found.facts["t_group_for_aim"] > 0
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_probes_are_degraded_and_the_gallery_is_not(teacher, tmp_path):
+    plot = tmp_path / "sweep.png"
+    found = inspect(teacher, InspectOptions(degrade=True, plot=str(plot)))
+    rows = found.tables["degradation"]
+    assert [row["severity"] for row in rows] == ["0.00", "0.25", "0.50", "0.75", "1.00"]
+    assert set(rows[0]) == {"severity", "AUC, %", "EER, %", "TAR at FAR 0.01, %"}
+    assert found.facts["people"] > 1
+    assert plot.read_bytes().startswith(b"\x89PNG")

@@ -233,5 +233,7 @@ class InspectOptions:
 
     teacher: str | None = None
     """Weights of its teacher (default: the one of its run, or the shipped one)."""
+    degrade: bool = False
+    """Instead: unseen people found again by worse and worse surveillance cameras."""
     plot: str | None = None
-    """PNG file for the receptive fields over a face."""
+    """PNG file for the receptive fields over a face, or of the curves."""

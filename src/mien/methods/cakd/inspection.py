@@ -13,6 +13,7 @@ from mien.core.errors import ConfigError
 from mien.data.augment import prepare
 from mien.data.faces import read_faces
 from mien.data.labelled import LabelledImages, spread
+from mien.engine.face_degradation import inspect_degraded
 from mien.engine.folder import ModelFolder, open_folder
 from mien.engine.show import Inspection
 from mien.engine.stages import read_uses
@@ -34,6 +35,8 @@ def inspect(folder: ModelFolder, options: InspectOptions) -> Inspection:
     Raises:
         ConfigError: the student was not taught by URFM, or its teacher is not known.
     """
+    if options.degrade:
+        return inspect_degraded(folder, plot=options.plot)
     trained = restore_distiller(teacher_of(folder, options.teacher), folder)
     _, data = configs(folder.recipe)
     test = read_faces(data).test

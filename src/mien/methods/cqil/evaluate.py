@@ -17,6 +17,7 @@ from mien.data.surveil_loader import as_bytes, as_floats, degraded
 from mien.data.surveil_sets import SurveilSplits, read_surveil
 from mien.engine.checkpoint import load_weights
 from mien.engine.folder import ModelFolder
+from mien.engine.pad_groups import acer_by, group_rows, tenths
 from mien.engine.predictor import default_device
 from mien.engine.task import Measured
 from mien.methods.cqil.nets import build_net
@@ -137,8 +138,8 @@ def _extra(
             for n in QUALITIES
             if f"acer_{n}" in metrics
         ],
-        "by camera, %": _by_column(wrong, test, test.camera, "camera"),
-        "by scene, %": _by_column(wrong, test, test.scene, "scene"),
+        "by camera, %": group_rows("camera", acer_by(wrong, test.live, test.camera), "ACER"),
+        "by scene, %": group_rows("scene", acer_by(wrong, test.live, test.scene), "ACER"),
         "APCER of each label, %": [{"label": k, "APCER": per_cent(v.value)} for k, v in report.apcer.items()],
     }
     return {
@@ -158,34 +159,14 @@ def _extra(
 
 def deciles(wrong: NDArray[np.bool_], images: SurveilImages) -> list[dict[str, float | None]]:
     """ACER in tenths of the pictures by quality, worst first; None where one class is absent."""
-    order = np.argsort(images.quality, kind="stable")
-    out: list[dict[str, float | None]] = []
-    for part in np.array_split(order, min(10, len(order))):
-        out.append(
-            {"quality": round(float(images.quality[part].mean()), 4), "acer": _acer(wrong, images, part)}
-        )
-    return out
-
-
-def _acer(wrong: NDArray[np.bool_], images: SurveilImages, rows: NDArray[Any]) -> float | None:
-    """(share of wrong live faces + share of wrong attacks) / 2, if there are both."""
-    live, bad = images.live[rows], wrong[rows]
-    if not 0 < live.sum() < len(live):
-        return None
-    return round(float((bad[live].mean() + bad[~live].mean()) / 2), 4)
-
-
-def _by_column(
-    wrong: NDArray[np.bool_], images: SurveilImages, column: NDArray[np.int64], name: str
-) -> list[dict[str, str]]:
-    rows = []
-    for value in np.unique(column):
-        at = np.flatnonzero(column == value)
-        acer = _acer(wrong, images, at)
-        rows.append(
-            {name: str(value), "pictures": str(len(at)), "ACER": "n/a" if acer is None else per_cent(acer)}
-        )
-    return rows
+    tenth = tenths(images.quality)
+    return [
+        {
+            "quality": round(float(images.quality[tenth == int(g.group)].mean()), 4),
+            "acer": None if g.error is None else round(g.error, 4),
+        }
+        for g in acer_by(wrong, images.live, tenth)
+    ]
 
 
 def _line(level: str, r: PadReport) -> dict[str, str]:

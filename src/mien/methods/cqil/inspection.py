@@ -9,21 +9,31 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from mien.core import figures, io
-from mien.core.seeds import derive, keys_of
+from mien.core.seeds import keys_of
 from mien.data.surveil_images import SurveilImages
-from mien.data.surveil_loader import as_bytes, as_floats, degraded
 from mien.data.surveil_sets import SurveilSplits, read_surveil
+from mien.engine.degradation import degradation_sweep, pad_measure, severities_of
 from mien.engine.folder import ModelFolder
+from mien.engine.pad_groups import (
+    GroupError,
+    acer_by,
+    balanced_error,
+    error_by,
+    group_rows,
+    plot_groups,
+    tenths,
+)
 from mien.engine.predictor import default_device
 from mien.engine.show import Inspection
 from mien.methods.cqil.config import InspectOptions
 from mien.methods.cqil.evaluate import movement, per_cent, restore
 from mien.methods.cqil.score import Scores, scored
 from mien.methods.cqil.task import configs
-from mien.metrics import acer, auc
+from mien.metrics import auc
 
 
 @dataclass(frozen=True)
@@ -63,24 +73,16 @@ def sweep(
         device: where the net runs.
         profile: the camera.
     """
-    keys, clean = keys_of(images.paths.tolist()), as_floats(images.pictures)
     base = scored(net, images.pictures, device)
-    out = []
-    for q in severities:
-        worse = images.pictures
-        if q > 0:
-            worse = as_bytes(degraded(clean, np.full(len(images), q), keys, derive(0, "sweep"), profile))
-        found = scored(net, worse, device)
-        out.append(
-            SweepPoint(
-                float(q),
-                acer(found.odds, images.live, threshold, apcer="pooled"),
-                float(auc(found.odds, images.live)),
-                float(1 - found.quality.mean()),
-                float(movement(base.features, found.features)[0].mean()),
-            )
-        )
-    return out
+
+    def measure(pictures: NDArray[np.uint8]) -> dict[str, float]:
+        found = scored(net, pictures, device)
+        rates = pad_measure(lambda _: found.odds, images.live, threshold)(pictures)
+        moved = float(movement(base.features, found.features)[0].mean())
+        return {**rates, "read": float(1 - found.quality.mean()), "moved": moved}
+
+    keys = keys_of(images.paths.tolist())
+    return [SweepPoint(**p) for p in degradation_sweep(measure, images.pictures, keys, severities, profile)]
 
 
 def best_pictures(images: SurveilImages, count: int) -> SurveilImages:
@@ -142,25 +144,62 @@ def plot_sweep(points: Sequence[SweepPoint]) -> bytes:
 
 
 def inspect(folder: ModelFolder, options: InspectOptions) -> Inspection:
-    """Degradation sweep on the best pictures of a split; leaks between the splits; shortcuts.
+    """Degradation sweep on the best pictures of a split, errors by group; leaks of the splits; shortcuts.
+
+    With a plot, ``NAME-groups.png`` beside it shows the groups.
 
     Raises:
         DataError: the data is not readable.
     """
     _, data = configs(folder.recipe)
-    splits = read_surveil(data)
-    images = best_pictures(splits.get(options.split), options.samples)
+    splits, net, device = read_surveil(data), restore(folder), default_device()
+    whole = splits.get(options.split)
+    images = best_pictures(whole, options.samples)
     threshold = float(folder.facts["thresholds"]["image"]["logit"])
-    severities = np.linspace(0, 1, options.levels).tolist()
-    points = sweep(restore(folder), images, severities, threshold, default_device(), data.profile)
+    points = sweep(net, images, severities_of(options.levels), threshold, device, data.profile)
+    wrong = (scored(net, whole.pictures, device).odds >= threshold) != whole.live
+    groups = error_groups(wrong, whole)
     facts: dict[str, Any] = {
         "pictures": len(images),
         "memoriser_auc": round(memoriser(splits.train, splits.test), 4),
         "shortcut_auc": shortcuts(splits.test),
     }
-    files = () if options.plot is None else (io.write_bytes(Path(options.plot), plot_sweep(points)),)
-    tables = {"degradation": [sweep_row(p) for p in points], "shared by splits": leaks(splits)}
-    return Inspection(facts, tables, files)
+    tables: dict[str, list[dict[str, Any]]] = {
+        "degradation": [sweep_row(p) for p in points],
+        "shared by splits": leaks(splits),
+    }
+    for name, rows in groups.items():
+        tables[f"by {name}"] = [*group_rows(name, rows, "error, %" if name == "label" else "ACER, %")]
+    return Inspection(facts, tables, _plots(options.plot, points, groups, balanced_error(wrong, whole.live)))
+
+
+def error_groups(wrong: NDArray[np.bool_], images: SurveilImages) -> dict[str, list[GroupError]]:
+    """Errors by tenth of quality (1 the worst), camera, scene and label, at one threshold.
+
+    Args:
+        wrong: (N,) live faces refused, attacks accepted.
+        images: what they are.
+    """
+    columns = {"tenth of quality": tenths(images.quality), "camera": images.camera, "scene": images.scene}
+    found = {name: acer_by(wrong, images.live, column) for name, column in columns.items()}
+    return {**found, "label": error_by(wrong, images.label)}
+
+
+def _plots(
+    plot: str | None,
+    points: Sequence[SweepPoint],
+    groups: Mapping[str, Sequence[GroupError]],
+    overall: float | None,
+) -> tuple[Path, ...]:
+    if plot is None:
+        return ()
+    path = Path(plot)
+    beside = path.with_name(f"{path.stem}-groups{path.suffix}")
+    panels = {f"{'error' if n == 'label' else 'ACER'} by {n}": rows for n, rows in groups.items()}
+    return (
+        io.write_bytes(path, plot_sweep(points)),
+        io.write_bytes(beside, plot_groups(panels, overall or 0.0)),
+    )
 
 
 def sweep_row(p: SweepPoint) -> dict[str, Any]:

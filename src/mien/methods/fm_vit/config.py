@@ -189,11 +189,16 @@ class InspectOptions:
     """Where each branch alone is looked at."""
     samples: int = 1000
     """Presentations, at most."""
+    degrade: bool = False
+    """Instead: colour alone before worse and worse surveillance cameras; best with ``--split test``."""
+    levels: int = 5
+    """degrade: severities, from 0 to 1."""
     plot: str | None = None
-    """PNG file for the score histograms."""
+    """PNG file for the score histograms, or the curves."""
 
     def __post_init__(self) -> None:
         check_range("inspect", "samples", self.samples, 10, 1e7)
+        check_range("inspect", "levels", self.levels, 2, 100)
 
 
 def _small() -> Recipe:

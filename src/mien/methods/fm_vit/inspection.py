@@ -18,17 +18,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.core import figures, io
-from mien.core.errors import DataError
+from mien.core.errors import ConfigError, DataError
 from mien.data.labelled import spread
-from mien.data.pad_images import LIVE, PadImages
-from mien.data.pad_loader import pad_batches
+from mien.data.pad_images import LIVE, PadArrays, PadImages
+from mien.data.pad_loader import pad_batches, seen_by
 from mien.data.pads import read_pad
+from mien.data.surveil_loader import as_bytes
+from mien.engine.degradation import degradation_sweep, pad_measure, plot_sweep, severities_of, sweep_rows
 from mien.engine.folder import ModelFolder
 from mien.engine.predictor import default_device
 from mien.engine.show import Inspection
 from mien.methods.fm_vit.config import InspectOptions
 from mien.methods.fm_vit.evaluate import restore
-from mien.methods.fm_vit.score import Scores, live_logits
+from mien.methods.fm_vit.score import Scores, clip_scores, live_logits
 from mien.methods.fm_vit.task import configs
 from mien.metrics import auc
 
@@ -150,6 +152,8 @@ def inspect(folder: ModelFolder, options: InspectOptions) -> Inspection:
         raise DataError(
             f"split {options.split}: one class only among {len(live)} presentations; more --samples"
         )
+    if options.degrade:
+        return inspect_degraded(folder, images, options)
     net, device = restore(folder), default_device()
     alone = {m: live_logits(net, images, (m,), data.size, device) for m in names}
     joint = joint_run(net, images, names, data.size, device)
@@ -171,6 +175,35 @@ def inspect(folder: ModelFolder, options: InspectOptions) -> Inspection:
         pictures = plot_scores({**{f"{m} alone": s for m, s in alone.items()}, "together": joint.fused}, live)
         files = (io.write_bytes(Path(options.plot), pictures),)
     return Inspection(facts, {"by branch": rows}, files)
+
+
+def inspect_degraded(folder: ModelFolder, images: PadImages, options: InspectOptions) -> Inspection:
+    """ACER at the threshold of clean development colour, and AUC, against severity; colour is all it sees.
+
+    Raises:
+        ConfigError: the model was trained without colour, or needs more than it.
+    """
+    method, data = configs(folder.recipe)
+    net, device = restore(folder), default_device()
+    needed = getattr(net, "required_modalities", ())
+    if "rgb" not in method.modalities or set(needed) - {"rgb"}:
+        names = ", ".join(needed or method.modalities)
+        raise ConfigError(f"{folder.path}: needs {names}; --degrade wants a model that works on colour alone")
+
+    def scores(pictures: NDArray[np.uint8]) -> Scores:
+        odds = live_logits(net, PadArrays({"rgb": pictures}, images.labels), ("rgb",), data.size, device)
+        return clip_scores(odds, images.labels.videos)[0]
+
+    clean = as_bytes(seen_by(images, ("rgb",), np.arange(len(images)), data.size)["rgb"])
+    _, first = clip_scores(np.zeros(len(images)), images.labels.videos)
+    threshold = float(folder.facts["thresholds"]["rgb"]["logit"])
+    measure = pad_measure(scores, images.labels.live[first], threshold)
+    points = degradation_sweep(measure, clean, images.labels.keys, severities_of(options.levels))
+    facts = {"split": options.split, "presentations": len(first), "modality": "rgb"}
+    files: tuple[Path, ...] = ()
+    if options.plot:
+        files = (io.write_bytes(Path(options.plot), plot_sweep(points, f"{folder.recipe.name}, colour")),)
+    return Inspection(facts, {"degradation": sweep_rows(points)}, files)
 
 
 def _warning(hungry: Sequence[str], able: Mapping[str, float]) -> str:

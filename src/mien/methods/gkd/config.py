@@ -260,8 +260,10 @@ class InspectOptions:
     """Also find the T_group that gives this mean K."""
     pictures: int = 2000
     """Training pictures that are looked at."""
+    degrade: bool = False
+    """Instead: unseen people found again by worse and worse surveillance cameras."""
     plot: str | None = None
-    """PNG file for the distribution of K."""
+    """PNG file for the distribution of K, or of the curves."""
 
     def __post_init__(self) -> None:
         for value in self.t_group:

@@ -12,6 +12,7 @@ import torch
 from mien.core import figures, io
 from mien.data.faces import read_faces
 from mien.data.labelled import spread
+from mien.engine.face_degradation import inspect_degraded
 from mien.engine.faces import face_configs, restore
 from mien.engine.folder import ModelFolder
 from mien.engine.show import Inspection
@@ -25,6 +26,8 @@ WARN_BELOW = 0.5
 
 def inspect(folder: ModelFolder, options: InspectOptions) -> Inspection:
     """Groups of one model, seen as a teacher, on training pictures."""
+    if options.degrade:
+        return inspect_degraded(folder, plot=options.plot)
     data = face_configs(folder.recipe)[1]
     whole = read_faces(data).train
     images = whole.subset(spread(len(whole), options.pictures))
