@@ -327,6 +327,27 @@ def face_export_facts(answer: dict[str, Any]) -> Iterator[Fact]:
         )
 
 
+def surveillance_facts(answer: dict[str, Any]) -> Iterator[Fact]:
+    """Of CQIL: parity and size of its graphs; or pictures a second with and without super-resolution."""
+    for g in answer.get("graphs", ()):
+        yield (
+            f"export_{g['name']}_{g['precision']}",
+            f"ONNX {g['precision']}, {g['name']}, {answer['images']} made test pictures: largest difference,"
+            " change of the metric, size",
+            f"{g['max_difference']:.2g}, {100 * g['metric_change']:+.1f} points, {g['megabytes']:.2f} MB",
+        )
+    if "ratios" in answer:
+        r = answer["ratios"]
+        kinds = ("torch", "onnx", "int8")
+        for net, label in (("sr", "with super-resolution"), ("plain", "without super-resolution")):
+            speeds = ("/".join(f"{r[f'fps_{net}_{k}_{batch}']:.0f}" for k in kinds) for batch in (1, 32))
+            yield (
+                f"fps_{net}",
+                f"pictures a second on one thread, {label}, torch/ONNX/int8: one at a time, 32 at once",
+                ", ".join(speeds),
+            )
+
+
 def _median(lines: list[dict[str, Any]], key: str) -> float:
     return statistics.median(line["metrics"][key] for line in lines)
 
@@ -370,6 +391,8 @@ def main(name: str, files: list[str]) -> None:
             found += pad_bench_facts(answer)
         elif answer.get("method") == "fm_vit":
             found += pad_export_facts(answer)
+        elif answer.get("method") == "cqil" or answer.get("bench") == "cqil":
+            found += surveillance_facts(answer)
         elif answer.get("method") in ("gkd", "cakd"):
             found += face_export_facts(answer)
         elif "goals" in answer:

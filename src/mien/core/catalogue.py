@@ -96,7 +96,6 @@ _TABLE = (
         "2304.07580",
         "SuHiFiMask and CQIL: surveillance anti-spoofing",
         "mien.methods.cqil",
-        measured=False,
     ),
     Entry("igc_net", "3-D faces", "2303.10896", "IGC-Net: inverse graphics capsules"),
     Entry(
