@@ -143,14 +143,17 @@ def object_capsule(
     Depths get no gradient through the visibilities: else parts come nearer only to hide the background, and a
     face becomes a plateau at d_min. Presences learn what is seen, depths what shape it has.
     """
-    layers = parts if background is None else [background, *parts]
-    depths, logits = (torch.stack(x, 1) for x in zip(*((p.depth, p.presence) for p in layers), strict=True))
-    visibility, _ = assemble(depths.detach(), logits, tau, how)
-    depth = (visibility * depths).sum(1)
-    albedo = over_layers(visibility, torch.stack([p.albedo for p in layers], 1))
-    depth = held_border(depth, renderer)
+    depths, logits = (torch.stack(x, 1) for x in zip(*((p.depth, p.presence) for p in parts), strict=True))
+    shares, _ = assemble(depths.detach(), logits, tau, how)
+    depth = (shares * depths).sum(1)
+    albedo = over_layers(shares, torch.stack([p.albedo for p in parts], 1))
     if background is None:
-        visibility = torch.cat([torch.zeros_like(visibility[:, :1]), visibility], 1)
+        depth = held_border(depth, renderer)
+        visibility = torch.cat([torch.zeros_like(shares[:, :1]), shares], 1)
+    else:
+        behind, hides = background.depth[:, None], background.presence[:, None]
+        all_depths, all_logits = torch.cat([behind, depths.detach()], 1), torch.cat([hides, logits], 1)
+        visibility, _ = assemble(all_depths, all_logits, tau, how)
     normal = renderer.get_normal_from_depth(depth)
     return ObjectCapsule(depth, albedo, normal, view, light, parts, visibility, background, confidence)
 

@@ -33,6 +33,12 @@ class IgcNetConfig(MethodConfig):
     """A layer behind all parts."""
     light: bool = True
     """Light is estimated; else the picture is the albedo."""
+    mirror: bool = True
+    """Embeddings, view and light are those of a picture and of its mirror image at once."""
+    dome: bool = True
+    """Depth starts from a dome that all faces share."""
+    dome_height: float = 1.0
+    near: float = 0.6
     confidence: bool = True
     """Pixels that cannot be explained count less [sigma]."""
     warp: Literal["fixed_point", "splat"] = "fixed_point"

@@ -129,31 +129,6 @@ def concentration_loss(parts: Tensor) -> Tensor:
     return total.mean()
 
 
-@torch.no_grad()
-def foreground_guess(image: Tensor, distance: float = 3.0) -> Tensor:
-    """(B, H, W) in {0, 1}: 1 where colour is more than so many deviations from the border ring's. O(B H W).
-
-    sqrt((c - mu)^T S^-1 (c - mu)) > 3; mu, S: mean and covariance over the ring (side / 16 wide, at least 2);
-    S has (1 / 50)^2 added on its diagonal, for even backgrounds. Then the majority of 3 x 3.
-
-    Args:
-        image: (B, 3, H, W) in [0, 1].
-        distance: deviations.
-    """
-    height, width = image.shape[-2:]
-    edge = max(2, height // 16)
-    ring = torch.ones(height, width, dtype=torch.bool, device=image.device)
-    ring[edge:-edge, edge:-edge] = False
-    border = image[:, :, ring]
-    mean = border.mean(2, keepdim=True)
-    apart = border - mean
-    covariance = apart @ apart.mT / apart.shape[2] + torch.eye(3).to(image) / 50**2
-    c = image.flatten(2) - mean
-    squared = (c * torch.linalg.solve(covariance, c)).sum(1).view(-1, 1, height, width)
-    far = (squared > distance**2).to(image.dtype)
-    return (F.avg_pool2d(far, 3, 1, 1, count_include_pad=False) > 0.5).to(image.dtype)[:, 0]
-
-
 def background_loss(foreground: Tensor, guess: Tensor) -> Tensor:
     """Cross-entropy of a foreground share in [0, 1] and a guess, both (B, H, W)."""
     return F.binary_cross_entropy(foreground.clamp(1e-4, 1 - 1e-4), guess)

@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mien.core.errors import ShapeError
 from mien.methods.igc_net.capsules import (
@@ -19,11 +20,15 @@ from mien.methods.igc_net.capsules import (
 )
 from mien.methods.igc_net.config import IgcNetConfig
 from mien.methods.igc_net.networks import AttentionPool, ConfidenceNet, Decoder, Decompose, Encoder
-from mien.render.canonical import Renderer, lambert, resample
+from mien.methods.igc_net.foreground import scene_behind
+from mien.render.canonical import Renderer, lambert, resample, view_transform
 
 QUERY_SPREAD = 0.5
 PRESENCE_GAIN = 10.0  # a logit must outweigh what depth gives the nearer layer, .1 / tau = 5 to 20
 LIGHT, VIEW = 4, 6
+VIEW_SIGNS = (1, -1, -1, -1, 1, 1)  # of the view of a mirrored picture
+LIGHT_SIGNS = (1, 1, -1, 1)
+COARSE = 4  # pixels of a map for one of the first guess
 MAX_DEPTH_SHIFT = 0.0  # along z, as in the released configs of Unsup3D
 
 
@@ -41,6 +46,8 @@ class Rendering(NamedTuple):
     depth: Tensor
     mask: Tensor
     visibility: Tensor
+    face: Tensor
+    normal: Tensor
 
 
 def rescaled(x: Tensor, low: float, high: float) -> Tensor:
@@ -59,6 +66,16 @@ def relative_depths(raw: Tensor, logits: Tensor, weights: Tensor | None = None) 
     else:
         mean = (weights * raw).sum((1, 2, 3)) / weights.sum((1, 2, 3)).clamp_min(1.0)
     return raw - mean[:, None, None, None]
+
+
+def dome(size: int, height: float = 1.0, radii: tuple[float, float] = (0.75, 1.05)) -> Tensor:
+    """Raw depth (1, 1, S, S) of a bowl open to the back: height (1 - sqrt(1 - r^2)), r^2 = (x / a)^2 + (y / b)^2.
+
+    x and y lie in [-1, 1]. The first guess of every face: convex, and highest in the middle.
+    """
+    at = torch.linspace(-1, 1, size)
+    r2 = (at / radii[0]).square() + (at[:, None] / radii[1]).square()
+    return (height * (1 - (1 - r2).clamp_min(0).sqrt()))[None, None] * (1 + 0.3 * (r2 > 1))
 
 
 def light_of(raw: Tensor) -> Light:
@@ -102,7 +119,8 @@ class IGCNet(nn.Module):
         )
         self.view_net = Encoder(size, c.width // 2, VIEW)
         self.light_net = Encoder(size, c.width // 2, LIGHT) if c.light else None
-        self.background_net = Decoder(size, c.width, 2 * c.features, 4) if c.background else None
+        self.background_net = Decoder(size, c.width // 2, c.features, 1) if c.background else None
+        self.guess = nn.Parameter(dome(size // COARSE, c.dome_height)) if c.dome else None
         self.confidence_net = ConfidenceNet(size, c.width // 2, c.dim) if c.confidence else None
         turn, shift = math.radians(c.max_turn), c.max_shift
         limits = torch.tensor([turn, turn, turn, shift, shift, MAX_DEPTH_SHIFT])
@@ -123,12 +141,12 @@ class IGCNet(nn.Module):
         if image.ndim != 4 or image.shape[1:] != (3, size, size):
             raise ShapeError(f"pictures must be (B, 3, {size}, {size}), got {tuple(image.shape)}")
         x = image * 2 - 1
-        f_s, f_a = self.shape_encoder(x), self.albedo_encoder(x)
-        background = self.background(f_s, f_a)
+        f_s, f_a = self.both_ways(self.shape_encoder, x), self.both_ways(self.albedo_encoder, x)
+        background = self.background(f_s, f_a, image)
         return object_capsule(
             self.renderer,
             self.part_capsules(f_s, f_a, background, single),
-            self.view_net(x).tanh() * cast("Tensor", self.view_limits),
+            self.both_ways(self.view_net, x, VIEW_SIGNS).tanh() * cast("Tensor", self.view_limits),
             self.light(x),
             float(self.tau),
             how=self.config.assembling,
@@ -143,10 +161,12 @@ class IGCNet(nn.Module):
         queries = self.queries.mean(0, keepdim=True) if single else self.queries
         e_s, e_a = self.shape_decompose(f_s, queries), self.albedo_decompose(f_a, queries)
         raw, logits = _decoded(self.shape_decoders, e_s).unbind(2)
+        if self.guess is not None:
+            raw = raw + F.interpolate(self.guess, raw.shape[-2:], mode="bicubic", align_corners=True)
         logits = PRESENCE_GAIN * logits
         renderer = self.renderer
         depths = rescaled(
-            relative_depths(raw, logits, self.shares(logits, background)).tanh(),
+            (relative_depths(raw, logits, self.shares(logits, background)) - self.config.near).tanh(),
             renderer.min_depth,
             renderer.max_depth,
         )
@@ -168,19 +188,29 @@ class IGCNet(nn.Module):
         both = torch.cat([background.presence[:, None], logits], 1)
         return assemble(depths, both, float(self.tau), self.config.assembling)[0][:, 1:]
 
-    def background(self, f_s: Tensor, f_a: Tensor) -> GraphicsCapsule | None:
-        """The layer behind all parts, at d_max; its codes are the embeddings."""
+    def both_ways(self, net: nn.Module, x: Tensor, signs: tuple[int, ...] | None = None) -> Tensor:
+        """(net(x) + s net(mirrored x)) / 2: what the mirrored picture must say as well. O(B S^2 width).
+
+        Source: reconstruction. A mirrored face has the same canonical shape and albedo, the opposite yaw and
+        roll, and light from the other side; ``signs`` s tells which outputs change theirs.
+        """
+        if not self.config.mirror:
+            return cast("Tensor", net(x))
+        own, other = net(torch.cat([x, x.flip(-1)])).chunk(2)
+        return cast("Tensor", (own + (other if signs is None else other * other.new_tensor(signs))) / 2)
+
+    def background(self, f_s: Tensor, f_a: Tensor, image: Tensor) -> GraphicsCapsule | None:
+        """The layer behind all parts, at d_max; its albedo is that of the input view, which it does not leave."""
         if self.background_net is None:
             return None
-        logit, albedo = self.background_net(torch.cat([f_s, f_a], 1)).split([1, 3], 1)
-        depth = torch.full_like(logit[:, 0], self.renderer.max_depth)
-        presence = PRESENCE_GAIN * logit[:, 0]
-        return GraphicsCapsule(depth, rescaled(albedo.tanh(), 0.0, 1.0), presence, f_s, f_a)
+        logit = PRESENCE_GAIN * self.background_net(f_s)[:, 0]
+        depth = torch.full_like(logit, self.renderer.max_depth)
+        return GraphicsCapsule(depth, scene_behind(image), logit, f_s, f_a)
 
     def light(self, x: Tensor) -> Light:
         """Of pictures in [-1, 1]; without a net all light comes from everywhere."""
         if self.light_net is not None:
-            return light_of(self.light_net(x).tanh())
+            return light_of(self.both_ways(self.light_net, x, LIGHT_SIGNS).tanh())
         one = x.new_ones(len(x))
         return Light(one, 0 * one, x.new_tensor([0.0, 0.0, 1.0]).expand(len(x), 3))
 
@@ -198,11 +228,20 @@ class IGCNet(nn.Module):
         obj = mirrored(obj) if flip else obj
         view, light, renderer = obj.view if view is None else view, light or obj.light, self.renderer
         lit = obj.albedo * lambert(obj.normal, *light)[:, None]
-        depth = renderer.warp_canon_depth(obj.depth, view)
-        maps = torch.cat([lit, obj.visibility], 1)
+        there = 1 - obj.visibility[:, 0].detach()
+        depth = renderer.warp_canon_depth(obj.depth, view, there)
         mask = renderer.seen(depth)
-        seen = resample(maps, renderer.get_inv_warped_2d_grid(depth, view)) * mask[:, None]
-        return Rendering(seen[:, :3].clamp(0, 1), depth, mask, seen[:, 3:])
+        grid = renderer.get_inv_warped_2d_grid(depth, view)
+        image = (resample(lit, grid) * mask[:, None]).clamp(0, 1)
+        parts = resample(obj.visibility[:, 1:], grid.detach()) * mask[:, None]
+        turned = obj.normal @ view_transform(view)[0].mT[:, None]
+        normal = F.normalize(resample(turned.movedim(-1, 1), grid).movedim(1, -1), dim=-1)
+        if obj.background is None:
+            behind = torch.zeros_like(parts[:, :1])
+            return Rendering(image, depth, mask, torch.cat([behind, parts], 1), image, normal)
+        behind = 1 - parts.sum(1, keepdim=True)
+        whole = (1 - behind) * image + behind * obj.background.albedo
+        return Rendering(whole, depth, mask, torch.cat([behind, parts], 1), image, normal)
 
     @torch.no_grad()
     def segment(self, image: Tensor) -> Tensor:
