@@ -20,6 +20,7 @@ from mien.methods.igc_net.losses import (
     random_warp,
     semantic_consistency_loss,
     silhouette_loss,
+    view_prior,
 )
 from mien.render.canonical import resample
 
@@ -140,6 +141,16 @@ def test_silhouettes_of_turned_faces_count_less_where_a_face_is_guessed():
     view[:, 0] = 3.0
     want = (0.25 * -math.log(0.3) - math.log(0.7)) / 2
     assert silhouette_loss(share, guess, view).item() == pytest.approx(want, rel=1e-5)
+
+
+def test_views_of_a_crowd():
+    view = torch.zeros(4, 6)
+    assert view_prior(view, 0.4).item() == pytest.approx(1, abs=5e-3)
+    view[:, 1] = torch.tensor([0.2, -0.2, 0.2, -0.2])
+    assert view_prior(view, 0.4).item() == pytest.approx(0.25, rel=1e-4)
+    assert view_prior(3 * view, 0.4).item() == 0
+    view[:, 0] = 0.2
+    assert view_prior(3 * view, 0.4).item() == pytest.approx(2.25, rel=1e-4)
 
 
 def test_prior_of_a_ramp_beside_the_dome():

@@ -50,10 +50,10 @@ def test_phases(progress, single, tau):
 
 
 def test_terms_come_one_after_another():
-    own = task(cycle_from=0.1)
+    own = task(views_from=0.1)
     assert set(terms(own, 0)) == {"picture", "foreground", "shape"}
-    assert set(terms(own, 1)) == {"picture", "foreground", "shape", "cycle"}
-    middle = {"picture", "foreground", "shape", "cycle", "concentration", "semantic"}
+    assert set(terms(own, 1)) == {"picture", "foreground", "shape", "cycle", "crowd"}
+    middle = {"picture", "foreground", "shape", "cycle", "crowd", "concentration", "semantic"}
     assert set(terms(own, 3)) == middle
     assert set(terms(own, 4)) == middle | {"equivariance"}
     assert set(terms(own, 9)) == middle | {"entropy"}
@@ -61,9 +61,18 @@ def test_terms_come_one_after_another():
 
 
 def test_switched_off_terms_stay_away():
-    own = task(cycle=0.0, background=False, semantic=0.0, equivariance=0.0, entropy=0.0, dome=False, flip=0.0)
+    own = task(
+        cycle=0.0,
+        crowd=0.0,
+        background=False,
+        semantic=0.0,
+        equivariance=0.0,
+        entropy=0.0,
+        dome=False,
+        flip=0.0,
+    )
     assert set(terms(own, 9)) == {"picture", "shape", "concentration"}
-    assert set(terms(task(parts=1, cycle=0.0), 9)) == {"picture", "foreground", "shape"}
+    assert set(terms(task(parts=1, cycle=0.0, crowd=0.0), 9)) == {"picture", "foreground", "shape"}
 
 
 def test_the_loss_is_the_sum_and_repeatable():

@@ -51,7 +51,7 @@ class IgcNetConfig(MethodConfig):
     """How the depth of the input view is found."""
     max_turn: float = 60.0
     """Largest rotation about an axis, degrees."""
-    max_shift: float = 0.02
+    max_shift: float = 0.0
     """Largest shift along x and y, scene units."""
     tau_start: float = 0.02
     """Softness of assembling at first, scene units [tau]."""
@@ -79,8 +79,12 @@ class IgcNetConfig(MethodConfig):
     """Weight of parts that follow a warped picture [L_eqv]."""
     cycle: float = 1.0
     """Weight of the view that is found in own pictures of known view; 0 leaves it out."""
-    cycle_from: float = 0.08
-    """Part of the steps before that."""
+    crowd: float = 1.0
+    """Weight of what is known of views of many faces: their spread of yaw, and that pitch is 0 on average."""
+    spread: float = 20.0
+    """Least root mean square of yaw, degrees."""
+    views_from: float = 0.08
+    """Part of the steps before ``cycle`` and ``crowd``: the picture alone says which way a face turns."""
     alike: float = 1.0
     """Weight of the variance of depth over faces."""
     near_dome: float = 0.02
@@ -97,18 +101,19 @@ class IgcNetConfig(MethodConfig):
         if self.width < 8 or self.width % 4:
             raise ConfigError(f"method.width={self.width} must be a multiple of 4, and at least 8")
         check_range("method", "max_turn", self.max_turn, 0.0, 89.0)
+        check_range("method", "spread", self.spread, 0.1, 89.0)
         check_range("method", "max_shift", self.max_shift, 0.0, 1.0)
         for name in ("tau_start", "tau_end"):
             check_range("method", name, getattr(self, name), 1e-4, 10.0)
         check_range("method", "front", self.front, 0.901, 0.999)
         check_range("method", "common_rate", self.common_rate, 0.0, 100.0)
-        for name in ("warmup", "harden", "cycle_from"):
+        for name in ("warmup", "harden", "views_from"):
             check_range("method", name, getattr(self, name), 0.0, 1.0)
         if self.warmup + self.harden > 1:
             raise ConfigError(f"method.warmup={self.warmup} and harden={self.harden} exceed 1 together")
         for name in (
             "flip", "perceptual", "semantic", "orthogonal", "concentration", "foreground", "entropy",
-            "equivariance", "smooth", "cycle", "alike", "near_dome", "like_dome",
+            "equivariance", "smooth", "cycle", "crowd", "alike", "near_dome", "like_dome",
         ):  # fmt: skip
             check_range("method", name, getattr(self, name), 0.0, 1e6)
 
@@ -134,6 +139,7 @@ def _paper() -> Recipe:
         dome=False,
         confidence=True,
         cycle=0.0,
+        crowd=0.0,
         alike=0.0,
         max_shift=0.1,
         foreground=1.0,
@@ -157,7 +163,7 @@ def _debug() -> Recipe:
         "method.dim": 8,
         "method.features": 16,
         "method.query": 4,
-        "method.cycle_from": 0.0,
+        "method.views_from": 0.0,
         "data.kind": "debug",
         "data.people": 6,
         "data.val_people": 2,

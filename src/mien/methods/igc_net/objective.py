@@ -96,8 +96,8 @@ class CapsuleTask(Task[CapsuleBatch]):
         if c.background:
             seen = 1 - drawn.visibility[:, 0]
             terms["foreground"] = c.foreground * losses.silhouette_loss(seen, guess, obj.view)
-        if c.cycle and clock.progress >= c.cycle_from:
-            terms["cycle"] = c.cycle * self.cycle(obj, rng.generator("turns"))
+        if clock.progress >= c.views_from:
+            terms |= self.views(obj, rng.generator("turns"))
         terms["shape"] = self.shape(obj)
         if not phase.single:
             terms |= self.parts(drawn, image, guess)
@@ -128,6 +128,15 @@ class CapsuleTask(Task[CapsuleBatch]):
         return error + self.net.config.perceptual * losses.perceptual_loss(
             face, image, sigma=sigma, mask=there
         )
+
+    def views(self, obj: ObjectCapsule, generator: torch.Generator) -> dict[str, Tensor]:
+        """What views are like in a crowd, and those of own pictures."""
+        c, terms = self.net.config, {}
+        if c.crowd:
+            terms["crowd"] = c.crowd * losses.view_prior(obj.view, math.radians(c.spread))
+        if c.cycle:
+            terms["cycle"] = c.cycle * self.cycle(obj, generator)
+        return terms
 
     def cycle(self, obj: ObjectCapsule, generator: torch.Generator) -> Tensor:
         """Mean |view found - view shown| of yaw and pitch, radians, of the faces drawn from random sides."""
