@@ -8,8 +8,10 @@ import torch
 from mien.methods.igc_net.losses import (
     SemanticBasis,
     area_prior,
+    assignment_loss,
     background_loss,
     concentration_loss,
+    contrast_loss,
     depth_smoothness,
     dome_prior,
     equivariance_loss,
@@ -69,6 +71,26 @@ def test_semantic_is_zero_where_parts_explain_the_features():
     assert semantic_consistency_loss(parts.flip(1), features, basis, everywhere).item() == pytest.approx(
         14 / 3
     )
+
+
+def test_assignment_is_the_slow_sum_and_moves_parts_alone():
+    draw = rng()
+    parts = torch.rand(2, 3, 4, 4, generator=draw).softmax(1).requires_grad_()
+    features, basis = (
+        torch.rand(2, 5, 4, 4, generator=draw),
+        torch.rand(3, 5, generator=draw).requires_grad_(),
+    )
+    mask = torch.rand(2, 4, 4, generator=draw) > 0.4
+    total = 0.0
+    for b, v, u in mask.nonzero().tolist():
+        likely = [math.exp(-float((features[b, :, v, u] - w).square().sum())) for w in basis.detach()]
+        for m in range(3):
+            total -= likely[m] / sum(likely) * math.log(float(parts.detach()[b, m, v, u]))
+    found = assignment_loss(parts, features, basis, mask)
+    assert found.item() == pytest.approx(total / int(mask.sum()), rel=1e-4)
+    found.backward()
+    assert parts.grad is not None
+    assert basis.grad is None
 
 
 def test_basis_is_never_negative():
@@ -139,8 +161,17 @@ def test_silhouettes_of_turned_faces_count_less_where_a_face_is_guessed():
     want = (math.exp(-0.5) * -math.log(0.3) - math.log(0.7)) / 2
     assert silhouette_loss(share, guess, view).item() == pytest.approx(want, rel=1e-5)
     view[:, 0] = 3.0
-    want = (0.25 * -math.log(0.3) - math.log(0.7)) / 2
+    want = (0.5 * -math.log(0.3) - math.log(0.7)) / 2
     assert silhouette_loss(share, guess, view).item() == pytest.approx(want, rel=1e-5)
+
+
+def test_contrast_is_small_where_faces_are_known_again():
+    codes = torch.eye(3)
+    assert contrast_loss(2 * codes, 5 * codes, 0.1).item() == pytest.approx(
+        math.log(1 + 2 * math.exp(-10)), abs=1e-6
+    )
+    assert contrast_loss(codes, codes[[1, 2, 0]], 0.1).item() == pytest.approx(10, abs=1e-3)
+    assert contrast_loss(codes, torch.ones(3, 3)).item() == pytest.approx(math.log(3))
 
 
 def test_views_of_a_crowd():

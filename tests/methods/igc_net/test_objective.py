@@ -8,10 +8,12 @@ import torch
 from mien.data.capsule_loader import CapsuleBatch
 from mien.engine.task import Clock, Rng
 from mien.methods.igc_net.baselines import Autoencoder2d
+from mien.methods.igc_net.capsules import Light
 from mien.methods.igc_net.config import IgcNetConfig
-from mien.methods.igc_net.features import PrincipalFeatures, offline_features
+from mien.methods.igc_net.features import FACE_FEATURES, PrincipalFeatures, face_features
+from mien.methods.igc_net.foreground import foreground_guess
 from mien.methods.igc_net.model import IGCNet
-from mien.methods.igc_net.objective import CapsuleTask, FlatTask, phase_at, random_views
+from mien.methods.igc_net.objective import CapsuleTask, FlatTask, elsewhere, phase_at, random_views
 
 SIZE = 32
 
@@ -31,7 +33,8 @@ def batch():
 def task(**changes):
     torch.manual_seed(0)
     config = IgcNetConfig(**{"parts": 3, "width": 8, "dim": 8, "features": 16, "query": 4, **changes})
-    features = PrincipalFeatures().fit(offline_features(image()))
+    guess = foreground_guess(image())
+    features = PrincipalFeatures(FACE_FEATURES, FACE_FEATURES).fit(face_features(image(), guess))
     return CapsuleTask(IGCNet(config, SIZE), features, lr=0.01)
 
 
@@ -41,7 +44,7 @@ def terms(own, step, steps=10):
 
 @pytest.mark.parametrize(
     ("progress", "single", "tau"),
-    [(0.0, True, 0.02), (0.19, True, 0.02), (0.2, False, 0.02), (0.8, False, 0.005)],
+    [(0.0, True, 0.02), (0.39, True, 0.02), (0.4, False, 0.02), (0.8, False, 0.005)],
 )
 def test_phases(progress, single, tau):
     found = phase_at(IgcNetConfig(), progress)
@@ -52,9 +55,19 @@ def test_phases(progress, single, tau):
 def test_terms_come_one_after_another():
     own = task(views_from=0.1)
     assert set(terms(own, 0)) == {"picture", "foreground", "shape"}
-    assert set(terms(own, 1)) == {"picture", "foreground", "shape", "cycle", "crowd"}
-    middle = {"picture", "foreground", "shape", "cycle", "crowd", "concentration", "semantic"}
-    assert set(terms(own, 3)) == middle
+    assert set(terms(own, 1)) == {"picture", "foreground", "shape", "cycle", "crowd", "contrast"}
+    middle = {
+        "picture",
+        "foreground",
+        "shape",
+        "cycle",
+        "crowd",
+        "contrast",
+        "concentration",
+        "semantic",
+        "assign",
+    }
+    assert set(terms(own, 5)) == middle
     assert set(terms(own, 4)) == middle | {"equivariance"}
     assert set(terms(own, 9)) == middle | {"entropy"}
     assert own.net.tau.item() == pytest.approx(0.005)
@@ -63,6 +76,7 @@ def test_terms_come_one_after_another():
 def test_switched_off_terms_stay_away():
     own = task(
         cycle=0.0,
+        contrast=0.0,
         crowd=0.0,
         background=False,
         semantic=0.0,
@@ -72,7 +86,11 @@ def test_switched_off_terms_stay_away():
         flip=0.0,
     )
     assert set(terms(own, 9)) == {"picture", "shape", "concentration"}
-    assert set(terms(task(parts=1, cycle=0.0, crowd=0.0), 9)) == {"picture", "foreground", "shape"}
+    assert set(terms(task(parts=1, cycle=0.0, contrast=0.0, crowd=0.0), 9)) == {
+        "picture",
+        "foreground",
+        "shape",
+    }
 
 
 def test_the_loss_is_the_sum_and_repeatable():
@@ -92,12 +110,30 @@ def test_all_that_is_trained_gets_a_finite_gradient():
         assert bool(p.grad.isfinite().all()), name
 
 
-def test_own_pictures_teach_the_view_alone():
-    own = task()
+@pytest.mark.parametrize(
+    ("weight", "nets"), [("cycle", {"view_net"}), ("contrast", {"shape_encoder", "albedo_encoder"})]
+)
+def test_own_pictures_teach_encoders_alone(weight, nets):
+    own = task(**{"cycle": 0.0, "contrast": 0.0, "crowd": 0.0, weight: 1.0})
     obj = own.net.encode(image())
-    own.cycle(obj, torch.Generator().manual_seed(0)).backward()
+    (found,) = own.views(obj, torch.Generator().manual_seed(0)).values()
+    found.backward()
     moved = {name.split(".")[0] for name, p in own.net.named_parameters() if p.grad is not None}
-    assert moved == {"view_net"}
+    assert moved == nets
+
+
+@torch.no_grad()
+def test_own_pictures_have_the_ground_and_the_light_of_the_next_face():
+    net = task().net
+    obj = net.encode(image())
+    found = elsewhere(net, obj, obj.view)
+    light = Light(*(v[[3, 0, 1, 2]] for v in obj.light))
+    drawn = net.render(obj, light=light)
+    behind = drawn.visibility[:, :1]
+    want = (1 - behind) * drawn.face + behind * obj.background.albedo[[3, 0, 1, 2]]
+    assert torch.allclose(found, want)
+    plain = task(background=False).net
+    assert elsewhere(plain, plain.encode(image()), obj.view).isfinite().all()
 
 
 def test_common_depth_has_a_rate_of_its_own():

@@ -2,6 +2,7 @@ from .capsules import GraphicsCapsule as GraphicsCapsule
 from .capsules import Light as Light
 from .capsules import ObjectCapsule as ObjectCapsule
 from .capsules import assemble as assemble
+from .capsules import codes_of as codes_of
 from .capsules import mirrored as mirrored
 from .capsules import object_capsule as object_capsule
 from .config import IgcNetConfig as IgcNetConfig

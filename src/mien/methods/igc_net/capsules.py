@@ -162,6 +162,17 @@ def object_capsule(
     return ObjectCapsule(depth, albedo, normal, view, light, parts, visibility, background, confidence)
 
 
+def codes_of(obj: ObjectCapsule) -> tuple[Tensor, Tensor]:
+    """Shape and albedo code of the whole face.
+
+    Raises:
+        ConfigError: an object that no net made.
+    """
+    if obj.code_shape is None or obj.code_albedo is None:
+        raise ConfigError("this object capsule has no code: only one that IGCNet.encode returns has")
+    return obj.code_shape, obj.code_albedo
+
+
 def mirrored(obj: ObjectCapsule) -> ObjectCapsule:
     """The canonical maps with left and right exchanged; view and light stay.
 

@@ -57,7 +57,7 @@ class IgcNetConfig(MethodConfig):
     """Softness of assembling at first, scene units [tau]."""
     tau_end: float = 0.005
     """And at the end."""
-    warmup: float = 0.2
+    warmup: float = 0.4
     """Part of the steps in which one capsule is the whole face."""
     harden: float = 0.2
     """Last part of the steps, with hard assembling and the entropy."""
@@ -67,11 +67,13 @@ class IgcNetConfig(MethodConfig):
     """Weight of differences of features of pictures [L_pe]."""
     semantic: float = 1.0
     """Weight of the semantic constraint [L_sem]; 0 leaves it out, and its orthogonality."""
+    assign: float = 0.3
+    """Weight of pixels that go to the part they look like; applies with ``semantic``."""
     orthogonal: float = 0.1
     """Weight of the basis' orthogonality [L_orth]."""
-    concentration: float = 0.1
+    concentration: float = 0.05
     """Weight of the spread of parts [L_con]."""
-    foreground: float = 0.3
+    foreground: float = 0.5
     """Weight of background separation [L_bg]; applies with a background."""
     entropy: float = 0.01
     """Weight of the presences' entropy, at the end [L_ent]."""
@@ -83,8 +85,10 @@ class IgcNetConfig(MethodConfig):
     """Weight of what is known of views of many faces: their spread of yaw, and that pitch is 0 on average."""
     spread: float = 20.0
     """Least root mean square of yaw, degrees."""
+    contrast: float = 0.01
+    """Weight of embeddings that are alike for own pictures of a face and not for others."""
     views_from: float = 0.08
-    """Part of the steps before ``cycle`` and ``crowd``: the picture alone says which way a face turns."""
+    """Part of the steps before these three: pictures alone say which way a face turns."""
     alike: float = 1.0
     """Weight of the variance of depth over faces."""
     near_dome: float = 0.02
@@ -112,8 +116,9 @@ class IgcNetConfig(MethodConfig):
         if self.warmup + self.harden > 1:
             raise ConfigError(f"method.warmup={self.warmup} and harden={self.harden} exceed 1 together")
         for name in (
-            "flip", "perceptual", "semantic", "orthogonal", "concentration", "foreground", "entropy",
-            "equivariance", "smooth", "cycle", "crowd", "alike", "near_dome", "like_dome",
+            "flip", "perceptual", "semantic", "assign", "orthogonal", "concentration", "foreground",
+            "entropy", "equivariance", "smooth", "cycle", "contrast", "crowd", "alike", "near_dome",
+            "like_dome",
         ):  # fmt: skip
             check_range("method", name, getattr(self, name), 0.0, 1e6)
 
@@ -140,6 +145,7 @@ def _paper() -> Recipe:
         confidence=True,
         cycle=0.0,
         crowd=0.0,
+        contrast=0.0,
         alike=0.0,
         max_shift=0.1,
         foreground=1.0,
@@ -185,7 +191,7 @@ _ROWS: dict[str, dict[str, object]] = {
     "no-background": {"method.background": False},
     "flat": {"method.dome": False},
     "autoencoder2d": {"method.model": "autoencoder2d", "method.width": 28},
-    "no-cycle": {"method.cycle": 0.0},
+    "no-cycle": {"method.cycle": 0.0, "method.contrast": 0.0},
 }
 """What a row changes of the small recipe. single: Unsup3D, with the same helps."""
 

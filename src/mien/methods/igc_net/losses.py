@@ -18,7 +18,7 @@ from mien.render.canonical import resample
 
 _TINY = 1e-7
 TURN_SCALE = 0.25  # radians
-LEAST_TURNED = 0.25
+LEAST_TURNED = 0.5
 _FLOOR = 1e-3  # of a part's density
 
 
@@ -91,6 +91,22 @@ def semantic_consistency_loss(parts: Tensor, features: Tensor, basis: Tensor, ma
     return masked_mean((explained - features.detach()).square(), mask)
 
 
+def assignment_loss(parts: Tensor, features: Tensor, basis: Tensor, mask: Tensor) -> Tensor:
+    """Mean of -sum_m q_m ln V_m over foreground, q = softmax_m(-|Phi - w_m|^2) held. O(B M C H W).
+
+    A pixel goes to the part whose row it looks like, as in one step of EM. `semantic_consistency_loss` alone
+    leaves parts without pixels where they are.
+
+    Source: reconstruction. Arguments as there.
+    """
+    with torch.no_grad():
+        apart = (features.square().sum(1)[:, None] + basis.square().sum(1)[:, None, None]) - 2 * torch.einsum(
+            "bchw,mc->bmhw", features, basis
+        )
+        share = (-apart).softmax(1)
+    return masked_mean(-(share * parts.clamp_min(1e-3).log()).sum(1, keepdim=True), mask)
+
+
 class SemanticBasis(nn.Module):
     """What each of M parts looks like in C features: |w|, learned.
 
@@ -154,6 +170,20 @@ def silhouette_loss(foreground: Tensor, guess: Tensor, view: Tensor) -> Tensor:
     weight = (-turn / (2 * TURN_SCALE**2)).exp().clamp_min(LEAST_TURNED)
     error = F.binary_cross_entropy(foreground.clamp(1e-4, 1 - 1e-4), guess, reduction="none")
     return (torch.where(guess > 0.5, weight, 1.0) * error).mean()
+
+
+def contrast_loss(codes: Tensor, others: Tensor, temperature: float = 0.1) -> Tensor:
+    """Mean of -ln softmax_j(<z_i, z'_j> / t) at j = i: two pictures of one face are alike, others are not.
+
+    Source: InfoNCE (van den Oord et al., arXiv 1807.03748); its use here is part of the reconstruction.
+
+    Args:
+        codes: (B, F) of faces; normalised here.
+        others: (B, F) of the same faces in other pictures.
+        temperature: t.
+    """
+    alike = F.normalize(codes, dim=1) @ F.normalize(others, dim=1).mT / temperature
+    return F.cross_entropy(alike, torch.arange(len(codes), device=codes.device))
 
 
 def view_prior(view: Tensor, spread: float) -> Tensor:

@@ -154,7 +154,7 @@ class IGCNet(nn.Module):
         if image.ndim != 4 or image.shape[1:] != (3, size, size):
             raise ShapeError(f"pictures must be (B, 3, {size}, {size}), got {tuple(image.shape)}")
         x = image * 2 - 1
-        f_s, f_a = self.both_ways(self.shape_encoder, x), self.both_ways(self.albedo_encoder, x)
+        f_s, f_a = self.embeddings(x)
         background = self.background(f_s, f_a, image)
         obj = object_capsule(
             self.renderer,
@@ -219,6 +219,10 @@ class IGCNet(nn.Module):
         logit = PRESENCE_GAIN * self.background_net(f_s)[:, 0]
         depth = torch.full_like(logit, self.renderer.max_depth)
         return GraphicsCapsule(depth, scene_behind(image), logit, f_s, f_a)
+
+    def embeddings(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Shape and albedo embedding (B, F) each of pictures in [-1, 1]: the code of the whole face."""
+        return self.both_ways(self.shape_encoder, x), self.both_ways(self.albedo_encoder, x)
 
     def view(self, x: Tensor) -> Tensor:
         """(B, 6) of pictures in [-1, 1]."""

@@ -13,9 +13,9 @@ from mien.data.capsule_loader import CapsuleBatch
 from mien.engine.task import Clock, Rng, StepOut, Task
 from mien.methods.igc_net import losses
 from mien.methods.igc_net.baselines import Autoencoder2d
-from mien.methods.igc_net.capsules import ObjectCapsule
+from mien.methods.igc_net.capsules import Light, ObjectCapsule, codes_of
 from mien.methods.igc_net.config import IgcNetConfig
-from mien.methods.igc_net.features import PrincipalFeatures, offline_features
+from mien.methods.igc_net.features import PrincipalFeatures, face_features
 from mien.methods.igc_net.foreground import foreground_guess
 from mien.methods.igc_net.losses import SemanticBasis
 from mien.methods.igc_net.model import IGCNet, Rendering
@@ -130,21 +130,20 @@ class CapsuleTask(Task[CapsuleBatch]):
         )
 
     def views(self, obj: ObjectCapsule, generator: torch.Generator) -> dict[str, Tensor]:
-        """What views are like in a crowd, and those of own pictures."""
-        c, terms = self.net.config, {}
+        """What views are like in a crowd; what own pictures from random sides must say: view and face."""
+        net, c, terms = self.net, self.net.config, {}
         if c.crowd:
             terms["crowd"] = c.crowd * losses.view_prior(obj.view, math.radians(c.spread))
+        if not c.cycle and not c.contrast:
+            return terms
+        view = random_views(len(obj.view), generator).to(obj.view)
+        turned = elsewhere(net, obj, view) * 2 - 1
         if c.cycle:
-            terms["cycle"] = c.cycle * self.cycle(obj, generator)
+            terms["cycle"] = c.cycle * (net.view(turned) - view)[:, :2].abs().mean()
+        if c.contrast:
+            known, again = (torch.cat(codes, 1) for codes in (codes_of(obj), net.embeddings(turned)))
+            terms["contrast"] = c.contrast * losses.contrast_loss(known, again)
         return terms
-
-    def cycle(self, obj: ObjectCapsule, generator: torch.Generator) -> Tensor:
-        """Mean |view found - view shown| of yaw and pitch, radians, of the faces drawn from random sides."""
-        net = self.net
-        with torch.no_grad():
-            view = random_views(len(obj.view), generator).to(obj.view)
-            turned = net.render(obj, view).image * 2 - 1
-        return (net.view(turned) - view)[:, :2].abs().mean()
 
     def shape(self, obj: ObjectCapsule) -> Tensor:
         """What is known of depth beforehand: near the dome, smooth beside it, alike in all faces."""
@@ -162,9 +161,10 @@ class CapsuleTask(Task[CapsuleBatch]):
         c, shares = self.net.config, drawn.visibility[:, 1:]
         terms = {"concentration": c.concentration * losses.concentration_loss(shares)}
         if c.semantic:
-            phi, basis = self.features(offline_features(image)), self.basis()
+            phi, basis = self.features(face_features(image, guess)), self.basis()
             found = losses.semantic_consistency_loss(shares, phi, basis, guess)
             terms["semantic"] = c.semantic * found + c.orthogonal * losses.orthogonality(basis)
+            terms["assign"] = c.assign * losses.assignment_loss(shares, phi, basis, guess)
         return terms
 
     def warped(self, image: Tensor, visibility: Tensor, generator: torch.Generator) -> Tensor:
@@ -173,6 +173,19 @@ class CapsuleTask(Task[CapsuleBatch]):
         grid = losses.random_warp(len(image), image.shape[-1], generator).to(image)
         moved = F.grid_sample(image, grid, padding_mode="border", align_corners=True)
         return losses.equivariance_loss(net.render(net.encode(moved)).visibility, visibility, grid)
+
+
+@torch.no_grad()
+def elsewhere(net: IGCNet, obj: ObjectCapsule, view: Tensor) -> Tensor:
+    """Pictures (B, 3, S, S) of faces from other sides, each in the light and before the ground of the next.
+
+    With its own ground a face would be known by that.
+    """
+    drawn = net.render(obj, view, Light(*(v.roll(1, 0) for v in obj.light)))
+    if obj.background is None:
+        return drawn.image
+    behind = drawn.visibility[:, :1]
+    return (1 - behind) * drawn.face + behind * obj.background.albedo.roll(1, 0)
 
 
 def random_views(count: int, generator: torch.Generator) -> Tensor:

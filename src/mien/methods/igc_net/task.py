@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mien.core.config import Recipe, hash_dict, to_dict
-from mien.core.errors import ConfigError
+from mien.core.errors import ConfigError, DataError
 from mien.core.seeds import derive
 from mien.data.capsule_files import CapsuleSet
 from mien.data.capsule_loader import CapsuleLoader, capsule_batch
@@ -21,7 +21,7 @@ from mien.data.config import CAPSULE_MADE, CapsuleData
 from mien.engine.task import Experiment
 from mien.methods.igc_net.baselines import Autoencoder2d, KMeansParts
 from mien.methods.igc_net.config import IgcNetConfig
-from mien.methods.igc_net.features import PrincipalFeatures, offline_features
+from mien.methods.igc_net.features import FACE_FEATURES, PrincipalFeatures, face_features
 from mien.methods.igc_net.foreground import foreground_guess
 from mien.methods.igc_net.model import IGCNet
 from mien.methods.igc_net.objective import CapsuleTask, FlatTask
@@ -49,7 +49,7 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
 
     Raises:
         ConfigError: a size that the networks do not take.
-        DataError: pictures that cannot be read.
+        DataError: pictures that cannot be read, or that show no face before a background.
     """
     _, data = configs(recipe)
     faces = capsule_set(data, "train")
@@ -89,17 +89,17 @@ def fitted_features(faces: CapsuleSet, parts: int, seed: int) -> tuple[Principal
 
     Source: reconstruction. A basis that starts from clusters loses no part in the first steps.
     """
+    if not len(faces):
+        raise DataError("no training pictures")
     chosen = np.unique(np.linspace(0, len(faces) - 1, FITTED_ON).astype(np.int64))
     image = capsule_batch(faces, chosen).image
-    descriptors = offline_features(image)
-    features = PrincipalFeatures(descriptors.shape[1]).fit(descriptors)
+    guess = foreground_guess(image)
+    pixels = face_features(image, guess).movedim(1, -1)[guess > 0.5]
+    pixels = pixels[:: len(pixels) // CLUSTERED + 1, :, None, None]
+    features = PrincipalFeatures(FACE_FEATURES, FACE_FEATURES).fit(pixels)
     if parts == 1:
         return features, None
-    rows = features(descriptors).movedim(1, -1)[foreground_guess(image) > 0.5]
-    rows = rows[:: len(rows) // CLUSTERED + 1]
-    if len(rows) < parts:
-        return features, None
-    centres = KMeansParts(rows.numpy(), parts, derive(seed, "basis")).centres
+    centres = KMeansParts(features(pixels).flatten(1).numpy(), parts, derive(seed, "basis")).centres
     return features, torch.from_numpy(centres).float()
 
 
