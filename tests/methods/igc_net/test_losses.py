@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mien.methods.igc_net.losses import (
+    ASSIGN_SOFTNESS,
     SemanticBasis,
     area_prior,
     assignment_loss,
@@ -83,7 +84,10 @@ def test_assignment_is_the_slow_sum_and_moves_parts_alone():
     mask = torch.rand(2, 4, 4, generator=draw) > 0.4
     total = 0.0
     for b, v, u in mask.nonzero().tolist():
-        likely = [math.exp(-float((features[b, :, v, u] - w).square().sum())) for w in basis.detach()]
+        likely = [
+            math.exp(-float((features[b, :, v, u] - w).square().sum()) / ASSIGN_SOFTNESS)
+            for w in basis.detach()
+        ]
         for m in range(3):
             total -= likely[m] / sum(likely) * math.log(float(parts.detach()[b, m, v, u]))
     found = assignment_loss(parts, features, basis, mask)

@@ -73,6 +73,15 @@ def test_semantics_start_from_clusters_of_the_faces():
     assert fitted_features(faces, 1, 0)[1] is None
 
 
+def test_the_end_tells_how_the_faces_are():
+    own = build(recipe(), {})
+    facts = own.facts(own.task.exported(), torch.device("cpu"))
+    assert facts["health"]["dome"] > 0.5
+    assert not facts["health"]["hollow"]
+    flat = build(recipe(method__model="autoencoder2d"), {})
+    assert set(flat.facts(flat.task.exported(), torch.device("cpu"))) == {"data"}
+
+
 def test_made_and_users_data_have_names():
     data = configs(recipe())[1]
     assert at_hand(recipe())

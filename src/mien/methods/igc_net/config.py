@@ -67,13 +67,13 @@ class IgcNetConfig(MethodConfig):
     """Weight of differences of features of pictures [L_pe]."""
     semantic: float = 1.0
     """Weight of the semantic constraint [L_sem]; 0 leaves it out, and its orthogonality."""
-    assign: float = 0.3
+    assign: float = 1.0
     """Weight of pixels that go to the part they look like; applies with ``semantic``."""
     orthogonal: float = 0.1
     """Weight of the basis' orthogonality [L_orth]."""
-    concentration: float = 0.05
+    concentration: float = 0.02
     """Weight of the spread of parts [L_con]."""
-    foreground: float = 0.5
+    foreground: float = 1.0
     """Weight of background separation [L_bg]; applies with a background."""
     entropy: float = 0.01
     """Weight of the presences' entropy, at the end [L_ent]."""
@@ -85,8 +85,9 @@ class IgcNetConfig(MethodConfig):
     """Weight of what is known of views of many faces: their spread of yaw, and that pitch is 0 on average."""
     spread: float = 20.0
     """Least root mean square of yaw, degrees."""
-    contrast: float = 0.01
-    """Weight of embeddings that are alike for own pictures of a face and not for others."""
+    contrast: float = 0.03
+    """Weight of embeddings that are alike for own pictures of a face and not for others, after ``warmup``: by
+    pictures of unfinished faces nobody is known."""
     views_from: float = 0.08
     """Part of the steps before these three: pictures alone say which way a face turns."""
     alike: float = 1.0

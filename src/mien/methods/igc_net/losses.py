@@ -19,6 +19,7 @@ from mien.render.canonical import resample
 _TINY = 1e-7
 TURN_SCALE = 0.25  # radians
 LEAST_TURNED = 0.5
+ASSIGN_SOFTNESS = 1.0  # of squared distances of standardised features
 _FLOOR = 1e-3  # of a part's density
 
 
@@ -92,10 +93,10 @@ def semantic_consistency_loss(parts: Tensor, features: Tensor, basis: Tensor, ma
 
 
 def assignment_loss(parts: Tensor, features: Tensor, basis: Tensor, mask: Tensor) -> Tensor:
-    """Mean of -sum_m q_m ln V_m over foreground, q = softmax_m(-|Phi - w_m|^2) held. O(B M C H W).
+    """Mean of -sum_m q_m ln V_m over foreground, q = softmax_m(-|Phi - w_m|^2 / t) held. O(B M C H W).
 
     A pixel goes to the part whose row it looks like, as in one step of EM. `semantic_consistency_loss` alone
-    leaves parts without pixels where they are.
+    leaves parts without pixels where they are. t = `ASSIGN_SOFTNESS`.
 
     Source: reconstruction. Arguments as there.
     """
@@ -103,7 +104,7 @@ def assignment_loss(parts: Tensor, features: Tensor, basis: Tensor, mask: Tensor
         apart = (features.square().sum(1)[:, None] + basis.square().sum(1)[:, None, None]) - 2 * torch.einsum(
             "bchw,mc->bmhw", features, basis
         )
-        share = (-apart).softmax(1)
+        share = (-apart / ASSIGN_SOFTNESS).softmax(1)
     return masked_mean(-(share * parts.clamp_min(1e-3).log()).sum(1, keepdim=True), mask)
 
 

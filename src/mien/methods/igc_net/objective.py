@@ -97,7 +97,8 @@ class CapsuleTask(Task[CapsuleBatch]):
             seen = 1 - drawn.visibility[:, 0]
             terms["foreground"] = c.foreground * losses.silhouette_loss(seen, guess, obj.view)
         if clock.progress >= c.views_from:
-            terms |= self.views(obj, rng.generator("turns"))
+            late = clock.progress >= c.warmup
+            terms |= self.views(obj, late, rng.generator("turns"))
         terms["shape"] = self.shape(obj)
         if not phase.single:
             terms |= self.parts(drawn, image, guess)
@@ -129,20 +130,21 @@ class CapsuleTask(Task[CapsuleBatch]):
             face, image, sigma=sigma, mask=there
         )
 
-    def views(self, obj: ObjectCapsule, generator: torch.Generator) -> dict[str, Tensor]:
+    def views(self, obj: ObjectCapsule, late: bool, generator: torch.Generator) -> dict[str, Tensor]:
         """What views are like in a crowd; what own pictures from random sides must say: view and face."""
         net, c, terms = self.net, self.net.config, {}
         if c.crowd:
             terms["crowd"] = c.crowd * losses.view_prior(obj.view, math.radians(c.spread))
-        if not c.cycle and not c.contrast:
+        contrast = c.contrast if late else 0.0
+        if not c.cycle and not contrast:
             return terms
         view = random_views(len(obj.view), generator).to(obj.view)
         turned = elsewhere(net, obj, view) * 2 - 1
         if c.cycle:
             terms["cycle"] = c.cycle * (net.view(turned) - view)[:, :2].abs().mean()
-        if c.contrast:
+        if contrast:
             known, again = (torch.cat(codes, 1) for codes in (codes_of(obj), net.embeddings(turned)))
-            terms["contrast"] = c.contrast * losses.contrast_loss(known, again)
+            terms["contrast"] = contrast * losses.contrast_loss(known, again)
         return terms
 
     def shape(self, obj: ObjectCapsule) -> Tensor:

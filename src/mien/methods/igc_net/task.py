@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mien.core.config import Recipe, hash_dict, to_dict
 from mien.core.errors import ConfigError, DataError
@@ -25,11 +25,14 @@ from mien.methods.igc_net.features import FACE_FEATURES, PrincipalFeatures, face
 from mien.methods.igc_net.foreground import foreground_guess
 from mien.methods.igc_net.model import IGCNet
 from mien.methods.igc_net.objective import CapsuleTask, FlatTask
+from mien.methods.igc_net.watchers import health
 
 FITTED_ON = 256
 """Training pictures, evenly spread, that descriptors are standardised by."""
 CLUSTERED = 20_000
 """Pixels of theirs, at most, whose clusters the basis of semantics starts from."""
+WATCHED = 64
+"""Training pictures whose faces are looked at in the end."""
 
 
 def configs(recipe: Recipe) -> tuple[IgcNetConfig, CapsuleData]:
@@ -57,7 +60,7 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     task = _task(recipe, faces)
     loader = CapsuleLoader(faces, recipe.schedule.batch, recipe.seed)
     told = {"note": note(data, faces), "real": data.kind not in CAPSULE_MADE}
-    return Experiment(task, loader, fingerprint(data), facts=partial(model_facts, told))
+    return Experiment(task, loader, fingerprint(data), facts=partial(model_facts, told, faces))
 
 
 def _task(recipe: Recipe, faces: CapsuleSet) -> FlatTask | CapsuleTask:
@@ -83,16 +86,21 @@ def fingerprint(data: CapsuleData) -> str:
     )
 
 
+def chosen_pictures(faces: CapsuleSet, count: int) -> Tensor:
+    """At most so many pictures of a set, evenly spread, (B, 3, S, S)."""
+    if len(faces) == 0:
+        raise DataError("the training set holds no picture; give more people, or a larger data.limit")
+    chosen = np.unique(np.linspace(0, len(faces) - 1, count).astype(np.int64))
+    return capsule_batch(faces, chosen).image
+
+
 @torch.no_grad()
 def fitted_features(faces: CapsuleSet, parts: int, seed: int) -> tuple[PrincipalFeatures, Tensor | None]:
     """Features of pixels and M clusters of theirs in guessed faces, (M, C); no clusters for one part.
 
     Source: reconstruction. A basis that starts from clusters loses no part in the first steps.
     """
-    if not len(faces):
-        raise DataError("no training pictures")
-    chosen = np.unique(np.linspace(0, len(faces) - 1, FITTED_ON).astype(np.int64))
-    image = capsule_batch(faces, chosen).image
+    image = chosen_pictures(faces, FITTED_ON)
     guess = foreground_guess(image)
     pixels = face_features(image, guess).movedim(1, -1)[guess > 0.5]
     pixels = pixels[:: len(pixels) // CLUSTERED + 1, :, None, None]
@@ -111,6 +119,12 @@ def note(data: CapsuleData, faces: CapsuleSet) -> str:
     return f"{data.people:,} {heads}, {data.per_identity} pictures of each, {data.size} px"
 
 
-def model_facts(data: dict[str, Any], *_: object) -> dict[str, Any]:
-    """What a model needs beside its weights."""
-    return {"data": data}
+@torch.no_grad()
+def model_facts(
+    data: dict[str, Any], faces: CapsuleSet, net: nn.Module, device: torch.device
+) -> dict[str, Any]:
+    """What a model has seen, and whether its faces are solid and its parts alive on training pictures."""
+    if not isinstance(net, IGCNet):
+        return {"data": data}
+    obj = net.encode(chosen_pictures(faces, WATCHED).to(device))
+    return {"data": data, "health": health(obj.depth, obj.visibility)._asdict()}
