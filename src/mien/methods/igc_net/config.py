@@ -136,7 +136,7 @@ def _small() -> Recipe:
 
 
 def _paper() -> Recipe:
-    """Networks and schedule of Unsup3D's release, on CelebA."""
+    """Networks and schedule of Unsup3D's release, on CelebA, without the helps that the small recipe has."""
     method = IgcNetConfig(
         width=64,
         dim=64,
@@ -149,7 +149,9 @@ def _paper() -> Recipe:
         contrast=0.0,
         alike=0.0,
         max_shift=0.1,
-        foreground=1.0,
+        warmup=0.2,
+        assign=0.0,
+        concentration=0.1,
         smooth=0.01,
     )
     return Recipe(
