@@ -164,12 +164,21 @@ class Renderer:
         """Unit normals (B, S, S, 3), away from the camera."""
         return grid_normals(self.depth_to_3d_grid(depth))
 
-    def warp_canon_depth(self, depth: Tensor, view: Tensor) -> Tensor:
+    def warp_canon_depth(self, depth: Tensor, view: Tensor, presence: Tensor | None = None) -> Tensor:
         """Depth (B, S, S) in the input view of a canonical map; `nothing` where no surface is.
 
         Clamped to [d_min - margin, d_max + margin]. O(B S^2), times `ROUNDS` for the fixed point.
+
+        Args:
+            depth: (B, S, S) canonical.
+            view: (B, 6).
+            presence: (B, S, S) in [0, 1], how much of a surface there is at each canonical pixel; default 1.
+                What is not there must not hide what is. The fixed point, which sees one layer, ignores it.
         """
-        found = (splat_depth if self.warp == "splat" else fixed_point_depth)(self, depth, view)
+        if self.warp == "splat":
+            found = splat_depth(self, depth, view, presence)
+        else:
+            found = fixed_point_depth(self, depth, view)
         return found.clamp(self.min_depth - self.margin, self.nothing)
 
     def seen(self, depth: Tensor) -> Tensor:
@@ -233,7 +242,7 @@ def fixed_point_depth(renderer: Renderer, depth: Tensor, view: Tensor, rounds: i
     return there.masked_fill(outside, renderer.nothing)
 
 
-def splat_depth(renderer: Renderer, depth: Tensor, view: Tensor) -> Tensor:
+def splat_depth(renderer: Renderer, depth: Tensor, view: Tensor, presence: Tensor | None = None) -> Tensor:
     """Depth in the input view, by scattering the moved points. O(B S^2).
 
     A point with depth z adds z w to the four pixels around it, w = (bilinear share) exp(-(z - z_near) /
@@ -245,6 +254,8 @@ def splat_depth(renderer: Renderer, depth: Tensor, view: Tensor) -> Tensor:
     z = points[..., 2]
     near = z.detach().amin(1, keepdim=True)
     closeness = (-(z - near) / SOFTNESS).exp()
+    if presence is not None:
+        closeness = closeness * presence.flatten(1)
     column, row = ((renderer.grid_3d_to_2d(points) + 1) / 2 * (size - 1)).unbind(-1)
     left, top = column.detach().floor(), row.detach().floor()
     sums = z.new_zeros(2, len(z), size * size)

@@ -8,6 +8,7 @@ from mien.methods.igc_net.capsules import (
     GraphicsCapsule,
     Light,
     assemble,
+    codes_of,
     mirrored,
     object_capsule,
     over_layers,
@@ -147,3 +148,8 @@ def test_mirror_is_the_object_of_mirrored_depth():
     found = mirrored(obj)
     assert torch.allclose(found.normal, Renderer(SIZE).get_normal_from_depth(found.depth), atol=1e-5)
     assert torch.equal(mirrored(found).albedo, obj.albedo)
+
+
+def test_an_object_without_a_net_has_no_code():
+    with pytest.raises(ConfigError, match=r"IGCNet\.encode"):
+        codes_of(whole([capsule(torch.Generator().manual_seed(0))], None))

@@ -7,9 +7,11 @@ import torch
 
 from mien.core.errors import DataError, ShapeError
 from mien.methods.igc_net.features import (
+    FACE_FEATURES,
     ORIENTATIONS,
     PrincipalFeatures,
     binary_density,
+    face_features,
     gabor_energies,
     lab,
     offline_features,
@@ -78,3 +80,18 @@ def test_bad_input():
         PrincipalFeatures(2, 1).fit(torch.zeros(1, 2, 4, 4))
     with pytest.raises(ShapeError, match="13"):
         PrincipalFeatures(12, 13)
+
+
+def test_face_features_do_not_know_how_bright_a_face_is():
+    face = torch.zeros(2, 16, 16)
+    face[0, 4:12, 4:12] = 1
+    face[1, 2:8, 6:14] = 1
+    image = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    maps = face_features(image, face)
+    assert maps.shape == (2, FACE_FEATURES, 16, 16)
+    for k in range(2):
+        inside = maps[k][:, face[k] > 0]
+        assert torch.allclose(inside.mean(1), torch.zeros(FACE_FEATURES), atol=1e-5)
+    assert maps[0, 3, 4, 0].item() == pytest.approx(-7 / 15, abs=1e-5)
+    assert torch.allclose(maps[1, 3, :, 0] - maps[0, 3, :, 0], torch.tensor(6 / 15), atol=1e-5)
+    assert face_features(image, torch.zeros(2, 16, 16)).isfinite().all()

@@ -63,6 +63,8 @@ class ObjectCapsule(NamedTuple):
         visibility: (B, M + 1, H, W) V, sum 1; layer 0 is the background, 0 if there is none.
         background: the layer behind all parts, or None.
         confidence: (B, 2, H, W) sigma > 0 of the picture and of the mirrored object's, or None.
+        code_shape: (B, F) f_s, from which all parts' shapes are decoded; None if not made by a net.
+        code_albedo: (B, F) f_a.
     """
 
     depth: Tensor
@@ -74,6 +76,8 @@ class ObjectCapsule(NamedTuple):
     visibility: Tensor
     background: GraphicsCapsule | None = None
     confidence: Tensor | None = None
+    code_shape: Tensor | None = None
+    code_albedo: Tensor | None = None
 
 
 def assemble(depths: Tensor, logits: Tensor, tau: float, how: Assembling = "depth") -> tuple[Tensor, Tensor]:
@@ -143,16 +147,30 @@ def object_capsule(
     Depths get no gradient through the visibilities: else parts come nearer only to hide the background, and a
     face becomes a plateau at d_min. Presences learn what is seen, depths what shape it has.
     """
-    layers = parts if background is None else [background, *parts]
-    depths, logits = (torch.stack(x, 1) for x in zip(*((p.depth, p.presence) for p in layers), strict=True))
-    visibility, _ = assemble(depths.detach(), logits, tau, how)
-    depth = (visibility * depths).sum(1)
-    albedo = over_layers(visibility, torch.stack([p.albedo for p in layers], 1))
-    depth = held_border(depth, renderer)
+    depths, logits = (torch.stack(x, 1) for x in zip(*((p.depth, p.presence) for p in parts), strict=True))
+    shares, _ = assemble(depths.detach(), logits, tau, how)
+    depth = (shares * depths).sum(1)
+    albedo = over_layers(shares, torch.stack([p.albedo for p in parts], 1))
     if background is None:
-        visibility = torch.cat([torch.zeros_like(visibility[:, :1]), visibility], 1)
+        depth = held_border(depth, renderer)
+        visibility = torch.cat([torch.zeros_like(shares[:, :1]), shares], 1)
+    else:
+        behind, hides = background.depth[:, None], background.presence[:, None]
+        all_depths, all_logits = torch.cat([behind, depths.detach()], 1), torch.cat([hides, logits], 1)
+        visibility, _ = assemble(all_depths, all_logits, tau, how)
     normal = renderer.get_normal_from_depth(depth)
     return ObjectCapsule(depth, albedo, normal, view, light, parts, visibility, background, confidence)
+
+
+def codes_of(obj: ObjectCapsule) -> tuple[Tensor, Tensor]:
+    """Shape and albedo code of the whole face.
+
+    Raises:
+        ConfigError: an object that no net made.
+    """
+    if obj.code_shape is None or obj.code_albedo is None:
+        raise ConfigError("this object capsule has no code: only one that IGCNet.encode returns has")
+    return obj.code_shape, obj.code_albedo
 
 
 def mirrored(obj: ObjectCapsule) -> ObjectCapsule:

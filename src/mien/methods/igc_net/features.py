@@ -104,6 +104,29 @@ def offline_features(image: Tensor) -> Tensor:
     return torch.cat([lab(image), *energies, binary_density(grey)], 1)
 
 
+FACE_FEATURES = 4
+
+
+@torch.no_grad()
+def face_features(image: Tensor, guess: Tensor) -> Tensor:
+    """What tells parts of a face apart, (B, `FACE_FEATURES`, H, W): colour and height. O(B H W).
+
+    Lab less its mean over the face, so that hair is darker than skin whatever the skin; and y less that of
+    the face's middle, in half sides.
+
+    Source: reconstruction, where no trained network is at hand.
+
+    Args:
+        image: (B, 3, H, W) in [0, 1].
+        guess: (B, H, W), 1 = face.
+    """
+    y = torch.linspace(-1, 1, image.shape[2], dtype=image.dtype, device=image.device)
+    height = y[:, None].expand(image.shape[2:]).expand(len(image), 1, -1, -1)
+    maps, face = torch.cat([lab(image), height], 1), guess[:, None]
+    mean = (maps * face).sum((2, 3), keepdim=True) / face.sum((2, 3), keepdim=True).clamp_min(1.0)
+    return maps - mean
+
+
 class PrincipalFeatures(nn.Module):
     """Standardised descriptors on their principal axes, as non-negative maps [max(0, z), max(0, -z)].
 

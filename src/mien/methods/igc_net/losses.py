@@ -17,6 +17,9 @@ from mien.methods.igc_net.features import pyramid_features
 from mien.render.canonical import resample
 
 _TINY = 1e-7
+TURN_SCALE = 0.25  # radians
+LEAST_TURNED = 0.5
+ASSIGN_SOFTNESS = 1.0  # of squared distances of standardised features
 _FLOOR = 1e-3  # of a part's density
 
 
@@ -89,6 +92,22 @@ def semantic_consistency_loss(parts: Tensor, features: Tensor, basis: Tensor, ma
     return masked_mean((explained - features.detach()).square(), mask)
 
 
+def assignment_loss(parts: Tensor, features: Tensor, basis: Tensor, mask: Tensor) -> Tensor:
+    """Mean of -sum_m q_m ln V_m over foreground, q = softmax_m(-|Phi - w_m|^2 / t) held. O(B M C H W).
+
+    A pixel goes to the part whose row it looks like, as in one step of EM. `semantic_consistency_loss` alone
+    leaves parts without pixels where they are. t = `ASSIGN_SOFTNESS`.
+
+    Source: reconstruction. Arguments as there.
+    """
+    with torch.no_grad():
+        apart = (features.square().sum(1)[:, None] + basis.square().sum(1)[:, None, None]) - 2 * torch.einsum(
+            "bchw,mc->bmhw", features, basis
+        )
+        share = (-apart / ASSIGN_SOFTNESS).softmax(1)
+    return masked_mean(-(share * parts.clamp_min(1e-3).log()).sum(1, keepdim=True), mask)
+
+
 class SemanticBasis(nn.Module):
     """What each of M parts looks like in C features: |w|, learned.
 
@@ -129,34 +148,65 @@ def concentration_loss(parts: Tensor) -> Tensor:
     return total.mean()
 
 
-@torch.no_grad()
-def foreground_guess(image: Tensor, distance: float = 3.0) -> Tensor:
-    """(B, H, W) in {0, 1}: 1 where colour is more than so many deviations from the border ring's. O(B H W).
-
-    sqrt((c - mu)^T S^-1 (c - mu)) > 3; mu, S: mean and covariance over the ring (side / 16 wide, at least 2);
-    S has (1 / 50)^2 added on its diagonal, for even backgrounds. Then the majority of 3 x 3.
-
-    Args:
-        image: (B, 3, H, W) in [0, 1].
-        distance: deviations.
-    """
-    height, width = image.shape[-2:]
-    edge = max(2, height // 16)
-    ring = torch.ones(height, width, dtype=torch.bool, device=image.device)
-    ring[edge:-edge, edge:-edge] = False
-    border = image[:, :, ring]
-    mean = border.mean(2, keepdim=True)
-    apart = border - mean
-    covariance = apart @ apart.mT / apart.shape[2] + torch.eye(3).to(image) / 50**2
-    c = image.flatten(2) - mean
-    squared = (c * torch.linalg.solve(covariance, c)).sum(1).view(-1, 1, height, width)
-    far = (squared > distance**2).to(image.dtype)
-    return (F.avg_pool2d(far, 3, 1, 1, count_include_pad=False) > 0.5).to(image.dtype)[:, 0]
-
-
 def background_loss(foreground: Tensor, guess: Tensor) -> Tensor:
     """Cross-entropy of a foreground share in [0, 1] and a guess, both (B, H, W)."""
     return F.binary_cross_entropy(foreground.clamp(1e-4, 1 - 1e-4), guess)
+
+
+def silhouette_loss(foreground: Tensor, guess: Tensor, view: Tensor) -> Tensor:
+    """`background_loss` in which a turned face counts less where it is guessed. O(B H W).
+
+    A front map cannot show the side of a head. Were its silhouette to count as much there, every face would
+    be seen from the front. Weight exp(-(yaw^2 + pitch^2) / (2 s^2)), s = `TURN_SCALE`, at least
+    `LEAST_TURNED`.
+
+    Source: reconstruction.
+
+    Args:
+        foreground: (B, H, W) in [0, 1].
+        guess: (B, H, W) in {0, 1}.
+        view: (B, 6), gets no gradient.
+    """
+    turn = view[:, :2].detach().square().sum(1)[:, None, None]
+    weight = (-turn / (2 * TURN_SCALE**2)).exp().clamp_min(LEAST_TURNED)
+    error = F.binary_cross_entropy(foreground.clamp(1e-4, 1 - 1e-4), guess, reduction="none")
+    return (torch.where(guess > 0.5, weight, 1.0) * error).mean()
+
+
+def contrast_loss(codes: Tensor, others: Tensor, temperature: float = 0.1) -> Tensor:
+    """Mean of -ln softmax_j(<z_i, z'_j> / t) at j = i: two pictures of one face are alike, others are not.
+
+    Source: InfoNCE (van den Oord et al., arXiv 1807.03748); its use here is part of the reconstruction.
+
+    Args:
+        codes: (B, F) of faces; normalised here.
+        others: (B, F) of the same faces in other pictures.
+        temperature: t.
+    """
+    alike = F.normalize(codes, dim=1) @ F.normalize(others, dim=1).mT / temperature
+    return F.cross_entropy(alike, torch.arange(len(codes), device=codes.device))
+
+
+def view_prior(view: Tensor, spread: float) -> Tensor:
+    """What is known of views in a crowd: yaw spreads, and pitch is about 0 on average. O(B).
+
+    (max(0, spread - rms yaw) / spread)^2 + (mean pitch / spread)^2. Without it turns are found too small: a
+    front map explains the side of a head badly, so less of it is asked for.
+
+    Source: reconstruction.
+
+    Args:
+        view: (B, 6).
+        spread: least root mean square of yaw, radians, above 0.
+    """
+    rms = (view[:, 1].square().mean() + _TINY).sqrt()
+    return ((spread - rms).clamp_min(0) / spread).square() + (view[:, 0].mean() / spread).square()
+
+
+def dome_prior(beside: Tensor, near: float, like: float) -> Tensor:
+    """Near mean e^2 + like mean |grad e|^2 of the distance e = D - D0 (B, H, W) from a dome. O(B H W)."""
+    slopes = beside.diff(dim=1).square().mean() + beside.diff(dim=2).square().mean()
+    return near * beside.square().mean() + like * slopes
 
 
 def area_prior(foreground: Tensor, low: float = 0.2, high: float = 0.8) -> Tensor:
