@@ -242,9 +242,7 @@ def fixed_point_depth(renderer: Renderer, depth: Tensor, view: Tensor, rounds: i
     return there.masked_fill(outside, renderer.nothing)
 
 
-def splat_depth(
-    renderer: Renderer, depth: Tensor, view: Tensor, presence: Tensor | None = None
-) -> Tensor:
+def splat_depth(renderer: Renderer, depth: Tensor, view: Tensor, presence: Tensor | None = None) -> Tensor:
     """Depth in the input view, by scattering the moved points. O(B S^2).
 
     A point with depth z adds z w to the four pixels around it, w = (bilinear share) exp(-(z - z_near) /

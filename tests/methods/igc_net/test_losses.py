@@ -11,14 +11,16 @@ from mien.methods.igc_net.losses import (
     background_loss,
     concentration_loss,
     depth_smoothness,
+    dome_prior,
     equivariance_loss,
-    foreground_guess,
     orthogonality,
     perceptual_loss,
     photometric_loss,
     presence_entropy,
     random_warp,
     semantic_consistency_loss,
+    silhouette_loss,
+    view_prior,
 )
 from mien.render.canonical import resample
 
@@ -97,17 +99,6 @@ def test_concentration_is_the_slow_sum_and_does_not_depend_on_the_batch():
     assert concentration_loss(spot).item() < 1e-3
 
 
-def test_guess_finds_a_disc_before_a_gradient():
-    at = torch.linspace(-1, 1, 32)
-    y, x = torch.meshgrid(at, at, indexing="ij")
-    disc = (x**2 + y**2 < 0.3).float()
-    back = torch.stack([0.4 + 0.1 * x, 0.5 + 0.1 * y, 0.6 + 0.1 * x])
-    image = torch.where(disc.bool(), torch.tensor([0.9, 0.5, 0.2])[:, None, None], back)[None]
-    found = foreground_guess(image)[0]
-    assert ((found * disc).sum() / ((found + disc) > 0).sum()).item() > 0.9
-    assert not foreground_guess(torch.full((1, 3, 32, 32), 0.3)).any()
-
-
 def test_foreground_terms():
     half = torch.full((2, 4, 4), 0.5)
     assert background_loss(half, torch.ones(2, 4, 4)).item() == pytest.approx(math.log(2))
@@ -136,3 +127,34 @@ def test_equivariance_is_zero_for_parts_that_follow():
     assert torch.allclose(resample(maps[:1], still), maps[:1], atol=1e-5)
     assert equivariance_loss(resample(maps, grid), maps, grid).item() == 0
     assert equivariance_loss(maps, maps, grid).item() > 0.01
+
+
+def test_silhouettes_of_turned_faces_count_less_where_a_face_is_guessed():
+    guess = torch.zeros(2, 4, 4)
+    guess[:, :2] = 1
+    share, view = torch.full((2, 4, 4), 0.3), torch.zeros(2, 6)
+    front = silhouette_loss(share, guess, view)
+    assert front.item() == pytest.approx(background_loss(share, guess).item(), rel=1e-5)
+    view[:, 1] = 0.25
+    want = (math.exp(-0.5) * -math.log(0.3) - math.log(0.7)) / 2
+    assert silhouette_loss(share, guess, view).item() == pytest.approx(want, rel=1e-5)
+    view[:, 0] = 3.0
+    want = (0.25 * -math.log(0.3) - math.log(0.7)) / 2
+    assert silhouette_loss(share, guess, view).item() == pytest.approx(want, rel=1e-5)
+
+
+def test_views_of_a_crowd():
+    view = torch.zeros(4, 6)
+    assert view_prior(view, 0.4).item() == pytest.approx(1, abs=5e-3)
+    view[:, 1] = torch.tensor([0.2, -0.2, 0.2, -0.2])
+    assert view_prior(view, 0.4).item() == pytest.approx(0.25, rel=1e-4)
+    assert view_prior(3 * view, 0.4).item() == 0
+    view[:, 0] = 0.2
+    assert view_prior(3 * view, 0.4).item() == pytest.approx(2.25, rel=1e-4)
+
+
+def test_prior_of_a_ramp_beside_the_dome():
+    beside = 0.01 * torch.arange(5.0).expand(2, 5, 5)
+    assert dome_prior(beside, 1.0, 0.0).item() == pytest.approx(1e-4 * 6, rel=1e-5)
+    assert dome_prior(beside, 0.0, 1.0).item() == pytest.approx(1e-4, rel=1e-5)
+    assert dome_prior(torch.zeros(1, 4, 4), 1.0, 1.0).item() == 0

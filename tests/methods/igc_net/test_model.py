@@ -6,9 +6,9 @@ import torch
 from mien.core.errors import ConfigError, ShapeError
 from mien.methods.igc_net.capsules import Light
 from mien.methods.igc_net.config import IgcNetConfig
-from mien.methods.igc_net.model import IGCNet, light_of, relative_depths, rescaled
+from mien.methods.igc_net.model import IGCNet, dome, light_of, relative_depths, rescaled, unscaled
 from mien.methods.igc_net.networks import Encoder
-from mien.render.canonical import lambert, resample
+from mien.render.canonical import Renderer, lambert, resample
 
 SIZE = 32
 
@@ -25,7 +25,7 @@ def pictures(batch=2, size=SIZE):
 @torch.no_grad()
 def test_one_part_without_background_is_unsup3d():
     """Its steps, written down one after the other, give the same bits."""
-    model, image = net(parts=1, background=False), pictures()
+    model, image = net(parts=1, background=False, mirror=False, dome=False), pictures()
     x = image * 2 - 1
     e_s, e_a = (
         pooling(encoder(x), model.queries)[:, 0]
@@ -84,7 +84,10 @@ def test_mirror_of_a_symmetric_object_changes_nothing():
         {"share_decoder": False},
         {"assembling": "alpha"},
         {"pooling": "attention"},
-        {"warp": "splat"},
+        {"warp": "fixed_point"},
+        {"dome": False},
+        {"mirror": False},
+        {"confidence": True},
     ],
 )
 def test_every_switch_learns(changes):
@@ -150,8 +153,8 @@ def test_relative_depths_keep_their_order_and_lose_the_mean():
 
 @torch.no_grad()
 def test_the_foreground_lies_around_the_middle_depth():
-    """Whatever parts do where the background hides them."""
-    model = net()
+    """Whatever parts do where the background hides them; without a dome."""
+    model = net(dome=False)
     obj = model.encode(pictures())
     logits = torch.stack([part.presence for part in obj.parts], 1)
     shares = model.shares(logits, obj.background)
@@ -159,6 +162,51 @@ def test_the_foreground_lies_around_the_middle_depth():
     mean = (shares * raw).sum((1, 2, 3)) / shares.sum((1, 2, 3))
     assert torch.allclose(mean, torch.zeros(2), atol=1e-4)
     assert net(background=False).shares(logits, None) is None
+
+
+def test_the_dome_is_an_ellipsoid_about_the_pivot():
+    depth = dome(Renderer(33), 0.92, (0.7, 1.25))
+    assert depth[16, 16].item() == pytest.approx(0.92)
+    assert depth[16, 0].item() == 1
+    x, y = 8 / 16, 4 / 16
+    height = (1 - (x / 0.7) ** 2 - (y / 1.25) ** 2) ** 0.5
+    assert depth[20, 24].item() == pytest.approx(1 - 0.08 * height, abs=1e-6)
+    assert torch.equal(depth, depth.flip(0))
+    assert torch.equal(depth, depth.flip(1))
+    assert torch.allclose(rescaled(unscaled(depth, 0.9, 1.1).tanh(), 0.9, 1.1), depth, atol=1e-6)
+
+
+@torch.no_grad()
+def test_untrained_depth_is_near_the_dome():
+    model = net()
+    assert (model.encode(pictures()).depth - model.dome).abs().mean() < 0.02
+    model.shape_decoders[0].last.weight.zero_()
+    model.shape_decoders[0].last.bias.zero_()
+    assert torch.allclose(model.encode(pictures()).depth, model.dome.expand(2, -1, -1), atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_mirrored_picture_has_the_same_face_seen_from_the_other_side():
+    model, image = net(), pictures()
+    own, other = model.encode(image), model.encode(image.flip(-1))
+    assert torch.allclose(own.depth, other.depth, atol=1e-6)
+    assert torch.allclose(own.albedo, other.albedo, atol=1e-6)
+    signs = torch.tensor([1.0, -1, -1, -1, 1, 1])
+    assert torch.allclose(own.view, other.view * signs, atol=1e-6)
+    assert torch.allclose(own.light.direction[:, 0], -other.light.direction[:, 0], atol=1e-6)
+    assert torch.allclose(own.light.direction[:, 1:], other.light.direction[:, 1:], atol=1e-6)
+
+
+@torch.no_grad()
+def test_the_background_stays_in_the_picture():
+    model, image = net(), pictures()
+    obj = model.encode(image)
+    drawn = model.render(obj)
+    behind = drawn.visibility[:, :1]
+    assert torch.allclose(drawn.image, (1 - behind) * drawn.face + behind * obj.background.albedo)
+    assert torch.allclose(drawn.visibility.sum(1), torch.ones(2, SIZE, SIZE), atol=1e-5)
+    assert torch.allclose(drawn.normal[drawn.mask].norm(dim=-1), torch.ones(int(drawn.mask.sum())), atol=1e-4)
+    assert obj.code_shape.shape == obj.code_albedo.shape == (2, 16)
 
 
 def test_worked_light():

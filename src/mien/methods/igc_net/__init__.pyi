@@ -8,9 +8,9 @@ from .config import IgcNetConfig as IgcNetConfig
 from .features import PrincipalFeatures as PrincipalFeatures
 from .features import offline_features as offline_features
 from .features import pyramid_features as pyramid_features
+from .foreground import foreground_guess as foreground_guess
 from .losses import SemanticBasis as SemanticBasis
 from .losses import concentration_loss as concentration_loss
-from .losses import foreground_guess as foreground_guess
 from .losses import orthogonality as orthogonality
 from .losses import perceptual_loss as perceptual_loss
 from .losses import photometric_loss as photometric_loss

@@ -63,6 +63,8 @@ class ObjectCapsule(NamedTuple):
         visibility: (B, M + 1, H, W) V, sum 1; layer 0 is the background, 0 if there is none.
         background: the layer behind all parts, or None.
         confidence: (B, 2, H, W) sigma > 0 of the picture and of the mirrored object's, or None.
+        code_shape: (B, F) f_s, from which all parts' shapes are decoded; None if not made by a net.
+        code_albedo: (B, F) f_a.
     """
 
     depth: Tensor
@@ -74,6 +76,8 @@ class ObjectCapsule(NamedTuple):
     visibility: Tensor
     background: GraphicsCapsule | None = None
     confidence: Tensor | None = None
+    code_shape: Tensor | None = None
+    code_albedo: Tensor | None = None
 
 
 def assemble(depths: Tensor, logits: Tensor, tau: float, how: Assembling = "depth") -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Face and what is behind it, told apart without labels: a plane of colour through the border of the picture."""
+"""Face and what is behind it, told apart without labels: a plane of colour through the border."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def border_ring(height: int, width: int) -> Tensor:
 def border_plane(image: Tensor) -> Tensor:
     """Colours c0 + c1 x + c2 y (B, 3, H, W) that most of the border ring agrees on. O(B (H W + ring^2)).
 
-    Least squares with weights 1 / (1 + (r / s)^2)^2 of the residual r, s falling from 4 to 1 times `CLOSE`; begun
-    at the border colour that has most neighbours. Hair that touches the border hardly counts.
+    Least squares with weights 1 / (1 + (r / s)^2)^2 of the residual r, s falling from 4 to 1 times `CLOSE`;
+    begun at the border colour that has most neighbours. Hair that touches the border hardly counts.
 
     Args:
         image: (B, 3, H, W) in [0, 1].
@@ -60,8 +60,8 @@ def border_plane(image: Tensor) -> Tensor:
 def foreground_guess(image: Tensor, different: float = DIFFERENT) -> Tensor:
     """(B, H, W) in {0, 1}: 1 where the colour is far from the border's plane; then the majority of 3 x 3.
 
-    Source: reconstruction, in place of the page's Mahalanobis distance to the whole border's colours: shoulders
-    and hair touch the border.
+    Source: reconstruction. Distance to the colours of the whole border would take shoulders and hair, which
+    touch it, for background.
 
     Args:
         image: (B, 3, H, W) in [0, 1].
@@ -73,10 +73,10 @@ def foreground_guess(image: Tensor, different: float = DIFFERENT) -> Tensor:
 
 @torch.no_grad()
 def scene_behind(image: Tensor, guess: Tensor | None = None) -> Tensor:
-    """What a face hides, (B, 3, H, W): pixels outside the guess; inside, means of those around (push and pull).
+    """What a face hides, (B, 3, H, W): pixels outside the guess; inside, means of those around. O(B H W).
 
-    Known pixels are averaged over 2 x 2, 4 x 4, .. blocks; a block without any takes the coarser mean, resampled.
-    O(B H W).
+    Push and pull: known pixels are averaged over 2 x 2, 4 x 4, .. blocks; a block without any takes the
+    coarser mean, resampled.
 
     Args:
         image: (B, 3, H, W).

@@ -17,6 +17,8 @@ from mien.methods.igc_net.features import pyramid_features
 from mien.render.canonical import resample
 
 _TINY = 1e-7
+TURN_SCALE = 0.25  # radians
+LEAST_TURNED = 0.25
 _FLOOR = 1e-3  # of a part's density
 
 
@@ -132,6 +134,48 @@ def concentration_loss(parts: Tensor) -> Tensor:
 def background_loss(foreground: Tensor, guess: Tensor) -> Tensor:
     """Cross-entropy of a foreground share in [0, 1] and a guess, both (B, H, W)."""
     return F.binary_cross_entropy(foreground.clamp(1e-4, 1 - 1e-4), guess)
+
+
+def silhouette_loss(foreground: Tensor, guess: Tensor, view: Tensor) -> Tensor:
+    """`background_loss` in which a turned face counts less where it is guessed. O(B H W).
+
+    A front map cannot show the side of a head. Were its silhouette to count as much there, every face would
+    be seen from the front. Weight exp(-(yaw^2 + pitch^2) / (2 s^2)), s = `TURN_SCALE`, at least
+    `LEAST_TURNED`.
+
+    Source: reconstruction.
+
+    Args:
+        foreground: (B, H, W) in [0, 1].
+        guess: (B, H, W) in {0, 1}.
+        view: (B, 6), gets no gradient.
+    """
+    turn = view[:, :2].detach().square().sum(1)[:, None, None]
+    weight = (-turn / (2 * TURN_SCALE**2)).exp().clamp_min(LEAST_TURNED)
+    error = F.binary_cross_entropy(foreground.clamp(1e-4, 1 - 1e-4), guess, reduction="none")
+    return (torch.where(guess > 0.5, weight, 1.0) * error).mean()
+
+
+def view_prior(view: Tensor, spread: float) -> Tensor:
+    """What is known of views in a crowd: yaw spreads, and pitch is about 0 on average. O(B).
+
+    (max(0, spread - rms yaw) / spread)^2 + (mean pitch / spread)^2. Without it turns are found too small: a
+    front map explains the side of a head badly, so less of it is asked for.
+
+    Source: reconstruction.
+
+    Args:
+        view: (B, 6).
+        spread: least root mean square of yaw, radians, above 0.
+    """
+    rms = (view[:, 1].square().mean() + _TINY).sqrt()
+    return ((spread - rms).clamp_min(0) / spread).square() + (view[:, 0].mean() / spread).square()
+
+
+def dome_prior(beside: Tensor, near: float, like: float) -> Tensor:
+    """Near mean e^2 + like mean |grad e|^2 of the distance e = D - D0 (B, H, W) from a dome. O(B H W)."""
+    slopes = beside.diff(dim=1).square().mean() + beside.diff(dim=2).square().mean()
+    return near * beside.square().mean() + like * slopes
 
 
 def area_prior(foreground: Tensor, low: float = 0.2, high: float = 0.8) -> Tensor:

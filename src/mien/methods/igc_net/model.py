@@ -19,8 +19,8 @@ from mien.methods.igc_net.capsules import (
     object_capsule,
 )
 from mien.methods.igc_net.config import IgcNetConfig
-from mien.methods.igc_net.networks import AttentionPool, ConfidenceNet, Decoder, Decompose, Encoder
 from mien.methods.igc_net.foreground import scene_behind
+from mien.methods.igc_net.networks import AttentionPool, ConfidenceNet, Decoder, Decompose, Encoder
 from mien.render.canonical import Renderer, lambert, resample, view_transform
 
 QUERY_SPREAD = 0.5
@@ -28,7 +28,8 @@ PRESENCE_GAIN = 10.0  # a logit must outweigh what depth gives the nearer layer,
 LIGHT, VIEW = 4, 6
 VIEW_SIGNS = (1, -1, -1, -1, 1, 1)  # of the view of a mirrored picture
 LIGHT_SIGNS = (1, 1, -1, 1)
-COARSE = 4  # pixels of a map for one of the first guess
+COARSE = 4  # pixels of a map for one of what all faces share
+DOME_RADII = (0.7, 1.25)  # half width and half height, in half sides
 MAX_DEPTH_SHIFT = 0.0  # along z, as in the released configs of Unsup3D
 
 
@@ -39,7 +40,9 @@ class Rendering(NamedTuple):
         image: (B, 3, H, W) in [0, 1].
         depth: (B, H, W) scene units.
         mask: (B, H, W) bool, where a surface is seen.
-        visibility: (B, M + 1, H, W) of the layers, 0 outside the mask.
+        visibility: (B, M + 1, H, W) of the layers; the background is what parts leave.
+        face: (B, 3, H, W) what parts show, without the background.
+        normal: (B, H, W, 3) unit, of the canonical surface, turned; smoother than those of ``depth``.
     """
 
     image: Tensor
@@ -68,14 +71,22 @@ def relative_depths(raw: Tensor, logits: Tensor, weights: Tensor | None = None) 
     return raw - mean[:, None, None, None]
 
 
-def dome(size: int, height: float = 1.0, radii: tuple[float, float] = (0.75, 1.05)) -> Tensor:
-    """Raw depth (1, 1, S, S) of a bowl open to the back: height (1 - sqrt(1 - r^2)), r^2 = (x / a)^2 + (y / b)^2.
+def dome(renderer: Renderer, front: float = 0.92, radii: tuple[float, float] = DOME_RADII) -> Tensor:
+    """Depth (S, S) of the front half of an ellipsoid about the pivot (0, 0, 1). O(S^2).
 
-    x and y lie in [-1, 1]. The first guess of every face: convex, and highest in the middle.
+    D = 1 - (1 - front) sqrt(max(0, 1 - (x / a)^2 - (y / b)^2)), x and y in [-1, 1]: a head turns about its
+    middle, and its nearest point is ``front`` away from the camera.
+
+    Source: reconstruction.
     """
-    at = torch.linspace(-1, 1, size)
-    r2 = (at / radii[0]).square() + (at[:, None] / radii[1]).square()
-    return (height * (1 - (1 - r2).clamp_min(0).sqrt()))[None, None] * (1 + 0.3 * (r2 > 1))
+    at = torch.linspace(-1, 1, renderer.image_size)
+    inside = 1 - (at / radii[0]).square() - (at[:, None] / radii[1]).square()
+    return 1 - (1 - front) * inside.clamp_min(0).sqrt()
+
+
+def unscaled(depth: Tensor, low: float, high: float) -> Tensor:
+    """The x with `rescaled` tanh x = depth."""
+    return ((2 * depth - high - low) / (high - low)).atanh()
 
 
 def light_of(raw: Tensor) -> Light:
@@ -104,6 +115,7 @@ class IGCNet(nn.Module):
     """
 
     tau: Tensor
+    dome: Tensor
 
     def __init__(self, config: IgcNetConfig, size: int = 48) -> None:
         super().__init__()
@@ -120,7 +132,8 @@ class IGCNet(nn.Module):
         self.view_net = Encoder(size, c.width // 2, VIEW)
         self.light_net = Encoder(size, c.width // 2, LIGHT) if c.light else None
         self.background_net = Decoder(size, c.width // 2, c.features, 1) if c.background else None
-        self.guess = nn.Parameter(dome(size // COARSE, c.dome_height)) if c.dome else None
+        self.guess = nn.Parameter(torch.zeros(1, 1, size // COARSE, size // COARSE)) if c.dome else None
+        self.register_buffer("dome", dome(self.renderer, c.front), persistent=False)
         self.confidence_net = ConfidenceNet(size, c.width // 2, c.dim) if c.confidence else None
         turn, shift = math.radians(c.max_turn), c.max_shift
         limits = torch.tensor([turn, turn, turn, shift, shift, MAX_DEPTH_SHIFT])
@@ -143,16 +156,17 @@ class IGCNet(nn.Module):
         x = image * 2 - 1
         f_s, f_a = self.both_ways(self.shape_encoder, x), self.both_ways(self.albedo_encoder, x)
         background = self.background(f_s, f_a, image)
-        return object_capsule(
+        obj = object_capsule(
             self.renderer,
             self.part_capsules(f_s, f_a, background, single),
-            self.both_ways(self.view_net, x, VIEW_SIGNS).tanh() * cast("Tensor", self.view_limits),
+            self.view(x),
             self.light(x),
             float(self.tau),
             how=self.config.assembling,
             background=background,
             confidence=None if self.confidence_net is None else self.confidence_net(x),
         )
+        return obj._replace(code_shape=f_s, code_albedo=f_a)
 
     def part_capsules(
         self, f_s: Tensor, f_a: Tensor, background: GraphicsCapsule | None, single: bool = False
@@ -164,12 +178,11 @@ class IGCNet(nn.Module):
         if self.guess is not None:
             raw = raw + F.interpolate(self.guess, raw.shape[-2:], mode="bicubic", align_corners=True)
         logits = PRESENCE_GAIN * logits
-        renderer = self.renderer
-        depths = rescaled(
-            (relative_depths(raw, logits, self.shares(logits, background)) - self.config.near).tanh(),
-            renderer.min_depth,
-            renderer.max_depth,
-        )
+        low, high = self.renderer.min_depth, self.renderer.max_depth
+        relative = relative_depths(raw, logits, self.shares(logits, background))
+        if self.guess is not None:
+            relative = relative + unscaled(self.dome, low, high)
+        depths = rescaled(relative.tanh(), low, high)
         albedos = rescaled(_decoded(self.albedo_decoders, e_a).tanh(), 0.0, 1.0)
         by_part = zip(*(x.unbind(1) for x in (depths, albedos, logits, e_s, e_a)), strict=True)
         return [GraphicsCapsule(*maps) for maps in by_part]
@@ -200,12 +213,16 @@ class IGCNet(nn.Module):
         return cast("Tensor", (own + (other if signs is None else other * other.new_tensor(signs))) / 2)
 
     def background(self, f_s: Tensor, f_a: Tensor, image: Tensor) -> GraphicsCapsule | None:
-        """The layer behind all parts, at d_max; its albedo is that of the input view, which it does not leave."""
+        """The layer behind all parts, at d_max; its albedo is seen in the input view, where it stays."""
         if self.background_net is None:
             return None
         logit = PRESENCE_GAIN * self.background_net(f_s)[:, 0]
         depth = torch.full_like(logit, self.renderer.max_depth)
         return GraphicsCapsule(depth, scene_behind(image), logit, f_s, f_a)
+
+    def view(self, x: Tensor) -> Tensor:
+        """(B, 6) of pictures in [-1, 1]."""
+        return self.both_ways(self.view_net, x, VIEW_SIGNS).tanh() * cast("Tensor", self.view_limits)
 
     def light(self, x: Tensor) -> Light:
         """Of pictures in [-1, 1]; without a net all light comes from everywhere."""
