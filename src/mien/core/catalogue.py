@@ -91,7 +91,14 @@ _TABLE = (
         "mien.methods.fm_vit",
     ),
     Entry("cqil", "face anti-spoofing", "2304.07580", "SuHiFiMask and CQIL: surveillance anti-spoofing"),
-    Entry("igc_net", "3-D faces", "2303.10896", "IGC-Net: inverse graphics capsules"),
+    Entry(
+        "igc_net",
+        "3-D faces",
+        "2303.10896",
+        "IGC-Net: inverse graphics capsules",
+        "mien.methods.igc_net",
+        measured=False,
+    ),
     Entry(
         "otavatar",
         "avatars",

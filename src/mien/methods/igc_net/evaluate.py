@@ -19,11 +19,12 @@ from mien.engine.checkpoint import load_weights
 from mien.engine.folder import ModelFolder
 from mien.engine.predictor import default_device
 from mien.engine.task import Measured
+from mien.methods.igc_net.baselines import Autoencoder2d
 from mien.methods.igc_net.measure import depth_units, part_units, recognition_units, scene_metrics
 from mien.methods.igc_net.model import IGCNet
 from mien.methods.igc_net.real import measured_on_orl
-from mien.methods.igc_net.seen import BASELINES, Seen, baseline, see
-from mien.methods.igc_net.task import configs
+from mien.methods.igc_net.seen import BASELINES, Seen, baseline, see, see_flat
+from mien.methods.igc_net.task import configs, flat_net
 from mien.methods.igc_net.watchers import dome_correlation, part_shares
 
 Values = NDArray[np.float64]
@@ -54,6 +55,9 @@ def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
             baseline(name, train, own, method.parts, folder.recipe.seed) for own in (train, faces)
         )
         return measured(seen_train, train, seen, faces)
+    if method.model == "autoencoder2d":
+        flat = restore_flat(folder)
+        return measured(see_flat(flat, train), train, see_flat(flat, faces), faces)
     net = restore(folder)
     return measured(see(net, train), train, see(net, faces), faces)
 
@@ -77,9 +81,23 @@ def check_options(options: dict[str, Any]) -> None:
 
 
 def restore(folder: ModelFolder) -> IGCNet:
-    """The trained net of a model folder, in eval mode, without gradients."""
+    """The trained net of a model folder, in eval mode, without gradients.
+
+    Raises:
+        ConfigError: the folder holds a 2-D autoencoder.
+    """
     method, data = configs(folder.recipe)
+    if method.model != "capsules":
+        raise ConfigError(f"{folder.path}: holds {method.model}, which has no capsules; evaluate it only")
     net = IGCNet(method, data.size)
+    load_weights(net, folder.weights)
+    return net.to(default_device()).eval().requires_grad_(False)
+
+
+def restore_flat(folder: ModelFolder) -> Autoencoder2d:
+    """The trained 2-D autoencoder of a model folder."""
+    method, data = configs(folder.recipe)
+    net = flat_net(method, data.size)
     load_weights(net, folder.weights)
     return net.to(default_device()).eval().requires_grad_(False)
 
