@@ -13,6 +13,7 @@ BENCHES = {
     "engine": ("mien.bench.engine_step", "step and waiting for data"),
     "fm_vit": ("mien.bench.fm_vit_speed", "any subset of three cameras over a fixed fusion of all"),
     "gkd": ("mien.bench.gkd_loss", "loss of GKD over its dense-mask form and over KD"),
+    "igc_net": ("mien.bench.igc_net_speed", "faces taken apart and drawn over a mesh rasteriser's step"),
     "ncl": ("mien.bench.ncl_loss", "NCL++ loss over cross-entropy"),
     "otavatar": ("mien.bench.otavatar_speed", "a talking avatar's frames over the eager path, batch 1"),
     "partial_fc": ("mien.bench.partial_fc_speed", "a sampled class layer over a full one, two processes"),
@@ -25,7 +26,6 @@ BENCHES = {
 }
 LATER = {
     "cqil": "cqil",
-    "igc_net": "igc_net",
 }
 
 
