@@ -48,7 +48,7 @@ def test_the_users_photographs_instead(short, tmp_path):
     Image.fromarray(np.full((64, 64, 3), 128, np.uint8)).save(paths[1])
     result = demo.demo(tmp_path / "out", paths)
     assert result.headline == {"photographs": 2, "status": "no_face", "view": []}
-    assert "a&lt;.png: <b class=bad>collapsed</b>" in result.html
+    assert "a&lt;.png: <b class=good>ok</b>" in result.html
     assert any(f.name == "exploded.glb" for f in result.files)
 
 

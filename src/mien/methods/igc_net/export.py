@@ -10,6 +10,7 @@ What lies between and behind is arithmetic: normals, light, warp and resampling 
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ from mien.data.capsule_loader import capsule_batch
 from mien.data.capsule_sets import capsule_set
 from mien.engine.export import ExportPlan, Signature
 from mien.methods.igc_net.capsules import GraphicsCapsule, Light, object_capsule
-from mien.methods.igc_net.model import IGCNet
+from mien.methods.igc_net.model import PRESENCE_GAIN, IGCNet
 from mien.methods.igc_net.seen import embeddings, light_numbers
 from mien.methods.igc_net.task import configs
 
@@ -61,11 +62,11 @@ class DecoderGraph(nn.Module):
         """The object, its layers and its parts."""
         net, size = self.net, self.net.renderer.image_size
         nothing = f_s.new_zeros(len(f_s), 3, size, size)
-        background = net.background(f_s, f_a, nothing)
-        if background is not None:  # its albedo is the picture's, which a decoder does not see
-            background = GraphicsCapsule(
-                background.depth, nothing, background.presence, background.code_shape, background.code_albedo
-            )
+        background = None
+        if net.background_net is not None:  # its albedo is the picture's, which a decoder does not see
+            logit = PRESENCE_GAIN * net.background_net(f_s)[:, 0]
+            behind = torch.full_like(logit, net.renderer.max_depth)
+            background = GraphicsCapsule(behind, nothing, logit, f_s, f_a)
         zero = f_s.new_zeros(len(f_s))
         obj = object_capsule(
             net.renderer,
@@ -82,9 +83,21 @@ class DecoderGraph(nn.Module):
         return torch.cat(maps, 1)
 
 
+def one_way_and_the_other(
+    mirror: bool, net: nn.Module, x: Tensor, signs: tuple[int, ...] | None = None
+) -> Tensor:
+    """As `IGCNet.both_ways`, in two calls: halving one batch of both would bake its length into the graph."""
+    own: Tensor = net(x)
+    if not mirror:
+        return own
+    other: Tensor = net(x.flip(-1))
+    return (own + (other if signs is None else other * other.new_tensor(signs))) / 2
+
+
 def graphs_of(net: IGCNet) -> dict[str, nn.Module]:
     """Both graphs of a net, by name; copies on the CPU."""
     own = copy.deepcopy(net).cpu().eval().requires_grad_(False)
+    own.both_ways = partial(one_way_and_the_other, own.config.mirror)  # type: ignore[method-assign]
     return {"encoder": EncoderGraph(own), "decoder": DecoderGraph(own)}
 
 
