@@ -97,6 +97,9 @@ def one_way_and_the_other(
 def graphs_of(net: IGCNet) -> dict[str, nn.Module]:
     """Both graphs of a net, by name; copies on the CPU."""
     own = copy.deepcopy(net).cpu().eval().requires_grad_(False)
+    tau = float(own.tau)
+    del own.tau  # a number that is read from a tensor cannot be exported
+    own.tau = tau  # type: ignore[assignment]
     own.both_ways = partial(one_way_and_the_other, own.config.mirror)  # type: ignore[method-assign]
     return {"encoder": EncoderGraph(own), "decoder": DecoderGraph(own)}
 
