@@ -61,18 +61,18 @@ class DecoderGraph(nn.Module):
     def forward(self, f_s: Tensor, f_a: Tensor) -> Tensor:
         """The object, its layers and its parts."""
         net, size = self.net, self.net.renderer.image_size
-        nothing = f_s.new_zeros(len(f_s), 3, size, size)
+        nothing = f_s.new_zeros(f_s.shape[0], 3, size, size)
         background = None
         if net.background_net is not None:  # its albedo is the picture's, which a decoder does not see
             logit = PRESENCE_GAIN * net.background_net(f_s)[:, 0]
             behind = torch.full_like(logit, net.renderer.max_depth)
             background = GraphicsCapsule(behind, nothing, logit, f_s, f_a)
-        zero = f_s.new_zeros(len(f_s))
+        zero = f_s.new_zeros(f_s.shape[0])
         obj = object_capsule(
             net.renderer,
             net.part_capsules(f_s, f_a, background),
-            f_s.new_zeros(len(f_s), VIEW),
-            Light(zero, zero, f_s.new_zeros(len(f_s), 3)),
+            f_s.new_zeros(f_s.shape[0], VIEW),
+            Light(zero, zero, f_s.new_zeros(f_s.shape[0], 3)),
             float(net.tau),
             how=net.config.assembling,
             background=background,
