@@ -74,7 +74,7 @@ def test_version_and_no_words(capsys):
         (["trian"], 2, "did you mean 'train'"),
         (["train"], 2, "which method"),
         (["train", "nlc"], 2, "did you mean 'ncl'"),
-        (["train", "igc_net"], 2, "not part of this version"),
+        (["train", "cqil"], 2, "not part of this version"),
         (["train", "ncl", "--preset", "smal"], 2, "did you mean 'small'"),
         (["train", "ncl", "--preset"], 2, "--preset needs a value"),
         (["train", "ncl", "--optim.lr", "nan"], 2, "optim.lr=nan is outside"),
@@ -110,7 +110,7 @@ def test_version_and_no_words(capsys):
         (["data", "make", "faces", "--workers", "x"], 2, "not a number of processes"),
         (["data", "make", "pad", "--species", "replai"], 2, "species 'replai' is none of"),
         (["demo", "ncl", "--input", "/nowhere.png"], 2, "no such file"),
-        (["demo", "igc_net"], 2, "not part of this version"),
+        (["demo", "cqil"], 2, "not part of this version"),
     ],
 )
 def test_errors_are_one_clear_line(capsys, argv, code, text):

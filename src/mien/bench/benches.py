@@ -14,6 +14,7 @@ BENCHES = {
     "engine": ("mien.bench.engine_step", "step and waiting for data"),
     "fm_vit": ("mien.bench.fm_vit_speed", "any subset of three cameras over a fixed fusion of all"),
     "gkd": ("mien.bench.gkd_loss", "loss of GKD over its dense-mask form and over KD"),
+    "igc_net": ("mien.bench.igc_net_speed", "faces taken apart and drawn over a mesh rasteriser's step"),
     "ncl": ("mien.bench.ncl_loss", "NCL++ loss over cross-entropy"),
     "otavatar": ("mien.bench.otavatar_speed", "a talking avatar's frames over the eager path, batch 1"),
     "partial_fc": ("mien.bench.partial_fc_speed", "a sampled class layer over a full one, two processes"),
@@ -24,9 +25,7 @@ BENCHES = {
     "sagm": ("mien.bench.sagm_step", "SAM, GSAM and SAGM steps over a plain one"),
     "verification": ("mien.bench.verification_speed", "the IJB-C protocol beside NumPy and scikit-learn"),
 }
-LATER = {
-    "igc_net": "igc_net",
-}
+LATER = {}
 
 
 def run_bench(name: str) -> dict[str, Any]:

@@ -97,7 +97,14 @@ _TABLE = (
         "SuHiFiMask and CQIL: surveillance anti-spoofing",
         "mien.methods.cqil",
     ),
-    Entry("igc_net", "3-D faces", "2303.10896", "IGC-Net: inverse graphics capsules"),
+    Entry(
+        "igc_net",
+        "3-D faces",
+        "2303.10896",
+        "IGC-Net: inverse graphics capsules",
+        "mien.methods.igc_net",
+        measured=False,
+    ),
     Entry(
         "otavatar",
         "avatars",

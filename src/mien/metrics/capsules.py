@@ -71,6 +71,7 @@ class ViewRate(NamedTuple):
         rank_1: share of probes whose nearest picture shows the same person; nan without probes.
         probes: pictures with a mate in that range.
         chance: rank-1 of a guess.
+        images: (n,) 1 for a probe whose nearest picture shows the same person, else 0; nan for no probe.
     """
 
     low: float
@@ -78,6 +79,7 @@ class ViewRate(NamedTuple):
     rank_1: float
     probes: int
     chance: float
+    images: NDArray[np.float64]
 
 
 def eroded_mask(mask: Tensor) -> Tensor:
@@ -374,5 +376,6 @@ def rank_one_across_views(
             if probes.any()
             else (np.nan,) * 2
         )
-        out.append(ViewRate(float(low), float(high), rate, int(probes.sum()), chance))
+        images = np.where(probes, (ranks == 1).astype(np.float64), np.nan)
+        out.append(ViewRate(float(low), float(high), rate, int(probes.sum()), chance, images))
     return tuple(out)

@@ -27,6 +27,32 @@ def constant_depth(count: int, size: int, depth: float = 1.0) -> NDArray[np.floa
     return np.full((count, size, size), depth, np.float32)
 
 
+def dome_depth(
+    count: int, size: int, nearest: float = 0.92, radii: tuple[float, float] = (0.7, 1.25)
+) -> NDArray[np.float32]:
+    """(n, S, S) of half an ellipsoid about (0, 0, 1): 1 - (1 - d) sqrt(max(0, 1 - (x / a)^2 - (y / b)^2)).
+
+    A head as anybody would guess it. x and y in [-1, 1].
+
+    Args:
+        count: n.
+        size: S.
+        nearest: d, scene units.
+        radii: a and b.
+
+    Raises:
+        ConfigError: values out of order.
+
+    >>> dome_depth(1, 3, 0.9)[0, 1].tolist()
+    [1.0, 0.8999999761581421, 1.0]
+    """
+    if not (0 < nearest < 1 and min(radii) > 0):
+        raise ConfigError(f"nearest={nearest} must be within 0 and 1, and radii={radii} above 0")
+    at = np.linspace(-1, 1, size)
+    height = np.sqrt(np.maximum(0, 1 - (at / radii[0]) ** 2 - (at[:, None] / radii[1]) ** 2))
+    return np.broadcast_to(1 - (1 - nearest) * height, (count, size, size)).astype(np.float32)
+
+
 def mean_depth(depth: ArrayLike) -> NDArray[np.float32]:
     """(S, S) mean over training pictures of the depth where there is some. O(n S^2).
 

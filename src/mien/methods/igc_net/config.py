@@ -9,6 +9,9 @@ from typing import Literal
 from mien.core.config import MethodConfig, OptimConfig, Recipe, ScheduleConfig, check_range, evolve_all
 from mien.core.errors import ConfigError
 from mien.data.config import CapsuleData
+from mien.methods.igc_net.options import InspectOptions, PredictOptions
+
+__all__ = ["RECIPES", "IgcNetConfig", "InspectOptions", "PredictOptions"]
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ class Decoder(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Maps of codes (N, inputs)."""
-        x = self.linear(codes).view(len(codes), -1, self.start, self.start)
+        x = self.linear(codes).unflatten(1, (-1, self.start, self.start))
         x = F.interpolate(self.blocks(x), (self.size, self.size), mode="bilinear")
         return cast("Tensor", self.last(x))
 
@@ -128,7 +128,7 @@ class Decompose(nn.Module):
 
     def forward(self, features: Tensor, queries: Tensor) -> Tensor:
         """Codes; queries are (M, Q)."""
-        shape = (len(features), len(queries), -1)
+        shape = (features.shape[0], len(queries), -1)
         both = torch.cat([features[:, None].expand(shape), queries.expand(shape)], -1)
         return cast("Tensor", self.second(F.celu(self.first(both))))
 

@@ -12,16 +12,9 @@ from mien.core.errors import ConfigError, DataError
 from mien.core.images import read_image
 from mien.data.face_detector import find_faces
 from mien.data.pad_inputs import check_box
+from mien.data.squares import Square, cut_square, middle_square
 from mien.methods.otavatar.config import PredictOptions
-from mien.methods.otavatar.portrait import (
-    Square,
-    cut_square,
-    face_square,
-    is_profile,
-    matte,
-    middle_square,
-    silhouette,
-)
+from mien.methods.otavatar.portrait import face_square, is_profile, matte, silhouette
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) RGB."""

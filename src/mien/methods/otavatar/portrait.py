@@ -10,12 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from mien.core.errors import ShapeError
-
-Square = tuple[float, float, float]
-"""Left, top and side, pixels; it may reach beyond the picture."""
+from mien.data.squares import Square, square_around
 
 FACE_SIDE, FACE_RISE = 1.88, 0.18
 """Side of the square, and how far its middle lies above the middle of the face from brows to chin, in heights
@@ -34,44 +30,7 @@ def face_square(box: Sequence[float]) -> Square:
     >>> face_square((40, 100, 140, 200))
     (-4.0, 38.0, 188.0)
     """
-    left, top, right, bottom = (float(v) for v in box)
-    height = bottom - top
-    side = FACE_SIDE * height
-    return (left + right - side) / 2, (top + bottom - side) / 2 - FACE_RISE * height, side
-
-
-def middle_square(height: int, width: int) -> Square:
-    """The largest square in the middle of a picture."""
-    side = min(height, width)
-    return (width - side) / 2, (height - side) / 2, float(side)
-
-
-def cut_square(picture: NDArray[np.uint8], square: Square, size: int, fill: int = 255) -> NDArray[np.uint8]:
-    """The square of a picture at ``size`` pixels a side, ``fill`` where it reaches beyond. O(pixels).
-
-    Args:
-        picture: (H, W, 3) or (H, W).
-        square: see `Square`.
-        size: pixels a side.
-        fill: grey level.
-
-    Raises:
-        ShapeError: the square does not meet the picture.
-    """
-    left, top, side = square
-    height, width = picture.shape[:2]
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
-    if not (x1 > x0 and y1 > y0):
-        raise ShapeError(f"the square {square} does not meet the picture of {width} x {height} pixels")
-    scale = size / side
-    begin = [min(round((a - b) * scale), size - 1) for a, b in ((x0, left), (y0, top))]
-    end = [max(b + 1, round((a - c) * scale)) for b, a, c in zip(begin, (x1, y1), (left, top), strict=True)]
-    shape = (end[0] - begin[0], end[1] - begin[1])
-    seen = Image.fromarray(picture).resize(shape, Image.Resampling.BILINEAR, (x0, y0, x1, y1))
-    out = np.full((size, size, *picture.shape[2:]), fill, np.uint8)
-    own = out[begin[1] : end[1], begin[0] : end[0]]
-    own[:] = np.asarray(seen)[: own.shape[0], : own.shape[1]]
-    return out
+    return square_around(box, FACE_SIDE, FACE_RISE)
 
 
 def silhouette(size: int, edge: float = 0.04) -> NDArray[np.float32]:
