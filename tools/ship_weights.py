@@ -48,11 +48,11 @@ LIMIT = 6_000_000
 TESTED = {
     "car": "12 made people of shapes, clothes and poses that were not in training, one picture of each",
     "ncl": "the balanced test set (2,000 real pictures)",
-    "cqil": "1,504 worse pictures of a made set of 101 people before seven cameras, many of them of tracks that"
-    " were trained on (protocol 3)",
+    "cqil": "1,504 worse pictures of a made set of 101 people, many of tracks that were in training (P3)",
     "gkd": "400 rendered people that were not in training",
     "cakd": "120 rendered people that were not in training",
     "fm_vit": "100 rendered people before three devices, none of them in training",
+    "igc_net": "500 pictures of 100 rendered people that were not in training",
     "otavatar": "48 people of the same kind that were not in training",
     "phycine": "80 made sets of videos that were not in training",
     "sagm": "the inner part of the style that is held out of training (noto)",

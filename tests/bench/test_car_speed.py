@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mien.bench import car_speed
-from mien.bench.benches import BENCHES, LATER
+from mien.bench.benches import BENCHES
 from mien.render.iso import Surface
 from tests.methods.car.capsules import tiny_config
 
@@ -24,7 +24,6 @@ def found():
 
 def test_it_is_in_the_table():
     assert BENCHES["car"][0] == "mien.bench.car_speed"
-    assert "car" not in LATER
 
 
 def test_keys_and_entries(found):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mien.bench.benches import BENCHES, LATER
+from mien.bench.benches import BENCHES
 from mien.bench.igc_net_speed import MeshRenderer, Plan, bench, raster_depth
 from mien.methods.igc_net.config import IgcNetConfig
 from mien.render.canonical import Renderer
@@ -39,7 +39,6 @@ def test_the_key_is_that_of_the_second_size():
     assert ratios[key] == ratios[f"{key}_48"] > 0
     assert len(entries) == 12
     assert "igc_net" in BENCHES
-    assert "igc_net" not in LATER
     assert ratios["warp_speedup_over_mesh_raster_32"] == pytest.approx(
         ratios["warp_speedup_over_mesh_raster_32"]
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mien.bench import phycine_speed
-from mien.bench.benches import BENCHES, LATER
+from mien.bench.benches import BENCHES
 from mien.core.errors import MissingPackageError
 from mien.synth.phys_world import PhysWorld
 
@@ -53,7 +53,6 @@ def test_pymunk_is_given_the_same_laws(settings):
 
 def test_it_is_registered():
     assert BENCHES["phycine"][0] == "mien.bench.phycine_speed"
-    assert "phycine" not in LATER
 
 
 def test_batches_differ():

@@ -25,21 +25,16 @@ BENCHES = {
     "sagm": ("mien.bench.sagm_step", "SAM, GSAM and SAGM steps over a plain one"),
     "verification": ("mien.bench.verification_speed", "the IJB-C protocol beside NumPy and scikit-learn"),
 }
-LATER = {}
 
 
 def run_bench(name: str) -> dict[str, Any]:
     """Runs one bench of the table: ``{"bench", "machine", "entries", "ratios"}``.
 
     Raises:
-        ConfigError: unknown, or its system is not part of this version.
+        ConfigError: unknown.
     """
     from mien.engine.runlog import machine
 
-    if name in LATER and name not in BENCHES:
-        raise ConfigError(
-            f"bench {name!r} belongs to {LATER[name]}, which is not part of this version of mien"
-        )
     if name not in BENCHES:
         raise ConfigError(f"no bench {name!r}{suggest(name, list(BENCHES))}")
     entries, ratios = importlib.import_module(BENCHES[name][0]).bench()

@@ -74,12 +74,12 @@ class RunLog:
         return waited
 
     def flush(self, clock: Clock) -> dict[str, float]:
-        """Writes the means since the last line and returns them."""
+        """Writes the means since the last line and returns them; of a term over the steps that had it."""
         if not self._outs:
             return {}
         logs = {"loss": float(torch.stack([o.loss for o in self._outs]).mean())}
-        for name in self._outs[0].logs:
-            logs[name] = float(torch.stack([o.logs[name] for o in self._outs]).mean())
+        for name in dict.fromkeys(name for o in self._outs for name in o.logs):
+            logs[name] = float(torch.stack([o.logs[name] for o in self._outs if name in o.logs]).mean())
         if self.active:
             record = {
                 "event": "train",
