@@ -67,7 +67,8 @@ def page() -> Blocks:
     gr = quiet_gradio()
     from mien.studio import classify, faces, liveness, outcomes, portrait
 
-    with gr.Blocks(title="mien", analytics_enabled=False, delete_cache=(60, KEPT_SECONDS)) as blocks:
+    blocks: Blocks = gr.Blocks(title="mien", analytics_enabled=False, delete_cache=(60, KEPT_SECONDS))
+    with blocks:
         gr.Markdown(
             "# mien\nSystems that learn from images of people. Everything runs on this machine; what you"
             " upload is deleted after ten minutes."

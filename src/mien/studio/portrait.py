@@ -41,9 +41,9 @@ def build() -> None:
                 example = gr.Button("An example")
         with gr.Column():
             view = gr.Image(label="Avatar", height=300, interactive=False)
-            yaw = gr.Slider(-35, 35, 0, step=1, label="Turn, degrees")
-            pitch = gr.Slider(-17, 17, 0, step=1, label="Nod, degrees")
-            parts = [gr.Slider(0, 1, 0, step=0.05, label=label) for label in SLIDERS.values()]
+            sliders = [gr.Slider(-35, 35, 0, step=1, label="Turn, degrees")]
+            sliders += [gr.Slider(-17, 17, 0, step=1, label="Nod, degrees")]
+            sliders += [gr.Slider(0, 1, 0, step=0.05, label=label) for label in SLIDERS.values()]
     with gr.Row():
         film = gr.Button("Let it talk")
         solid = gr.Button("Mesh")
@@ -51,10 +51,9 @@ def build() -> None:
         video = gr.Video(label="Made video", height=300)
         mesh = gr.Model3D(label="Mesh", height=300)
     cancel = gr.Button("Cancel", size="sm")
-    moved = [person, yaw, pitch, *parts]
     making = make.click(invert, [photo, box], [person, view], concurrency_id="fit", concurrency_limit=1)
-    for slider in moved[1:]:
-        slider.release(seen, moved, view, show_progress="hidden")
+    for slider in sliders:
+        slider.release(seen, [person, *sliders], view, show_progress="hidden")
     example.click(astronaut, None, [photo, box])
     filming = film.click(talking, person, video, concurrency_id="fit")
     solid.click(surface, person, mesh, concurrency_id="fit")
