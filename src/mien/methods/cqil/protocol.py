@@ -6,7 +6,7 @@ from typing import Literal
 
 from mien.core.config import evolve_all
 from mien.core.protocol import Claim, Evaluation, PairedGain, Row, SmallestGain, Stage
-from mien.methods.cqil.config import RECIPES, SOLUTIONS
+from mien.methods.cqil.config import RECIPES
 
 PROTOCOL_VERSION = 1
 SEEDS = (0, 1, 2)
@@ -25,14 +25,8 @@ def _row(name: str, label: str, recipe: str, group: Group = "claims", **changes:
     return Row(name, label, (Stage(name, made),), (TEST,), group)
 
 
-_OTHERS = {
-    "p3_strict": "P3-strict",
-    "p1": "P1",
-    "p2.1": "P2.1",
-    "p2.2": "P2.2",
-    "p2.3": "P2.3",
-    "p2.4": "P2.4",
-}
+_OTHERS = {"p3_strict": "P3-strict", "p1": "P1"}
+_SOLUTIONS = ("moire_jitter", "dise")
 ROWS: tuple[Row, ...] = (
     _row("flip", "mirror and shift alone", "flip"),
     _row("degrade", "+ degraded copies", "degrade"),
@@ -45,11 +39,11 @@ ROWS: tuple[Row, ...] = (
     _row("supcon", "CQIL with SupCon", "small", "all", method__contrast="supcon"),
     _row("byol", "CQIL with a slow net (BYOL)", "small", "all", method__contrast="byol"),
     *(
-        _row(f"{row}_{p}".replace(".", ""), f"{label}, {text}", row, "all", data__protocol=p)
+        _row(f"{row}_{p}", f"{label}, {text}", row, "all", data__protocol=p)
         for p, text in _OTHERS.items()
         for row, label in (("flip", "mirror and shift alone"), ("small", "CQIL"))
     ),
-    *(_row(n, f"solution: {n.replace('_', ' ')}", n, "all") for n in SOLUTIONS if n != "resnet18"),
+    *(_row(n, f"solution: {n.replace('_', ' ')}", n, "all") for n in _SOLUTIONS),
 )  # fmt: skip
 """The solution ``resnet18`` on a small backbone is the row ``flip``."""
 SHOWN = {
