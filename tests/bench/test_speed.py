@@ -67,8 +67,8 @@ def test_names_and_json(capsys, monkeypatch):
     assert set(answer) == {"bench", "machine", "entries", "ratios"}
     assert main(["bench", "ncl"]) == 0
     assert "ratios" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match="belongs to"):
-        run_bench("igc_net")
+    with pytest.raises(ConfigError, match="did you mean 'igc_net'"):
+        run_bench("igc_nt")
 
 
 def bench():
