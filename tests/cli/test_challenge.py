@@ -100,7 +100,7 @@ def test_an_empty_board(capsys, folder):
     ("argv", "code", "text"),
     [
         (["init", "x"], 2, "want DATASET OUT, then flags; got x"),
-        (["init", "/nowhere.csv", "out"], 1, "no such file"),
+        (["init", "/nowhere.csv", "/nowhere/out"], 1, "no such file"),
         (["init", "a", "b", "--medai", "copy"], 2, "did you mean --media"),
         (["submit", "/nowhere", "x.zip", "--team", "a"], 1, "no challenge here"),
         (["submit", "d", "x.zip"], 2, "--team"),
