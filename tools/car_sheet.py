@@ -9,13 +9,11 @@ in a step of a walk. People, clothes and poses are outside the ranges of trainin
 from __future__ import annotations
 
 import argparse
-import io as streams
 from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
-
 from mien.core import figures, io
+from mien.core.images import read_image, small_jpeg
 from mien.data.clothed_sets import clothed_settings
 from mien.engine.zoo import load_folder
 from mien.methods.car.demo import YAWS, made_case, photo_of, walking
@@ -26,7 +24,8 @@ from mien.methods.car.task import configs
 from mien.synth.clothed_set import ClothedSet
 
 COLUMNS = ("picture", "coarse", "refined", "avatar", "truth", "walking")
-COUNT, SIDE, LIMIT = 6, 192, 400_000
+COUNT, SIDE = 6, 192
+LIMIT = 400_000
 
 
 def row(maker: AvatarReconstructor, settings: ClothedSet, number: int) -> list[Picture]:
@@ -47,17 +46,6 @@ def row(maker: AvatarReconstructor, settings: ClothedSet, number: int) -> list[P
     ]
 
 
-def save(sheet: bytes, path: Path) -> None:
-    """A PNG as JPEG, at the best quality that keeps it below 400 kB."""
-    picture = Image.open(streams.BytesIO(sheet)).convert("RGB")
-    for quality in range(92, 40, -4):
-        with io.new_file(path) as part:
-            picture.save(part, format="jpeg", quality=quality, optimize=True)
-        if path.stat().st_size <= LIMIT:
-            break
-    print(f"{path}: {picture.size[0]} x {picture.size[1]}, {path.stat().st_size // 1000} kB")
-
-
 def main() -> None:
     """Draws the sheet."""
     words = argparse.ArgumentParser(description=__doc__)
@@ -73,7 +61,8 @@ def main() -> None:
     for k in range(asked.count):
         rows.append((f"test {k}", row(maker, settings, first + k)))
         print(f"test person {k}", flush=True)
-    save(figures.picture_rows(rows, COLUMNS), asked.output)
+    jpeg = small_jpeg(read_image(figures.picture_rows(rows, COLUMNS)), LIMIT)
+    print(f"{io.write_bytes(asked.output, jpeg)}: {len(jpeg) // 1000} kB")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,10 @@ Columns: the picture; what the net draws; parts; depth; normals; albedo; lit fro
 from __future__ import annotations
 
 import argparse
-import io as streams
 from pathlib import Path
 
-from PIL import Image
-
 from mien.core import figures, io
+from mien.core.images import read_image, small_jpeg
 from mien.data.capsule_sets import capsule_set
 from mien.engine.zoo import load_folder
 from mien.methods.igc_net.demo import astronaut
@@ -21,18 +19,8 @@ from mien.methods.igc_net.pictures import COLUMNS, face_row
 from mien.methods.igc_net.predict import Predictor
 from mien.methods.igc_net.task import configs
 
-COUNT, LIMIT = 8, 400_000
-
-
-def save(sheet: bytes, path: Path) -> None:
-    """A PNG as JPEG, at the best quality that keeps it below 400 kB."""
-    picture = Image.open(streams.BytesIO(sheet)).convert("RGB")
-    for quality in range(92, 40, -4):
-        with io.new_file(path) as part:
-            picture.save(part, format="jpeg", quality=quality, optimize=True)
-        if path.stat().st_size <= LIMIT:
-            break
-    print(f"{path}: {picture.size[0]} x {picture.size[1]}, {path.stat().st_size // 1000} kB")
+COUNT = 8
+LIMIT = 400_000
 
 
 def main() -> None:
@@ -47,7 +35,8 @@ def main() -> None:
     faces = capsule_set(data, "test").pictures[:: data.per_identity][: asked.count]
     shown = {f"test {k}": picture for k, picture in enumerate(faces)} | {"photo": astronaut(predictor.size)}
     rows = [(n, face_row(predictor.net, p, predictor.encode(p).object)) for n, p in shown.items()]
-    save(figures.picture_rows(rows, COLUMNS), asked.output)
+    jpeg = small_jpeg(read_image(figures.picture_rows(rows, COLUMNS)), LIMIT)
+    print(f"{io.write_bytes(asked.output, jpeg)}: {len(jpeg) // 1000} kB")
 
 
 if __name__ == "__main__":

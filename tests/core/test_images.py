@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mien.core.errors import DataError, LimitError, MienError, ShapeError
-from mien.core.images import encode_png, read_image
+from mien.core.images import encode_png, read_image, small_jpeg
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (8, 6, 3), dtype=np.uint8)
@@ -247,3 +247,12 @@ def test_a_truncated_file_opened_by_the_caller():
 def test_arrays_that_are_no_pictures(array, words):
     with pytest.raises(ShapeError, match=words):
         read_image(array)
+
+
+def test_a_small_jpeg_keeps_to_its_size_and_is_no_worse_than_it_must_be():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    best = small_jpeg(noise, 10**6)
+    tight = small_jpeg(noise, 3 * len(best) // 4)
+    assert len(tight) <= 3 * len(best) // 4 < len(best)
+    assert read_image(tight).shape == noise.shape
+    assert small_jpeg(noise, 1) == small_jpeg(noise, 0)  # the lowest quality, whatever is asked

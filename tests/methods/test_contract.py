@@ -32,7 +32,7 @@ def test_a_run_folder_is_a_model(trained):
     measured = entry.load("evaluate").evaluate(model, Evaluation("test"))
     assert all(np.isfinite(v) or np.isnan(v) for v in measured.metrics.values())
     lengths = {len(v) for v in measured.units.values()}
-    assert len(lengths) == 1 or entry.name == "igc_net"  # pictures, and people
+    assert len(lengths) == 1
     predictor = entry.load("predict").Predictor.from_folder(model)
     assert predictor.predict(np.zeros((20, 30, 3), np.uint8))
 

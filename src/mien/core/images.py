@@ -179,6 +179,23 @@ def _from_array(source: Any, name: str) -> NDArray[np.uint8]:
     return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else np.ascontiguousarray(array)
 
 
+def small_jpeg(image: NDArray[Any], most: int) -> bytes:
+    """JPEG bytes of a uint8 ``(H, W, 3)`` picture at the best quality, 92 to 44, that keeps them to ``most``.
+
+    More than that only if the lowest quality does not.
+    """
+    from PIL import Image
+
+    data = b""
+    for quality in range(92, 40, -4):
+        stream = io.BytesIO()
+        Image.fromarray(image).save(stream, format="JPEG", quality=quality, optimize=True)
+        data = stream.getvalue()
+        if len(data) <= most:
+            break
+    return data
+
+
 def encode_png(image: NDArray[Any]) -> bytes:
     """PNG bytes of a uint8 ``(H, W)`` or ``(H, W, 3)`` picture."""
     from PIL import Image

@@ -50,6 +50,7 @@ from .ijb_protocol import ijb_verification as ijb_verification
 from .ijb_protocol import pair_scores as pair_scores
 from .ijb_protocol import pool_templates as pool_templates
 from .intervals import Estimate as Estimate
+from .intervals import by_cluster as by_cluster
 from .intervals import wilson_interval as wilson_interval
 from .motion import average_expression_distance as average_expression_distance
 from .motion import average_keypoint_distance as average_keypoint_distance

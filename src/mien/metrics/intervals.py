@@ -69,3 +69,24 @@ def pair_weights(weights: NDArray[Any], first: NDArray[Any], second: NDArray[Any
     """Weight of pairs of units: w_a w_b, and w_a within one unit (its copies are not compared)."""
     a, b = weights[first], weights[second]
     return np.asarray(np.where(first == second, a, a * b), np.float64)
+
+
+def by_cluster(values: ArrayLike, cluster: ArrayLike, count: int) -> NDArray[np.float64]:
+    """(count,) numbers, one for each cluster (person, set), whose mean is that of all n values. O(n).
+
+    Clusters hold different numbers of values, so the mean is a ratio: m + count / n (total_c - m n_c) has its
+    spread over clusters (linearised). Zeros without any value.
+
+    Args:
+        values: (n,).
+        cluster: (n,) integers, 0 .. count - 1.
+        count: of clusters.
+
+    >>> by_cluster([1.0, 2, 6], [0, 0, 2], 3)
+    array([0., 3., 6.])
+    """
+    v, at = np.asarray(values, np.float64), np.asarray(cluster)
+    if not len(v):
+        return np.zeros(count)
+    mean, total, own = v.mean(), np.bincount(at, v, count), np.bincount(at, minlength=count)
+    return np.asarray(mean + (total - mean * own) * count / len(v), np.float64)

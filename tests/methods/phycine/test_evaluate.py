@@ -18,7 +18,6 @@ from mien.methods.phycine.concepts import Latents
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.evaluate import (
     Case,
-    by_set,
     chosen,
     concept_units,
     evaluate,
@@ -73,17 +72,6 @@ class Coulomb(nn.Module):
 
 
 # -- pieces -------------------------------------------------------------------------------------------------
-
-
-def test_the_mean_of_sets_is_that_of_all_values():
-    """1, 2 of set 0 and 6 of set 2, mean 3: 3 + (3 - 6), 3, 3 + (6 - 3)."""
-    found = by_set(np.array([1.0, 2.0, 6.0]), np.array([0, 0, 2]), 3)
-    assert found.tolist() == [0, 3, 6]
-    rng = np.random.default_rng(0)
-    values, at = rng.normal(size=50), rng.integers(7, size=50)
-    assert by_set(values, at, 7).mean() == pytest.approx(values.mean())
-    assert by_set(np.full(50, 2.0), at, 7).tolist() == pytest.approx([2.0] * 7)  # sizes alone spread nothing
-    assert by_set(np.zeros(0), np.zeros(0, int), 2).tolist() == [0, 0]
 
 
 def test_slots_of_objects_that_are_found_and_one_that_is_lost(sets):

@@ -1,7 +1,7 @@
 """The protocol: people whom no training saw. Depth, parts, view, light, and who it is from another side.
 
 Names of parts, the regression to landmarks and the mean of codes come from training pictures, all else from
-the pictures that are tested. Values are those of each picture, or of each person where people are recognised.
+the pictures that are tested. Metrics are means over pictures; units are people, whose pictures are alike.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from mien.engine.folder import ModelFolder
 from mien.engine.predictor import default_device
 from mien.engine.task import Measured
 from mien.methods.igc_net.baselines import Autoencoder2d
-from mien.methods.igc_net.measure import depth_units, part_units, recognition_units, scene_metrics
+from mien.methods.igc_net.measure import (
+    by_person,
+    depth_units,
+    made,
+    part_units,
+    recognition_units,
+    scene_metrics,
+)
 from mien.methods.igc_net.model import IGCNet
 from mien.methods.igc_net.real import measured_on_orl
 from mien.methods.igc_net.seen import BASELINES, Seen, baseline, see, see_flat
@@ -122,8 +129,12 @@ def measured(seen_train: Seen, train: CapsuleSet, seen: Seen, faces: CapsuleSet)
     if seen.error is not None:
         units["error"] = seen.error.astype(np.float64)
     units |= recognition_units(seen.codes, seen_train.codes, faces)
-    units = {k: v for k, v in units.items() if len(v) and np.isfinite(v).any()}
-    return Measured({k: float(np.nanmean(v)) for k, v in units.items()} | metrics, units)
+    units = {k: v for k, v in units.items() if np.isfinite(v).any()}
+    who = made(faces.identity, "who people are")
+    return Measured(
+        {k: float(np.nanmean(v)) for k, v in units.items()} | metrics,
+        {k: by_person(v, who) for k, v in units.items()},
+    )
 
 
 def _state(seen: Seen) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Measures of what is seen against the truth of a made set, one value for each picture or person."""
+"""Measures of what is seen against the truth of a made set, one value for each picture."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from mien.metrics.capsules import (
     seg_iou_matched,
 )
 from mien.metrics.depth import scale_invariant_depth_error
+from mien.metrics.intervals import by_cluster
 from mien.metrics.segmentation import adjusted_rand_index
 
 Array = NDArray[Any]
@@ -88,7 +89,7 @@ def part_units(seen_train: Seen, train: CapsuleSet, seen: Seen, faces: CapsuleSe
 
     ``iou``: mean over its true parts, one part each; ``iou_many``: several parts may be one true part;
     ``ari`` in the true foreground; ``nme``; ``foreground``: IoU of all that is no background; ``iou_turned``:
-    of the pictures beyond `TURNED` alone.
+    of the pictures beyond `TURNED` alone, the others are nan.
     """
     assert seen_train.maps is not None
     assert seen.maps is not None
@@ -104,7 +105,7 @@ def part_units(seen_train: Seen, train: CapsuleSet, seen: Seen, faces: CapsuleSe
     return {
         "iou": one,
         "iou_many": many,
-        "iou_turned": one[turned],
+        "iou_turned": np.where(turned, one, np.nan),
         "ari": adjusted_rand_index(true[1], found[1], foreground=True),
         "foreground": both / np.maximum(either, 1),
         "nme": nme.images,
@@ -119,16 +120,18 @@ def standardised(codes: Array, train: Array) -> Array:
 
 
 def by_person(values: Values, identity: Array) -> Values:
-    """Mean of each person's values that are no nan; who has none is left out."""
-    who = np.unique(identity[~np.isnan(values)])
-    return np.array([np.nanmean(values[identity == one]) for one in who])
+    """(people,) values whose mean is that of the pictures (n,) that are no nan (`by_cluster`)."""
+    people, person = np.unique(identity, return_inverse=True)
+    told = ~np.isnan(values)
+    return by_cluster(values[told], person[told], len(people))
 
 
 def recognition_units(
     codes: Mapping[str, Array], train: Mapping[str, Array], faces: CapsuleSet
 ) -> dict[str, Values]:
-    """Rank-1 of each person by each code, cosine similarity of codes as `standardised`. O(n^2 D).
+    """Rank-1 of each picture by each code, cosine similarity of codes as `standardised`. O(n^2 D).
 
+    nan: nobody else of that person to be found.
     ``CODE_across``: among pictures whose yaw differs by `ACROSS` or more; ``CODE_LOW``: by LOW degrees up to
     the next of `BINS`.
     """
@@ -137,10 +140,10 @@ def recognition_units(
     for name, code in codes.items():
         ready = standardised(code, train[name])
         (across,) = rank_one_across_views(ready, who, yaw, (ACROSS, 180.0))
-        out[f"{name}_across"] = by_person(across.images, who)
+        out[f"{name}_across"] = across.images
         for rate in rank_one_across_views(ready, who, yaw, BINS):
             if rate.probes:
-                out[f"{name}_{rate.low:.0f}"] = by_person(rate.images, who)
+                out[f"{name}_{rate.low:.0f}"] = rate.images
     return out
 
 

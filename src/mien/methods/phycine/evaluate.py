@@ -44,6 +44,7 @@ from mien.methods.phycine.tracks import match_objects
 from mien.methods.phycine.words import Vocabulary
 from mien.metrics.comphy import KINDS, comphy_marks, comphy_scores
 from mien.metrics.concepts import auc_units, concept_report, correlation_units
+from mien.metrics.intervals import by_cluster
 from mien.metrics.segmentation import adjusted_rand_index
 from mien.synth.comphy_scene import FPS
 from mien.synth.comphy_set import executor_agreement, question_file
@@ -188,18 +189,6 @@ def programs() -> Measured:
     return Measured({"agree": float(agree.mean())}, {"agree": agree, "one": np.ones(found.answers)})
 
 
-def by_set(values: Values, sets: Values, count: int) -> Values:
-    """(count,) numbers, one for each set, whose mean is that of all n values.
-
-    Sets hold different numbers of values, so the mean is a ratio: m + count / n (total_s - m n_s) has its
-    spread over sets (linearised).
-    """
-    if not len(values):
-        return np.zeros(count)
-    mean, total, own = values.mean(), np.bincount(sets, values, count), np.bincount(sets, minlength=count)
-    return np.asarray(mean + (total - mean * own) * count / len(values), np.float64)
-
-
 def slots_of(seen: Seen, clips: Sequence[PhysicalClip]) -> Array:
     """(B, N) slot of each true object, -1 for one that was not found or does not exist."""
     place, visible = padded(clips, seen.frames)
@@ -247,13 +236,13 @@ def concept_units(
     both = on[:, i] & on[:, j]
     products = correlation_units((z_c[:, i] * z_c[:, j])[both], (charge[:, i] * charge[:, j])[both])
     units = {
-        "mass": by_set(auc_units(z_m[on], heavy[on]), clip_set[on], count),
-        "charge": by_set(products, np.repeat(sets[:, None], len(i), 1)[both], count),
+        "mass": by_cluster(auc_units(z_m[on], heavy[on]), clip_set[on], count),
+        "charge": by_cluster(products, np.repeat(sets[:, None], len(i), 1)[both], count),
     }
     units["concepts"] = (units["mass"] + units["charge"]) / 2
     off = exists & ~on
     if heavy[off].any() and not heavy[off].all():
-        units["mass_control"] = by_set(auc_units(z_m[off], heavy[off]), clip_set[off], count)
+        units["mass_control"] = by_cluster(auc_units(z_m[off], heavy[off]), clip_set[off], count)
     return units, {k: float(v) for k, v in vars(report).items()}
 
 
@@ -351,7 +340,7 @@ def predicted(case: Case, latents: Latents | None, laws: nn.Module) -> dict[str,
         steps = min(ahead, last - now)
         far = np.linalg.norm(path[:, :, FITTED - 1 + steps].numpy() - true[:, now + steps], axis=-1)
         sets = np.repeat(np.arange(len(far))[:, None], far.shape[1], 1)
-        out[name] = by_set(far[there], sets[there], len(far))
+        out[name] = by_cluster(far[there], sets[there], len(far))
     return out | {f"less_{k}": -v for k, v in out.items()}
 
 
@@ -394,11 +383,11 @@ def intervened(case: Case, latents: Latents) -> dict[str, Values]:
 
 
 def _moved(rows: Sequence[tuple[Array, Array, Array]], count: int) -> Values:
-    """`by_set` of the correlation of rows of (predicted, true, set); 0 where there are none."""
+    """`by_cluster` of the correlation of rows of (predicted, true, set); 0 where there are none."""
     if not rows:
         return np.zeros(count)
     predicted, true, sets = (np.concatenate(part) for part in zip(*rows, strict=True))
-    return by_set(correlation_units(predicted, true), sets.astype(int), count)
+    return by_cluster(correlation_units(predicted, true), sets.astype(int), count)
 
 
 def answered(folder: ModelFolder, part: str, sets: Sequence[PhysicalSet]) -> Measured:
@@ -452,7 +441,7 @@ def answers_scored(sets: Sequence[PhysicalSet], given: Sequence[Mapping[str, Any
         right = np.array([float(r) for m in own for r in m.right])
         scenes = np.array([place[m.scene] for m in own for _ in m.right])
         if own:
-            units[f"right_{kind}" if kind else "right"] = by_set(right, scenes, len(sets))
+            units[f"right_{kind}" if kind else "right"] = by_cluster(right, scenes, len(sets))
     scores = {k: v for k, v in comphy_scores(given, truth).items() if np.isfinite(v)}
     return Measured({k: float(np.mean(v)) for k, v in units.items()} | scores, units)
 
