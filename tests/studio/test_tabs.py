@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from mien.core.errors import ConfigError
 from mien.core.images import encode_png
-from mien.studio import classify, faces, liveness, outcomes, portrait
+from mien.studio import classify, faces, liveness, outcomes, parts, portrait
 
 gr = pytest.importorskip("gradio", reason="gradio is not installed (extra studio)")
 pytestmark = pytest.mark.filterwarnings(
@@ -93,3 +96,13 @@ def test_nothing_is_drawn_before_there_is_an_avatar():
     assert portrait.seen(None, 0, 0, 0, 0, 0, 0, 0) is None
     with pytest.raises(gr.Error, match="portrait first"):
         portrait.talking(None)
+
+
+def test_what_was_made_is_deleted_after_its_time():
+    old, new = parts.scratch(), parts.scratch()
+    (old / "film.mp4").write_bytes(b"")
+    aside = time.time() - parts.KEPT_SECONDS - 1
+    os.utime(old, (aside, aside))
+    parts.scratch()
+    assert not old.exists()
+    assert new.exists()

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 _OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _QUEUED = 64
-KEPT_SECONDS = 600
-"""Uploads and what was made of them are deleted after so long."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,7 @@ def page() -> Blocks:
     """All tabs. Models are loaded when they are first asked something."""
     gr = quiet_gradio()
     from mien.studio import classify, faces, liveness, outcomes, portrait
+    from mien.studio.parts import KEPT_SECONDS
 
     blocks: Blocks = gr.Blocks(title="mien", analytics_enabled=False, delete_cache=(60, KEPT_SECONDS))
     with blocks:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.core.errors import ConfigError
-from mien.studio.parts import model, percent, told
+from mien.studio.parts import model, percent, scratch, told
 
 TITLE = "Liveness"
 _SLOTS = {"rgb": "Colour", "depth": "Depth", "ir": "Near infrared"}
@@ -72,7 +72,7 @@ def rendered() -> tuple[str, str, str]:
     from mien.synth.made_sets import PadSet
 
     settings = PadSet(identities=1, size=128)
-    folder = Path(tempfile.mkdtemp(prefix="mien-studio-"))
+    folder = scratch()
     sample = next(iter(settings.samples(0)))
     files = {m: sample.files[end] for m, end in (("rgb", "png"), ("depth", "depth.png"), ("ir", "ir.png"))}
     for name, data in files.items():

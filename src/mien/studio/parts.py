@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import shutil
+import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -12,6 +15,8 @@ from mien.core.errors import MienError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+KEPT_SECONDS = 600
+"""Uploads and what was made of them are deleted after so long."""
 _LOADING = threading.Lock()
 
 
@@ -63,6 +68,20 @@ def picture(path: str | None, what: str) -> Any:
     from mien.core.images import read_image
 
     return read_image(Path(needed(path, what)), name=Path(str(path)).name)
+
+
+@functools.cache
+def _workplace() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="mien-studio-")
+
+
+def scratch() -> Path:
+    """A new folder for what is made; those older than `KEPT_SECONDS` are deleted, all when the page ends."""
+    root = Path(_workplace().name)
+    for old in root.iterdir():
+        if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(dir=root))
 
 
 def percent(value: float) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from mien.core.errors import ConfigError
-from mien.studio.parts import model, needed, picture, told
+from mien.studio.parts import model, needed, picture, scratch, told
 
 TITLE = "Talking head"
 MODEL = "otavatar/demo"
@@ -68,7 +66,7 @@ def astronaut() -> tuple[str, str]:
     from mien.core import io
     from mien.core.images import encode_png
 
-    path = Path(tempfile.mkdtemp(prefix="mien-studio-")) / "astronaut.png"
+    path = scratch() / "astronaut.png"
     io.write_bytes(path, encode_png(portrait()))
     return str(path), _EXAMPLE_BOX
 
@@ -143,7 +141,7 @@ def talking(state: Any) -> str:
 
     own = needed(state, "the avatar its portrait")
     track = MotionTrack.from_talk(0, _FRAMES, "perform")
-    path = Path(tempfile.mkdtemp(prefix="mien-studio-")) / "talk.mp4"
+    path = scratch() / "talk.mp4"
     return str(write_video(path, model(MODEL).animate(own, track, size=_FILM), track.fps).path)
 
 
@@ -153,5 +151,5 @@ def surface(state: Any) -> str:
     from mien.render.mesh_io import save_mesh
 
     found = model(MODEL).mesh(needed(state, "the avatar its portrait"))
-    path = Path(tempfile.mkdtemp(prefix="mien-studio-")) / "head.glb"
+    path = scratch() / "head.glb"
     return str(save_mesh(path, found.vertices, found.faces, colors=found.colors))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mien.core import figures, io
 from mien.core.images import encode_png
 from mien.data.surveil_images import SurveilImages
+from mien.engine import pad_cards
 from mien.engine.show import DemoResult
 from mien.engine.zoo import load_folder
 from mien.methods.cqil.config import PredictOptions
@@ -153,25 +154,14 @@ def judge_files(predictor: Predictor, folder: Path, inputs: Sequence[Path]) -> D
     rows = [{"input": str(p), **asdict(r)} for p, r in zip(inputs, results, strict=True)]
     file = io.write_json(folder / "input.json", rows)
     cards = "".join(_answer(p, r) for p, r in zip(inputs, results, strict=True))
-    last = results[-1]
-    headline = {
-        "inputs": len(results),
-        "status": last.status,
-        "live": last.live,
-        "probability": None if last.probability is None else round(last.probability, 4),
-    }
+    headline = {"inputs": len(results), **pad_cards.headline(results[-1])}
     return DemoResult(headline, f"{_WIDE}{cards}</div>", tuple(inputs), (file,))
 
 
 def _answer(path: Path, result: SurveilResult) -> str:
     moments, _ = read_track(path, FRAMES)
     picture = figures.img(encode_png(moments[0].pictures["rgb"]), path.name)
-    if result.probability is None:
-        verdict = f"<b>not judged: {html.escape(result.status)}</b>"
-    else:
-        kind, said = ("good", "live") if result.live else ("bad", "attack")
-        verdict = f"<b class={kind}>{said}, P(live) {100 * result.probability:.0f} %</b>"
+    verdict, note = pad_cards.verdict(result), pad_cards.note(result)
     quality = "" if result.quality is None else f"<div>quality {100 * result.quality:.0f} %</div>"
-    note = f"<div class=muted>{html.escape(result.note)}</div>" if result.note else ""
     name = f"<div>{html.escape(path.name)}</div>"
     return f"<div class=card>{picture}{name}<div>{verdict}</div>{quality}{note}</div>"

@@ -22,6 +22,7 @@ from mien.data.config import PadData
 from mien.data.pad_images import MODALITIES, PadArrays, PadLabels
 from mien.data.pad_loader import seen_by
 from mien.data.rendered_pad import crop_face
+from mien.engine import pad_cards
 from mien.engine.predictor import default_device
 from mien.engine.show import DemoResult
 from mien.engine.zoo import load_folder
@@ -294,13 +295,7 @@ def _judge(folder: Path, inputs: list[Path]) -> DemoResult:
     ]
     file = io.write_json(folder / "input.json", rows)
     cards = "".join(_answer(g, r) for g, r in zip(given, results, strict=True))
-    last = results[-1]
-    headline = {
-        "presentations": len(results),
-        "status": last.status,
-        "live": last.live,
-        "probability": None if last.probability is None else round(last.probability, 4),
-    }
+    headline = {"presentations": len(results), **pad_cards.headline(results[-1])}
     text = "<p>Below each presentation: where the net looked.</p>" if maps else ""
     return DemoResult(headline, f"{text}{_WIDE}{cards}</div>", tuple(inputs), (*maps, file))
 
@@ -309,13 +304,9 @@ def _answer(given: Mapping[str, Path], result: PadResult) -> str:
     """One of the user's presentations as a card."""
     names = html.escape(", ".join(p.name for p in given.values()))
     pictures = "".join(figures.img(Path(m).read_bytes(), f"where it looked: {names}") for m in result.maps)
-    if result.probability is None:
-        verdict = f"<b>not judged: {html.escape(result.status)}</b>"
-    else:
-        kind, said = ("good", "live") if result.live else ("bad", "attack")
-        limit = "" if result.threshold is None else f" (accepted from {100 * result.threshold:.0f} %)"
-        verdict = f"<b class={kind}>{said}, P(live) {100 * result.probability:.0f} %</b>{limit}"
+    verdict, note = pad_cards.verdict(result), pad_cards.note(result)
+    if result.probability is not None and result.threshold is not None:
+        verdict += f" (accepted from {100 * result.threshold:.0f} %)"
     branches = "".join(f"<div>{m} branch: {100 * p:.0f} %</div>" for m, p in result.branches)
-    note = f"<div class=muted>{html.escape(result.note)}</div>" if result.note else ""
     row = f'<div style="display:flex;gap:2px">{pictures}</div>' if pictures else ""
     return f"<div class=card>{row}<div>{names}</div><div>{verdict}</div>{branches}{note}</div>"
