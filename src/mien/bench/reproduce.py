@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mien.bench.benches import run_bench
+from mien.bench.compose import crossed
+from mien.bench.compose.protocol import SPLIT
 from mien.bench.store import Table, load_table, make_record, results_dir
 from mien.core import io
 from mien.core.catalogue import COMPOSE, Entry, owner
@@ -49,9 +51,15 @@ def reproduce(
                 continue
             models, fingerprint = train_chain(entry, row.stages, seed, say, watch)
             for evaluation in wanted:
-                measured = measure(entry, row, models, evaluation)
+                measured = measure(entry, row, models, evaluation, seed)
                 record = make_record(
-                    entry.name, row, evaluation, seed, protocol.PROTOCOL_VERSION, fingerprint, measured
+                    entry.name,
+                    row,
+                    evaluation,
+                    seed,
+                    protocol.PROTOCOL_VERSION,
+                    fingerprint if row.stages else data,
+                    measured,
                 )
                 record |= run_facts(models if row.models == "all" else models[-1:])
                 io.append_line(results_dir() / f"{entry.name}.jsonl", record)
@@ -60,8 +68,12 @@ def reproduce(
     return done
 
 
-def measure(entry: Entry, row: Row, models: Sequence[ModelFolder], evaluation: Evaluation) -> Measured:
-    """One evaluation of a row: of its last model, of all of them, or the ratios of a bench."""
+def measure(
+    entry: Entry, row: Row, models: Sequence[ModelFolder], evaluation: Evaluation, seed: int = 0
+) -> Measured:
+    """One evaluation of a row: of its last model, of all, of shipped ones, or the ratios of a bench."""
+    if evaluation.split == SPLIT:
+        return crossed.measured(evaluation, seed)
     if evaluation.split == "bench":
         ratios = run_bench(str(evaluation.options["name"]))["ratios"]
         return Measured(ratios)
@@ -97,9 +109,10 @@ def train_chain(
 
 
 def row_data(entry: Entry, row: Row) -> str:
-    """Fingerprint of the data that a row would be measured on now."""
+    """Fingerprint of the data that a row would be measured on now; of shipped weights where it has those."""
     if not row.stages:
-        return "none"
+        shipped = [e for e in row.evals if e.split == SPLIT]
+        return crossed.fingerprint(shipped[0]) if shipped else "none"
     recipe = _representative(row)
     own = owner(recipe, entry) if entry is COMPOSE else entry
     return _fingerprint(own.name, hash_dict(to_dict(recipe.data)), lambda: own.load("task").build(recipe, {}))

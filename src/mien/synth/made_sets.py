@@ -26,7 +26,7 @@ from mien.synth.maker import MadeSet, Sample, Unmeasured, check_ranges, js, npz,
 from mien.synth.motion import talk
 from mien.synth.portraits import make_face, photograph, sample_actions
 from mien.synth.poses import KINDS, sample_pose
-from mien.synth.sensors import Sensor, depth_picture
+from mien.synth.sensors import Sensor
 from mien.synth.talking_set import TalkingSet
 
 _COUNTS = {"identities": (1, 1_000_000), "per_identity": (1, 10_000)}
@@ -250,6 +250,7 @@ class PadSet:
             device = self.first_device + int(rng.integers(self.devices))
             scene = present(who, species, self.size, seed)
             capture = Sensor.device(device).capture(scene, seed)
+            seen = capture.pictures()
             label = {
                 "subject": subject,
                 "sample": k,
@@ -260,9 +261,9 @@ class PadSet:
                 "focal_px": scene.focal,
             }
             yield Sample(f"{k:04d}", {
-                "png": png(capture.rgb),
-                "depth.png": png(depth_picture(capture.depth)),
-                "ir.png": png((np.clip(capture.ir, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)),
+                "png": png(seen["rgb"]),
+                "depth.png": png(seen["depth"]),
+                "ir.png": png(seen["ir"]),
                 "npz": npz(depth=capture.depth, ir=capture.ir.astype(np.float16), face=scene.face),
                 "json": js(label),
             })  # fmt: skip

@@ -75,6 +75,11 @@ class Capture:
     depth: Array
     ir: Array
 
+    def pictures(self) -> dict[str, NDArray[np.uint8]]:
+        """By modality, as made sets keep them: colour, `depth_picture`, infrared with a gamma of 2.2."""
+        ir = (np.clip(self.ir, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
+        return {"rgb": self.rgb, "depth": depth_picture(self.depth), "ir": ir}
+
 
 def surface_normals(depth: Array, focal: float) -> Array:
     """Unit normals (S, S, 3) of a depth map in the camera frame (x right, y up, z to the camera). O(S^2)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mien.core.config import evolve_all
-from mien.core.protocol import Claim, Evaluation, GainOverBest, PairedGain, Row, Stage
+from mien.core.protocol import Above, Claim, Evaluation, GainOverBest, PairedGain, Row, Stage, Within
 from mien.methods.cakd.config import RECIPES as CAKD
 from mien.methods.fm_vit.config import RECIPES as FM_VIT
 from mien.methods.ncl.config import RECIPES as NCL
@@ -11,6 +11,8 @@ from mien.methods.ncl.config import RECIPES as NCL
 PROTOCOL_VERSION = 1
 SEEDS = (0, 1, 2)
 TEST = Evaluation("test", split="test", select="last")
+SPLIT = "shipped"
+"""The split of an evaluation that needs no training (`mien.bench.compose.crossed`)."""
 # SAGM around NCL++'s own optimiser, with its published rho and alpha; nothing is tuned.
 _SAGM = {"optim.kind": "sagm", "optim.base": "sgd", "optim.rho": 0.05, "optim.alpha": 1e-3}
 
@@ -32,6 +34,11 @@ def _student(row: str, label: str, changes: dict[str, object]) -> Row:
     return Row(row, label, (_TEACHER, stage), (TEST,))
 
 
+def _shipped(row: str, label: str, what: str, **options: str) -> Row:
+    """A row without training: shipped weights of several methods, on people and cameras of the seed."""
+    return Row(row, label, (), (Evaluation("test", SPLIT, options={"what": what, **options}),))
+
+
 ROWS: tuple[Row, ...] = (
     Row("nclpp", "NCL++", (Stage("nclpp", NCL["small"]()),), (TEST,)),
     Row(
@@ -45,7 +52,21 @@ ROWS: tuple[Row, ...] = (
     _student("cakd", "URFM + APT", {}),
     _student("gkd", "GKD from the transformer", {**_GKD, **_NO_FEATURES}),
     _student("cakd_gkd", "URFM + APT + GKD", _GKD),
-)
+    *(
+        _shipped(f"gate_{by}", f"GKD behind a far camera, gate: {label}", "gate", by=by)
+        for by, label in (
+            ("chance", "chance"), ("sharpness", "sharpness"), ("cqil", "CQIL's quality"),
+            ("truth", "true severity"),
+        )
+    ),
+    *(
+        _shipped(f"parts_{by}_{level}", f"{label}, {level} of a part replaced", "parts", by=by, level=level)
+        for by, label in (("small", "GKD's student"), ("alone", "same net, not taught"))
+        for level in ("shape", "albedo")
+    ),
+    _shipped("replay_own", "FM-ViT, own pictures on a screen", "replay", show="own"),
+    _shipped("replay_avatar", "FM-ViT, OTAvatar on a screen", "replay", show="avatar"),
+)  # fmt: skip
 MAIN = "nclpp_sagm"
 SHOWN = {
     "single_all": ("single, %", 100.0),
@@ -59,6 +80,11 @@ SHOWN = {
     "acer_rgb": ("ACER R, %", 100.0),
     "acer_rgb+depth+ir": ("ACER RDI, %", 100.0),
     "every_right": ("100 - ACER, mean of subsets", 100.0),
+    "gate_rank_1": ("rank-1 of who passes, %", 100.0),
+    "drop": ("1 - cosine, mean of parts, x1000", 1000.0),
+    "like_teacher": ("parts as the teacher's, r", 1.0),
+    "refused_rgb": ("refused R, %", 100.0),
+    "refused_rgb+depth+ir": ("refused RDI, %", 100.0),
 }
 
 CLAIMS: tuple[Claim, ...] = (
@@ -87,5 +113,64 @@ CLAIMS: tuple[Claim, ...] = (
         ("cakd_gkd", "cakd", "gkd"),
         "tar_0.01",
         GainOverBest(),
+    ),
+    Claim(
+        "gate",
+        "extra",
+        "of faces seen by worse and worse cameras, the half that CQIL's quality lets pass is recognised more"
+        " often by GKD's student than a half drawn by chance",
+        ("gate_cqil", "gate_chance"),
+        "right",
+        PairedGain(),
+    ),
+    Claim(
+        "gate_over_sharpness",
+        "extra",
+        "and more often than the sharper half",
+        ("gate_cqil", "gate_sharpness"),
+        "right",
+        PairedGain(),
+    ),
+    Claim(
+        "texture",
+        "extra",
+        "GKD's student goes by texture: it loses more similarity when a part of IGC-Net's gets the mean"
+        " albedo than when it gets the mean shape",
+        ("parts_small_albedo", "parts_small_shape"),
+        "drop",
+        PairedGain(),
+    ),
+    Claim(
+        "calmer",
+        "extra",
+        "distillation makes it calmer: it loses less by a part's albedo than the same net without a teacher",
+        ("parts_alone_albedo", "parts_small_albedo"),
+        "drop",
+        PairedGain(),
+    ),
+    Claim(
+        "same_parts",
+        "extra",
+        "student and teacher look at the same parts: correlation of their losses by albedo above .9",
+        ("parts_small_albedo",),
+        "like_teacher",
+        Above(0.9),
+        unit="correlation",
+    ),
+    Claim(
+        "replay",
+        "extra",
+        "by colour alone FM-ViT refuses avatars on a screen more often than the person's own pictures there",
+        ("replay_avatar", "replay_own"),
+        "refused_rgb",
+        PairedGain(),
+    ),
+    Claim(
+        "replay_all",
+        "extra",
+        "with all cameras it refuses both alike, within 5 points",
+        ("replay_avatar", "replay_own"),
+        "refused_rgb+depth+ir",
+        Within(0.05),
     ),
 )

@@ -25,8 +25,8 @@ def _row(name: str, label: str, recipe: str, group: Group = "claims", **changes:
     return Row(name, label, (Stage(name, made),), (TEST,), group)
 
 
-_OTHERS = {"p3_strict": "P3-strict", "p1": "P1"}
-_SOLUTIONS = ("moire_jitter", "dise")
+_OTHERS = {"p3_strict": "P3-strict", "p1": "P1", **{f"p2.{k}": f"P2.{k}" for k in (1, 2, 3, 4)}}
+_SOLUTIONS = ("moire_jitter", "dise", "convnext_plain", "heavy_aug_folds", "parts")
 ROWS: tuple[Row, ...] = (
     _row("flip", "mirror and shift alone", "flip"),
     _row("degrade", "+ degraded copies", "degrade"),
@@ -39,7 +39,7 @@ ROWS: tuple[Row, ...] = (
     _row("supcon", "CQIL with SupCon", "small", "all", method__contrast="supcon"),
     _row("byol", "CQIL with a slow net (BYOL)", "small", "all", method__contrast="byol"),
     *(
-        _row(f"{row}_{p}", f"{label}, {text}", row, "all", data__protocol=p)
+        _row(f"{row}_{p.replace('.', '_')}", f"{label}, {text}", row, "all", data__protocol=p)
         for p, text in _OTHERS.items()
         for row, label in (("flip", "mirror and shift alone"), ("small", "CQIL"))
     ),
