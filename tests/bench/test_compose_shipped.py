@@ -71,13 +71,13 @@ def test_losses_that_are_alike():
 def test_screens_differ_in_what_they_show_alone():
     person = make_face(3, detail_for(replay.SIDE))
     own = photograph(person, studio(3), replay.SIDE)
-    other = replace(own, rgb=255 - own.rgb)
+    other = replace(own, rgb=np.roll(own.rgb, 6, 1))
     seen, changed = (replay.presented(v, person, 3, 0, 32) for v in (own, other))
     assert seen["rgb"].shape == (32, 32, 3)
     apart = {m: np.abs(seen[m].astype(int) - changed[m]).mean() for m in seen}
-    assert apart["rgb"] > 10
+    assert apart["rgb"] > 3
     assert apart["depth"] < 3  # the noise of the sensor
-    assert apart["ir"] < 6
+    assert apart["ir"] < 8  # some of the light that it sees is the screen's
 
 
 def test_only_two_things_are_shown():

@@ -355,3 +355,18 @@ def test_data_that_would_be_drawn_first_are_not_drawn_for_a_check(results, monke
     task = method("ncl").load("task")
     monkeypatch.setattr(task, "at_hand", lambda recipe: False, raising=False)
     assert other_data(store.load_table(Toy())) == []
+
+
+def test_rows_without_a_common_measurement_stand_apart():
+    lines = [
+        {"row": "a", "x": "1", "y": "-", "z": "-"},
+        {"row": "b", "x": "-", "y": "2", "z": "-"},
+        {"row": "c", "x": "-", "y": "-", "z": "-"},
+        {"row": "d", "x": "3", "y": "-", "z": "4"},
+    ]
+    first, second = tables.apart(lines, ["x", "y", "z"])
+    assert [line["row"] for line in first] == ["a", "c", "d"]
+    assert list(first[0]) == ["row", "x", "z"]
+    assert second == [{"row": "b", "y": "2"}]
+    bridge = {"row": "e", "x": "1", "y": "1", "z": "-"}
+    assert tables.apart([*lines, bridge], ["x", "y", "z"]) == [[*lines, bridge]]

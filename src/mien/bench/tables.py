@@ -82,6 +82,42 @@ def claim_rows(table: Table) -> list[dict[str, str]]:
     return out
 
 
+def apart(lines: Sequence[dict[str, str]], shown: Sequence[str]) -> list[list[dict[str, str]]]:
+    """Lines that share a measured column, table by table, in order; columns of others are left out.
+
+    One table, as it is, where all lines hang together. O(lines^2 columns).
+
+    Args:
+        lines: of `metric_rows`.
+        shown: names of the columns that hold measurements.
+
+    >>> a, b = {"row": "a", "x": "1", "y": "-"}, {"row": "b", "x": "-", "y": "2"}
+    >>> apart([a, b], ["x", "y"])
+    [[{'row': 'a', 'x': '1'}], [{'row': 'b', 'y': '2'}]]
+    """
+    groups: list[tuple[set[str], list[int]]] = []
+    filled = [{c for c in shown if line.get(c, "-") != "-"} for line in lines]
+    first = next((columns for columns in filled if columns), set())
+    for place, columns in enumerate(filled):
+        own, places = columns or first, [place]  # what has nothing measured stands with the first
+        for columns, others in [g for g in groups if g[0] & own]:
+            groups.remove((columns, others))
+            own, places = own | columns, others + places
+        groups.append((own, places))
+    if len(groups) < 2:
+        return [list(lines)]
+    return [
+        [{k: v for k, v in lines[p].items() if k in columns or k not in shown} for p in sorted(places)]
+        for columns, places in sorted(groups, key=lambda g: min(g[1]))
+    ]
+
+
+def row_tables(table: Table) -> list[list[dict[str, str]]]:
+    """`metric_rows`, and a table of its own for what has no measurement in common with the rest."""
+    shown = [label for label, _ in table.entry.load("protocol").SHOWN.values()]
+    return apart(metric_rows(table), shown)
+
+
 def markdown(rows: Sequence[dict[str, str]]) -> str:
     """A Markdown table."""
     if not rows:
@@ -130,7 +166,7 @@ def render(text: str, tables: Sequence[Table], where: str) -> str:
             raise DataError(f"{where}: no results for marker {method}:{kind}")
         table = by_name[method]
         body = {
-            "rows": lambda: markdown(metric_rows(table)),
+            "rows": lambda: "\n".join(markdown(rows) for rows in row_tables(table)),
             "claims": lambda: markdown(claim_rows(table)),
         }
         return match[1] + body[kind]() + match[4]

@@ -75,5 +75,6 @@ def show_method(entry: Entry) -> None:
     from mien.bench import store, tables
 
     table = store.load_table(entry)
-    console.show_table(f"{entry.name}: {entry.title}", tables.metric_rows(table))
+    for rows in tables.row_tables(table):
+        console.show_table(f"{entry.name}: {entry.title}", rows)
     console.show_table("claims", tables.claim_rows(table))

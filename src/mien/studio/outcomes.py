@@ -33,11 +33,11 @@ def build() -> None:
 def shown(name: str) -> tuple[Any, str, str]:
     """A figure of the claims' intervals, the claims and the rows as tables."""
     from mien.bench.store import claims_json, load_table
-    from mien.bench.tables import claim_rows, markdown, metric_rows
+    from mien.bench.tables import claim_rows, markdown, row_tables
     from mien.core.catalogue import table_entry
 
     table = load_table(table_entry(name))
-    return drawn(claims_json(table)), markdown(claim_rows(table)), markdown(metric_rows(table))
+    return drawn(claims_json(table)), markdown(claim_rows(table)), "\n".join(map(markdown, row_tables(table)))
 
 
 def drawn(claims: list[dict[str, Any]]) -> Any:
