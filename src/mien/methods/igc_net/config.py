@@ -46,6 +46,8 @@ class IgcNetConfig(MethodConfig):
     """Depth starts from a dome that all faces share; else from a plane."""
     front: float = 0.92
     """Depth of the dome's nearest point, scene units; its middle is at 1."""
+    radii: tuple[float, float] = (0.7, 1.25)
+    """Half axes of the dome across and along the face; 1 = half a picture."""
     common_rate: float = 0.1
     """Learning rate of the depth that all faces share beside the dome, as a share of the others'."""
     confidence: bool = False
@@ -114,6 +116,8 @@ class IgcNetConfig(MethodConfig):
         for name in ("tau_start", "tau_end"):
             check_range("method", name, getattr(self, name), 1e-4, 10.0)
         check_range("method", "front", self.front, 0.901, 0.999)
+        for radius in self.radii:
+            check_range("method", "radii", radius, 0.1, 10.0)
         check_range("method", "common_rate", self.common_rate, 0.0, 100.0)
         for name in ("warmup", "harden", "views_from"):
             check_range("method", name, getattr(self, name), 0.0, 1.0)

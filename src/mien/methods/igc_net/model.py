@@ -133,7 +133,7 @@ class IGCNet(nn.Module):
         self.light_net = Encoder(size, c.width // 2, LIGHT) if c.light else None
         self.background_net = Decoder(size, c.width // 2, c.features, 1) if c.background else None
         self.guess = nn.Parameter(torch.zeros(1, 1, size // COARSE, size // COARSE)) if c.dome else None
-        self.register_buffer("dome", dome(self.renderer, c.front), persistent=False)
+        self.register_buffer("dome", dome(self.renderer, c.front, c.radii), persistent=False)
         self.confidence_net = ConfidenceNet(size, c.width // 2, c.dim) if c.confidence else None
         turn, shift = math.radians(c.max_turn), c.max_shift
         limits = torch.tensor([turn, turn, turn, shift, shift, MAX_DEPTH_SHIFT])
