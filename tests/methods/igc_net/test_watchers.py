@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from mien.methods.igc_net import watchers
 from mien.methods.igc_net.config import IgcNetConfig
 from mien.methods.igc_net.model import IGCNet
 from mien.methods.igc_net.watchers import (
+    Health,
     dome_correlation,
     health,
     part_shares,
@@ -84,3 +86,32 @@ def test_inside_out_twice_is_nothing_once_is_the_mirror_of_depth():
     assert torch.allclose(after.light.direction[:, :2], -before.light.direction[:, :2])
     turn_inside_out(model)
     assert torch.equal(model.encode(image).depth, before.depth)
+
+
+def test_mend_revives_what_is_dead_and_leaves_the_living(monkeypatch):
+    model = net(parts=3)
+    before = model.queries.detach().clone()
+    image = torch.rand(2, 3, SIZE, SIZE)
+    monkeypatch.setattr(watchers, "health", lambda depth, visibility: Health([1], 1.0, False, 0.5, False))
+    monkeypatch.setattr(watchers, "part_shares", lambda visibility: torch.tensor([0.1, 0.0, 0.4]))
+    watchers.mend(model, image, True, 0)
+    assert torch.equal(model.queries, before)  # one capsule is all
+    found = watchers.mend(model, image, False, 0)
+    assert found.dead == [1]
+    assert torch.equal(model.queries[[0, 2]], before[[0, 2]])
+    assert 0 < (model.queries[1] - before[2]).norm() < 1
+
+
+def test_mend_turns_a_hollow_face(monkeypatch):
+    model, image = net(parts=1), torch.rand(2, 3, SIZE, SIZE)
+    monkeypatch.setattr(watchers, "health", lambda *_: Health([], -1.0, True, 0.5, False))
+    before = model.shape_decoders[0].last.weight.detach().clone()
+    watchers.mend(model, image, True, 0)
+    assert torch.equal(model.shape_decoders[0].last.weight[0], -before[0])
+    monkeypatch.undo()
+    assert not watchers.mend(net(parts=1), image, True, 0).hollow
+
+
+def test_one_process_gathers_its_own_rows():
+    rows = torch.rand(3, 2)
+    assert watchers.gathered(rows) is rows

@@ -66,6 +66,9 @@ class IgcNetConfig(MethodConfig):
     """Part of the steps in which one capsule is the whole face."""
     harden: float = 0.2
     """Last part of the steps, with hard assembling and the entropy."""
+    mend_every: int = 0
+    """Steps between looks for dead parts, which begin anew, and hollow faces, which are turned inside out;
+    none while assembling is hard. 0: never."""
     flip: float = 0.5
     """Weight of the picture of the mirrored object; 0 leaves it out."""
     perceptual: float = 1.0
@@ -110,6 +113,7 @@ class IgcNetConfig(MethodConfig):
             check_range("method", name, getattr(self, name), 1, 10_000)
         if self.width < 8 or self.width % 4:
             raise ConfigError(f"method.width={self.width} must be a multiple of 4, and at least 8")
+        check_range("method", "mend_every", self.mend_every, 0, 1_000_000)
         check_range("method", "max_turn", self.max_turn, 0.0, 89.0)
         check_range("method", "spread", self.spread, 0.1, 89.0)
         check_range("method", "max_shift", self.max_shift, 0.0, 1.0)

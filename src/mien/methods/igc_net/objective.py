@@ -19,6 +19,7 @@ from mien.methods.igc_net.features import PrincipalFeatures, face_features
 from mien.methods.igc_net.foreground import foreground_guess
 from mien.methods.igc_net.losses import SemanticBasis
 from mien.methods.igc_net.model import IGCNet, Rendering
+from mien.methods.igc_net.watchers import mend
 
 CYCLE_YAW, CYCLE_PITCH = 40.0, 17.0  # degrees, within which own pictures are turned
 WARP_EVERY = 4  # steps between looks at warped pictures; their loss counts as often
@@ -90,6 +91,8 @@ class CapsuleTask(Task[CapsuleBatch]):
         net, c, image = self.net, self.net.config, batch.image
         phase = phase_at(c, clock.progress)
         net.tau.fill_(phase.tau)
+        if c.mend_every and clock.step and clock.step % c.mend_every == 0 and not phase.hard:
+            mend(net, image, phase.single, clock.step)
         obj = net.encode(image, single=phase.single)
         drawn, guess = net.render(obj), foreground_guess(image)
         terms = {"picture": self.picture(obj, drawn, image, guess)}

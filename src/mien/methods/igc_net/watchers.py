@@ -94,6 +94,45 @@ def turn_inside_out(net: IGCNet) -> None:
         _negate(_head(net.light_net), [2, 3])
 
 
+@torch.no_grad()
+def mend(net: IGCNet, image: Tensor, single: bool, seed: int) -> Health:
+    """Looks at a batch (B, 3, S, S) and mends the net in place: O(B M S^2 width).
+
+    A hollow face is turned inside out; a dead part begins anew near the one that is seen most. Decided from
+    what all processes see, so that their nets stay alike.
+
+    Args:
+        net: in training.
+        image: pictures in [0, 1].
+        single: one capsule is the whole face, so no part can be dead.
+        seed: of what dead parts begin with; alike in all processes.
+
+    Returns:
+        What was found.
+    """
+    obj = net.encode(image, single=single)
+    visibility, depth = gathered(obj.visibility), gathered(obj.depth)
+    found = health(depth, visibility)
+    if found.hollow:
+        turn_inside_out(net)
+    if not single and len(found.dead) < net.config.parts:
+        most, rng = int(part_shares(visibility).argmax()), torch.Generator().manual_seed(seed)
+        for part in found.dead:
+            revive_part(net, part, most, rng)
+    return found
+
+
+def gathered(values: Tensor) -> Tensor:
+    """Rows (B, ...) of all processes, in the order of the processes; without several, as they are."""
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return values
+    rows = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(rows, values.contiguous())
+    return torch.cat(rows)
+
+
 def _head(encoder: nn.Sequential) -> nn.Conv2d:
     """The last convolution of an encoder."""
     return cast("nn.Conv2d", encoder[-2])
