@@ -126,23 +126,27 @@ def markdown(rows: Sequence[dict[str, str]]) -> str:
     return head + "".join("| " + " | ".join(r.values()) + " |\n" for r in rows)
 
 
+VERDICTS = {"holds": True, "does not hold": False, "open": None}
+"""Heading -> verdict."""
+
+
 def overview_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
-    """One line a method for the main README."""
+    """One line a method for the main README: its claims by verdict, those about the mechanism in bold."""
     out = []
     for table in tables:
         if not table.entry.paper:
             continue
-        counts = [c["holds"] for c in claims_json(table)]
+        entry, claims = table.entry, claims_json(table) if table.entry.measured else []
+        named = [(c["holds"], f"**{c['id']}**" if c["kind"] == "mechanism" else c["id"]) for c in claims]
         out.append(
             {
-                "method": f"[`{table.entry.name}`](src/mien/methods/{table.entry.name}/README.md)",
-                "what": table.entry.title,
-                "paper": f"[{table.entry.paper}](https://arxiv.org/abs/{table.entry.paper})",
-                "claims that hold / do not / open": (
-                    " / ".join(str(counts.count(h)) for h in (True, False, None))
-                    if table.entry.measured
-                    else "not measured yet"
-                ),
+                "method": f"[`{entry.name}`](src/mien/methods/{entry.name}/README.md)",
+                "what": entry.title,
+                "paper": f"[{entry.paper}](https://arxiv.org/abs/{entry.paper})",
+                **{
+                    head: ", ".join(name for holds, name in named if holds is verdict) or "-"
+                    for head, verdict in VERDICTS.items()
+                },
             }
         )
     return out
