@@ -19,7 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -346,19 +346,19 @@ def _mean(outs: list[StepOut]) -> tuple[Tensor, dict[str, Tensor]]:
 def _deterministic(device: torch.device) -> Iterator[None]:
     """Deterministic kernels inside, as before outside.
 
-    On a GPU some operators have none (the gradients of `grid_sample` and of `interpolate`, for example): those
-    run as they are, so two runs may differ there by rounding. New memory is not filled first, which costs a
-    kernel for each tensor.
+    On a GPU some operators have none (the gradients of `grid_sample` and of `interpolate`, for example);
+    those run as they are, so two runs may differ there by rounding. New memory is not filled first there,
+    which would cost a kernel for each tensor.
     """
-    on_gpu = device.type != "cpu"
+    on_gpu, memory = device.type != "cpu", cast(Any, torch.utils.deterministic)
     was, only_warned, filled = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
-        torch.utils.deterministic.fill_uninitialized_memory,
+        memory.fill_uninitialized_memory,
     )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=on_gpu)
-    torch.utils.deterministic.fill_uninitialized_memory = filled and not on_gpu
+    memory.fill_uninitialized_memory = filled and not on_gpu
     try:
         with warnings.catch_warnings():
             if on_gpu:
@@ -366,4 +366,4 @@ def _deterministic(device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.use_deterministic_algorithms(was, warn_only=only_warned)
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        memory.fill_uninitialized_memory = filled

@@ -18,6 +18,8 @@ from mien.nn.softplus import Softplus
 from mien.nn.style_blocks import MappingNetwork, StyleBlock, StyleSynthesis
 from mien.render.triplane import PlaneDecoder
 
+MARGIN = 2
+"""Raw pixels from the edge of a crop up to which one block of super-resolution sees that edge."""
 SMALL: dict[str, Any] = {
     "z_dim": 128,
     "w_dim": 128,
@@ -114,6 +116,13 @@ class SuperResolution(nn.Module):
             rgb, feat = (
                 F.interpolate(v, (self.side, self.side), mode="bilinear", antialias=True) for v in (rgb, feat)
             )
+        return self.enlarge(rgb, feat, ws)
+
+    def enlarge(self, rgb: Tensor, feat: Tensor, ws: Tensor) -> Tensor:
+        """Pictures of ``side``, or crops of such: the blocks alone; arguments as `forward`.
+
+        A crop gives the picture's crop but for `MARGIN` raw pixels along its edges.
+        """
         codes = ws[:, -1:].expand(-1, 3, -1)
         for block in self.blocks:
             feat, rgb = block(feat, rgb, codes)
