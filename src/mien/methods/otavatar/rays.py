@@ -57,7 +57,8 @@ def project(points: Tensor, cameras: Tensor) -> Tensor:
     k = cameras[..., 16:].unflatten(-1, (3, 3))
     local = torch.einsum("bvni,bvij->bvnj", points[:, None] - pose[..., None, :3, 3], pose[..., :3, :3])
     xy = local[..., :2] / local[..., 2:]
-    seen: Tensor = xy * k[..., None, (0, 1), (0, 1)] + k[..., None, :2, 2]
+    focal = torch.stack([k[..., 0, 0], k[..., 1, 1]], -1)
+    seen: Tensor = xy * focal[..., None, :] + k[..., None, :2, 2]
     return seen
 
 

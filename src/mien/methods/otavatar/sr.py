@@ -28,6 +28,7 @@ from mien.methods.otavatar.generator import MARGIN, SuperResolution
 from mien.methods.otavatar.losses import edge_features
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.rays import PARTS, TargetRays, look, part_mask, project
+from mien.nn.style_blocks import StyleBlock
 
 
 class CropPlaces(NamedTuple):
@@ -149,7 +150,7 @@ class EnlargeTask(ManualTask[TalkingBatch]):
         net.requires_grad_(False)
         enlarge.requires_grad_(True)
         for block in enlarge.blocks:  # it starts as the plain enlarged picture
-            nn.init.zeros_(cast("nn.Parameter", block.to_rgb.weight))
+            nn.init.zeros_(cast("StyleBlock", block).to_rgb.weight)
         self.bank = nn.Embedding.from_pretrained(bank, freeze=False, sparse=True)
 
     def configure(self) -> dict[str, Optimizer]:
