@@ -181,6 +181,7 @@ def test_the_debug_chain_trains_three_stages_and_resumes_as_if_it_had_not_stoppe
         )
         == 0
     )
+    assert not (cut / "stages").exists()  # nor is what the given one was built on
     assert main(["train", "--resume", str(cut)]) == 0
     nets = [mien.load(str(path)).net for path in (whole, cut)]
     one, two = (n.state_dict() for n in nets)
