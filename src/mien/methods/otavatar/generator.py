@@ -107,7 +107,7 @@ class SuperResolution(nn.Module):
             ShapeError: pictures that are not square and alike, or another number of features.
         """
         square = feat.ndim == 4 and feat.shape[2] == feat.shape[3] and feat.shape[1] == self.features
-        if not square or rgb.shape != (len(feat), 3, *feat.shape[2:]):
+        if not square or rgb.shape != (feat.shape[0], 3, *feat.shape[2:]):
             raise ShapeError(
                 f"expected rgb (B, 3, h, h), feat (B, {self.features}, h, h), got {tuple(rgb.shape)}, "
                 f"{tuple(feat.shape)}"
