@@ -20,7 +20,8 @@ def test_enlarged_pictures_are_those_of_the_field() -> None:
     found = draw_enlarged(net, ws, cameras)
     assert found.shape == (2, 2, 3, 32, 32)
     field = AvatarField(net.generator, ws[1:], net.config.settings())
-    assert np.array_equal(as_bytes(found[1, 0]), field.picture(cameras[1, 0], 32))
+    off = as_bytes(found[1, 0]).astype(int) - field.picture(cameras[1, 0], 32)
+    assert np.abs(off).max() <= 1  # rounding: two pictures in a batch, or one
     assert draw(net, ws, cameras, 32).rgb.shape == found.shape
 
 

@@ -166,6 +166,15 @@ def test_a_view_of_the_trained_size_goes_through_it() -> None:
     assert darker.astype(int).mean() < plain.astype(int).mean() - 20
 
 
+def test_nothing_is_seen_beyond_the_edge_of_an_empty_picture() -> None:
+    own, white, ws = task(), torch.ones(1, 5, 16, 16), torch.zeros(1, 6, 16)
+    with torch.no_grad():
+        assert torch.equal(own.enlarge(white[:, :3], white, ws), torch.ones(1, 3, 32, 32))
+        released = SuperResolution(5, 16, 16, (8,))
+        torch.nn.init.zeros_(released.blocks[0].to_rgb.weight)
+        assert float(released(white[:, :3], white, ws)[0, 0, 0, 9]) == 0.75
+
+
 def test_another_size_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"to 64 pixels cannot learn from data\.size=32"):
         task(sr_side=32)
