@@ -287,7 +287,7 @@ def _gpu_prior() -> Recipe:
     changes: dict[str, object] = {
         "name": "otavatar-gpu-prior",
         "method.channel_base": 4096,
-        "method.features": 12,
+        "method.features": 8,
         "method.rays": 192,
         "method.samples": 24,
         "method.face": 0.3,
