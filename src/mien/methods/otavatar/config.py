@@ -130,7 +130,8 @@ class OtavatarConfig(MethodConfig):
     norm: float = 0.0
     """Weight of the hinge that keeps motion codes longer than 10."""
     crop: int | None = None
-    """sr: side of the part of a raw picture that is drawn and enlarged in a step (default 32)."""
+    """sr: side of the part of a raw picture that is drawn and enlarged in a step (default 32); a share
+    ``face`` + ``parts`` of them lies around mouth or an eye."""
     emphasis: float | None = None
     """sr: weight of what lies near mouth and eyes, beside the 1 of everything (default 3)."""
 
@@ -291,8 +292,8 @@ def _gpu_prior() -> Recipe:
         "method.rays": 192,
         "method.samples": 24,
         "method.face": 0.3,
-        "method.parts": 0.3,
-        "method.detail": 0.2,
+        "method.parts": 0.2,
+        "method.detail": 0.3,
         "schedule.batch": 24,
         "schedule.warmup_epochs": 0.8,
         "schedule.checkpoint_every": 4000,

@@ -176,7 +176,8 @@ class EnlargeTask(ManualTask[TalkingBatch]):
         """That of the codes and that of the super-resolution."""
         own, net = self.config, self.net
         pictures, cameras, points = one_view(batch, generator)
-        places = pick_crops(points, cameras, own.crop or 32, self.enlarge.side, own.parts, generator)
+        share = min(1.0, own.face + own.parts)
+        places = pick_crops(points, cameras, own.crop or 32, self.enlarge.side, share, generator)
         true = 2 * places.cut(pictures[:, :3], self.scale) - 1
         with torch.no_grad():
             dw = net.controller(batch.windows[:, 0])[0]
