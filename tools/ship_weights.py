@@ -1,9 +1,10 @@
 """Trains the shipped weights by their committed recipes and writes them with cards under src/mien/zoo.
 
-    python tools/ship_weights.py ncl/small=small ncl/ce-small=small-ce
+    python tools/ship_weights.py ncl/small=small ncl/ce-small=small-ce otavatar/demo=runs/otavatar-gpu-sr-s0
 
 Each name gets the weights that ``mien train METHOD --preset RECIPE --seed 0`` makes; a stage that
-``mien reproduce`` has already trained is used, since it is the same training.
+``mien reproduce`` has already trained is used, since it is the same training. A finished run folder of such a
+recipe can be given instead of it: a training on another machine.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from pathlib import Path
 from mien.bench.reproduce import train_chain
 from mien.bench.store import commit
 from mien.core import io
-from mien.core.catalogue import method
-from mien.core.config import save_recipe
+from mien.core.catalogue import Entry, method
+from mien.core.config import hash_recipe, save_recipe
+from mien.core.errors import ConfigError
 from mien.core.protocol import Evaluation, Stage
 from mien.core.shipped import zoo_root
-from mien.engine.folder import open_folder
+from mien.engine.folder import ModelFolder, open_folder
 
 CARD = """# {name}
 
@@ -91,13 +93,29 @@ def copy_weights(source: Path, target: Path) -> None:
     save_file({k: v.half() if v.is_floating_point() else v for k, v in load_file(source).items()}, target)
 
 
-def ship(name: str, preset: str) -> None:
+def trained(entry: Entry, source: str) -> tuple[ModelFolder, str]:
+    """The finished training and the recipe's name; ``source``: that name, or a run folder.
+
+    Raises:
+        ConfigError: a folder whose settings are not those of the committed recipe.
+    """
+    recipes = entry.load("config").RECIPES
+    if source in recipes:
+        recipe = recipes[source]()
+        chains = getattr(entry.load("protocol"), "CHAINS", {})
+        folders, _ = train_chain(entry, chains.get(recipe.name, (Stage(source, recipe),)), 0, print, None)
+        return folders[-1], source
+    folder = open_folder(Path(source))
+    preset = folder.recipe.name.removeprefix(f"{entry.name}-")
+    if preset not in recipes or hash_recipe(recipes[preset]()) != hash_recipe(folder.recipe):
+        raise ConfigError(f"{source}: not trained by the committed recipe {preset!r}; put its settings there")
+    return folder, preset
+
+
+def ship(name: str, source: str) -> None:
     """One set of weights."""
     entry = method(name.split("/")[0])
-    recipe = entry.load("config").RECIPES[preset]()
-    chains = getattr(entry.load("protocol"), "CHAINS", {})
-    folders, _ = train_chain(entry, chains.get(recipe.name, (Stage(preset, recipe),)), 0, print, None)
-    folder = folders[-1]
+    folder, preset = trained(entry, source)
     target = zoo_root() / name
     with io.new_folder(target) as part:
         copy_weights(folder.weights, part / "weights.safetensors")
@@ -131,7 +149,8 @@ def ship(name: str, preset: str) -> None:
             ),
             steps=run["steps"],
             seconds=run["seconds"],
-            **{k: run["machine"][k] for k in ("cpu", "threads", "torch")},
+            cpu=run["machine"]["cpu" if run["machine"]["device"] == "cpu" else "device"],
+            **{k: run["machine"][k] for k in ("threads", "torch")},
         )
         (part / "card.md").write_text(card)
     print(target)

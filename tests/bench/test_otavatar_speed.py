@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,12 @@ def test_keys_and_entries(found):
     assert ratios["psnr_loss_db"] == pytest.approx(lost)
     assert by_name["video_4"]["peak_mb"] >= by_name["video_2"]["peak_mb"] > 0
     assert {e["model"] for e in entries} == {"a head of formulas, learnt in 5 steps"}
+
+
+def test_a_model_that_enlarges_is_timed_with_it():
+    own = heads.subject(16, 2, replace(TINY, sr_side=16, sr_channels=(4,)))
+    _, rates = otavatar_speed._frames(own, PLAN)
+    assert set(rates) == {"fps_16", "fps_32", "fps_sr_64", "fps_sr_32"}
 
 
 def test_both_renderers_draw_what_was_learnt(subject):

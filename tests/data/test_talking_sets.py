@@ -44,7 +44,7 @@ def test_stars_are_drawn_once_and_are_those_of_the_formulas(home, monkeypatch):
 
 def test_drawing_goes_on_where_it_was_cut_off(home, monkeypatch):
     """The people of finished shards are not drawn twice."""
-    monkeypatch.setattr("mien.synth.maker._SHARD", 4)  # two people a shard
+    monkeypatch.setattr(StarHeadSet, "shard_people", 2)
     drawn, draw = [], StarHeadSet.samples
 
     def cut(self, number):

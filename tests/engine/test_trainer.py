@@ -12,7 +12,7 @@ from mien.core.config import OptimConfig
 from mien.core.errors import ConfigError, MienError, WeightsError
 from mien.engine import checkpoint
 from mien.engine.task import Experiment, total_parameters
-from mien.engine.trainer import Trainer
+from mien.engine.trainer import Trainer, _deterministic
 from mien.optim.build import lr_factor
 from mien.optim.sam import SAM
 from tests.engine.toys import Fit, FitByHand, Source, experiment, make_net, recipe, same, state_of
@@ -236,3 +236,15 @@ def test_parts_beside_the_model_are_kept_in_files_of_their_own(tmp_path):
     Trainer(experiment, recipe(steps=2), tmp_path).run()
     assert torch.equal(load_file(tmp_path / "part.safetensors")["weight"], part.weight)
     assert "weight" not in load_file(tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize(("device", "lenient"), [("cpu", False), ("cuda", True)])
+def test_operators_without_a_deterministic_kernel_are_refused_on_the_cpu_alone(device, lenient):
+    """The gradient of grid_sample has none on a GPU, and half of the methods need it."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    with _deterministic(torch.device(device)):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled() == lenient
+        assert torch.utils.deterministic.fill_uninitialized_memory != lenient
+    after = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    assert before == after

@@ -47,6 +47,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def test_a_set_of_large_samples_says_how_many_people_a_shard_holds(tmp_path):
+    class Large(Squares):
+        shard_people: ClassVar[int] = 2
+
+    folder = make(Large(), tmp_path / "large", 1, shards=True)
+    names = [p.name for p in sorted(folder.glob("*.tar"))]
+    assert names == ["squares-000000-000001.tar", "squares-000002-000003.tar", "squares-000004-000004.tar"]
+    whole = make(Squares(), tmp_path / "whole", 1, shards=True)
+    assert list(read_samples(folder)) == list(read_samples(whole))
+
+
 @pytest.mark.parametrize("shards", [False, True])
 def test_workers_and_interruptions_change_nothing(tmp_path, shards, monkeypatch):
     monkeypatch.setattr(maker, "_SHARD", 6)

@@ -62,7 +62,8 @@ def bench(plan: Plan | None = None) -> tuple[list[dict[str, Any]], dict[str, flo
 
     ``render_speedup``: eager 48 + 48 over bake and march of the same planes.
     ``frame_speedup``: the same with controller and planes in both.
-    ``fps_64``, ``fps_128``, ``fps_sr_256``: frames a second, the median after the first ten.
+    ``fps_64``, ``fps_128``, ``fps_sr_256``: frames a second, the median after the first ten; ``fps_sr_128``
+    where the model has learnt to enlarge.
     ``psnr_loss_db``: PSNR of the eager picture minus that of the fast one, both against the true picture.
     ``psnr_fast_eager_db``: PSNR between the two.
     ``video_memory``: peak memory of the process after many frames over that after a few.
@@ -162,6 +163,9 @@ def _frames(own: Subject, plan: Plan) -> tuple[list[dict[str, Any]], dict[str, f
         f"{2 * size}": video(own, plan.frames, 2 * size)[DROPPED:],
         f"sr_{upscale.size}": video(own, plan.frames, size, upscale)[DROPPED:],
     }
+    learnt = own.net.generator.super_resolution
+    if learnt is not None and learnt.side == size:
+        seconds[f"sr_{learnt.size}"] = video(own, plan.frames, size, learnt)[DROPPED:]
     entries = [entry(f"frame_{name}", s) for name, s in seconds.items()]
     return entries, {f"fps_{name}": float(1 / np.median(s)) for name, s in seconds.items()}
 

@@ -113,7 +113,7 @@ def talking_heads(
     """
     folder = kept_at(settings)
     if not is_kept(settings):
-        raw = folder.with_suffix(".raw")
+        raw = folder.with_suffix(".drawn")
         make(settings, raw, workers or os.cpu_count() or 1, True, done)
         _assemble(settings, raw, folder)
         shutil.rmtree(raw)

@@ -79,16 +79,71 @@ def talking_batch(
     )
 
 
+class HeadStore:
+    """A whole set on one device, bytes as they are; batches are cut there.
+
+    Args:
+        heads: the set, pictures in memory or mapped from disk.
+        windows: of `TalkingHeads.windows`.
+    """
+
+    def __init__(self, heads: TalkingHeads, windows: NDArray[np.float32]) -> None:
+        self._arrays = (heads.images, heads.depth, heads.cameras, heads.points, windows)
+        self._held: tuple[torch.device, list[Tensor]] | None = None
+
+    def batch(
+        self, person: NDArray[np.int64], moment: NDArray[np.int64], device: torch.device
+    ) -> TalkingBatch:
+        """The batch of `talking_batch` on ``device``; the first call moves the set there. O(batch)."""
+        if self._held is None or self._held[0] != device:
+            self._held = device, [torch.tensor(a).to(device) for a in self._arrays]
+        who, when = (torch.from_numpy(x).to(device) for x in (person, moment))
+        images, depth, cameras, points, windows = (x[who[:, None], when] for x in self._held[1])
+        return TalkingBatch(
+            images.movedim(-1, 3).float() / 255, depth.float(), cameras, points, windows, who, when
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PickedBatch:
+    """A `TalkingBatch` to come: which moments of a `HeadStore`."""
+
+    store: HeadStore
+    person: NDArray[np.int64]
+    moment: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+    def to(self, device: torch.device, *, channels_last: bool = False) -> TalkingBatch:
+        """The batch, cut on ``device``."""
+        return self.store.batch(self.person, self.moment, device)
+
+
+RESIDENT = 12 << 30
+"""Bytes of pictures up to which a set is moved to a GPU whole."""
+
+
+def is_resident(heads: TalkingHeads) -> bool:
+    """Whether a GPU is there that such a set is kept on: made pictures, not too many."""
+    if not torch.cuda.is_available() or not isinstance(heads.images, np.ndarray):
+        return False
+    return heads.images.nbytes + heads.depth.nbytes <= RESIDENT
+
+
 class _Steps(Dataset[Any]):
     """Turns a step's (epoch, place) pairs into its batch."""
 
     def __init__(self, loader: TalkingLoader) -> None:
         self.loader = loader
         self.windows = loader.heads.windows(loader.radius)
+        self.store = HeadStore(loader.heads, self.windows) if loader.resident else None
 
-    def __getitems__(self, pairs: list[tuple[int, int]]) -> list[TalkingBatch]:
+    def __getitems__(self, pairs: list[tuple[int, int]]) -> list[TalkingBatch | PickedBatch]:
         own = self.loader
         person, moment = own.chosen(pairs)
+        if self.store is not None:
+            return [PickedBatch(self.store, person, moment)]
         return [talking_batch(own.heads, self.windows, person, moment)]
 
 
@@ -98,6 +153,8 @@ class TalkingLoader:
 
     ``pairs``: a sample is a person with two moments, else a moment with all its views. Of a pair the moments
     are drawn without repeat, in proportion to sum |expression| + 0.001: expressive ones come first.
+
+    ``resident``: batches are `PickedBatch`es, cut on the training device from a set that is held there.
     """
 
     heads: TalkingHeads
@@ -106,6 +163,7 @@ class TalkingLoader:
     radius: int
     pairs: bool = False
     workers: int = 0
+    resident: bool = False
 
     def __len__(self) -> int:
         people, moments = map(int, self.heads.moments.shape)
@@ -128,11 +186,14 @@ class TalkingLoader:
         """Optimiser steps in one pass."""
         return len(StepSampler(len(self), self.batch, 0, 0, world, 0).sizes)
 
-    def stream(self, start: int, rank: int, world: int) -> Iterator[list[TalkingBatch]]:
+    def stream(self, start: int, rank: int, world: int) -> Iterator[list[TalkingBatch | PickedBatch]]:
         """Batches of step ``start``, ``start + 1``, ... for this process."""
         sampler = StepSampler(len(self), self.batch, self.seed, rank, world, start)
         loader: DataLoader[Any] = DataLoader(
-            _Steps(self), batch_sampler=sampler, num_workers=self.workers, collate_fn=_same
+            _Steps(self),
+            batch_sampler=sampler,
+            num_workers=0 if self.resident else self.workers,
+            collate_fn=_same,
         )
         return iter(loader)
 

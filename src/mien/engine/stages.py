@@ -105,6 +105,8 @@ def train_stages(
 ) -> dict[str, float]:
     """Trains a chain: the last stage in ``folder``, earlier ones in ``folder/stages/ID`` unless given.
 
+    What only a given stage would build on is not trained either.
+
     Args:
         entry: the method.
         stages: the chain; each ``uses`` earlier ids.
@@ -120,9 +122,13 @@ def train_stages(
     if wrong := sorted(set(given) - set(earlier)):
         known = ", ".join(earlier) or "none"
         raise ConfigError(f"--from {wrong[0]}=...: no earlier stage of that name; {entry.name} has: {known}")
+    wanted = {stages[-1].id}
+    for stage in reversed(stages):
+        if stage.id in wanted and stage.id not in given:
+            wanted |= set(stage.uses.values())
     paths: dict[str, Path] = {}
     scores: dict[str, float] = {}
-    for stage in stages:
+    for stage in (s for s in stages if s.id in wanted):
         own = folder if stage is stages[-1] else folder / "stages" / stage.id
         paths[stage.id] = given.get(stage.id, own)
         if stage.id in given or (stage is not stages[-1] and is_finished(own)):

@@ -1,7 +1,8 @@
 """The training loop: one step after another over an `Experiment`, on one process or many (accelerate).
 
 Every random draw is a function of (seed, step), so a run that was killed and resumed equals one that was not,
-bit for bit at the same number of threads and processes.
+bit for bit at the same number of threads and processes; on a GPU up to the rounding of operators that have no
+deterministic kernel.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import shutil
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -122,7 +124,7 @@ class Trainer:
             raise ConfigError(f"--max-steps {max_steps}: at least 1")
         last = min(self.steps, max_steps or self.steps)
         began = time.perf_counter() - self.seconds
-        with _deterministic(), self._signals():
+        with _deterministic(self.device), self._signals():
             stream = self.experiment.source.stream(
                 self.step, self.accelerator.process_index, self.accelerator.num_processes
             )
@@ -341,15 +343,27 @@ def _mean(outs: list[StepOut]) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 @contextlib.contextmanager
-def _deterministic() -> Iterator[None]:
-    """Deterministic kernels inside, as before outside."""
-    was, only_warned = (
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """Deterministic kernels inside, as before outside.
+
+    On a GPU some operators have none (the gradients of `grid_sample` and of `interpolate`, for example);
+    those run as they are, so two runs may differ there by rounding. New memory is not filled first there,
+    which would cost a kernel for each tensor.
+    """
+    on_gpu, memory = device.type != "cpu", cast(Any, torch.utils.deterministic)
+    was, only_warned, filled = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
+        memory.fill_uninitialized_memory,
     )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=on_gpu)
+    memory.fill_uninitialized_memory = filled and not on_gpu
     try:
-        yield
+        with warnings.catch_warnings():
+            if on_gpu:
+                warnings.filterwarnings("ignore", message=".*deterministic")
+            yield
     finally:
         torch.use_deterministic_algorithms(was, warn_only=only_warned)
+        memory.fill_uninitialized_memory = filled

@@ -98,7 +98,7 @@ def project_to_planes(points: Tensor, axes: PlaneAxes = "corrected", box: float 
         [0.30000001192092896, 0.10000000149011612]
     """
     scaled = points * (2 / box)
-    return torch.stack([scaled[..., list(pair)] for pair in AXES[axes]], 1)
+    return torch.stack([torch.stack([scaled[..., k] for k in pair], -1) for pair in AXES[axes]], 1)
 
 
 def sample_planes(planes: Tensor, uv: Tensor) -> Tensor:
@@ -232,8 +232,8 @@ def render_rays(
     else:
         jitter, u = (_uniform(near, count, generator) for count in (settings.coarse, settings.fine))
     parts, deepest = [], []
-    for rows in torch.arange(origins.shape[1]).split(settings.chunk):
-        at = slice(int(rows[0]), int(rows[-1]) + 1)
+    for first in range(0, origins.shape[1], settings.chunk):
+        at = slice(first, first + settings.chunk)
         t = stratified_depths(near[:, at], far[:, at], jitter[:, at], disparity=settings.disparity)
         part, last = _two_passes(planes, decoder, origins[:, at], directions[:, at], t, u[:, at], settings)
         parts.append(part)

@@ -94,7 +94,8 @@ def march(
     depth = torch.where(solid, out.depth / torch.where(solid, seen, torch.ones_like(seen)), depths[..., -1])
     color = out.rgb
     if background is not None:
-        color = color + out.transmittance[..., -1:] * torch.as_tensor(background).to(color)
+        behind = background.to(color) if isinstance(background, Tensor) else background
+        color = color + out.transmittance[..., -1:] * behind
     return March(color, depth, out.weights, out.transmittance)
 
 

@@ -166,7 +166,8 @@ def claim_folder(output: Path, record: dict[str, Any]) -> None:
 
 
 def _groups(settings: MadeSet) -> list[range]:
-    each = max(1, _SHARD // settings.per_identity)
+    """The people of each shard; a set of large samples says itself how many (``shard_people``)."""
+    each = getattr(settings, "shard_people", 0) or max(1, _SHARD // settings.per_identity)
     return [range(a, min(a + each, settings.identities)) for a in range(0, settings.identities, each)]
 
 

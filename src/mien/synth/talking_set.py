@@ -20,6 +20,8 @@ class TalkingSet(Unmeasured):
 
     kind: ClassVar[str] = "talking"
     shown: ClassVar[tuple[str, ...]] = ("png",)
+    shard_people: ClassVar[int] = 8
+    """One sample holds all pictures of a person, and as many processes draw as there are shards."""
     identities: int = 100
     """People."""
     per_identity: int = 6

@@ -20,6 +20,10 @@ from mien.methods.otavatar.task import load_prior
         ({"stage": "prior", "beta1": 0.5}, "beta1 does not apply"),
         ({"mode": "naive", "frames": 2}, "frames does not apply"),
         ({"face": 0.8, "parts": 0.3}, "at most 1 together"),
+        ({"face": 0.5, "detail": 0.2}, "detail=0.2 are shares"),
+        ({"stage": "sr"}, "there are none"),
+        ({"stage": "sr", "sr_channels": (8,), "crop": 80}, r"crop=80 is outside \[8, 64\]"),
+        ({"crop": 32}, "crop does not apply"),
         ({"near": 3.3, "far": 2.2}, "below far"),
         ({"conditioned": True}, "latent='free'"),
         ({"directions": 500}, "directions=500"),
@@ -37,8 +41,15 @@ def test_what_is_left_of_the_light() -> None:
 
 def test_recipes_are_named_after_themselves_and_chains_end_in_them() -> None:
     assert {name: r().name for name, r in RECIPES.items()} == {n: f"otavatar-{n}" for n in RECIPES}
-    for name, (first, last) in CHAINS.items():
-        assert (first.recipe.name, last.recipe.name) == (f"{name}-prior", name)
+    for name, (first, last, *more) in CHAINS.items():
+        if more:
+            assert more[0].recipe.name == name
+            assert (more[0].recipe.method.stage, more[0].uses) == ("sr", {"avatar": last.id})
+            assert more[0].recipe.data == last.recipe.data
+        assert (first.recipe.name, last.recipe.name) == (
+            f"{last.recipe.name}-prior",
+            name.removesuffix("-sr"),
+        )
         prior, own = first.recipe.method, last.recipe.method
         assert (prior.stage, own.stage, last.uses) == ("prior", "controller", {"prior": "prior"})
         assert first.recipe.data == last.recipe.data

@@ -81,6 +81,22 @@ def test_graphs_together_are_the_nets_field(net, exported):
     np.testing.assert_allclose(got, torch.cat([sigma, features], -1), atol=1e-4)
 
 
+@torch.inference_mode()
+def test_a_net_that_enlarges_has_a_graph_for_it(tmp_path):
+    torch.manual_seed(0)
+    own = AvatarNet(replace(TINY, features=5, sr_side=16, sr_channels=(4,)), 32, 52).eval()
+    plan = export_plan(SimpleNamespace(net=own), 2)
+    one = {"enlarge": plan.graphs["enlarge"]}
+    (report,) = export_all(one, plan.images, tmp_path, int8=False)
+    assert report.max_difference < 1e-4
+    features, ws = plan.images["enlarge"]
+    assert features.shape == (2, 5, 16, 16)
+    picture = run_session(open_session(tmp_path / "enlarge.onnx"), (features.numpy(), ws.numpy()))
+    want = own.generator.super_resolution(features[:, :3], features, ws)
+    np.testing.assert_allclose(picture, want, atol=1e-4)
+    assert picture.shape == (2, 3, 32, 32)
+
+
 def test_int8_planes(net, tmp_path):
     given = inputs_of(net, 8, 1)
     one = {"planes": graphs_of(net)["planes"]}

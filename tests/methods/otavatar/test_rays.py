@@ -10,6 +10,7 @@ from mien.data.talking_loader import talking_batch
 from mien.methods.otavatar.rays import (
     MOUTH,
     box_mask,
+    contrast,
     look,
     part_mask,
     pick_rays,
@@ -75,6 +76,34 @@ def test_parts_get_their_share_in_the_boxes_of_the_landmarks() -> None:
     pixel = (target.uv * 32 - 0.5).round().long()
     hit = mask[n[..., None], v[..., None], pixel[..., 1], pixel[..., 0]]
     assert bool(hit.all())
+
+
+def test_contrast_is_high_on_what_is_small_and_zero_on_what_is_flat() -> None:
+    images = torch.full((1, 2, 3, 28, 28), 0.75)
+    images[0, 1, :, 14, 14] = 0.0
+    found = contrast(images)
+    assert float(found[0, 0].max()) < 1e-6
+    assert float(found[0, 1, 14, 14]) == pytest.approx(0.75 * 8 / 9, abs=1e-5)
+    assert float(found[0, 1, 13, 13]) == pytest.approx(0.75 / 9, abs=1e-5)
+    assert float(found[0, 1, 11].max()) < 1e-6
+
+
+def test_a_share_of_the_rays_falls_on_contrast_within_the_parts() -> None:
+    b = batch()
+    images = b.images[:, 0].clone()
+    images[:, :, :3] = 0.5
+    x, y = (
+        (project(b.points[:, 0, MOUTH].mean(1, keepdim=True), b.cameras[:, 0])[:, :, 0] * 32)
+        .long()
+        .unbind(-1)
+    )
+    n, v = torch.meshgrid(torch.arange(3), torch.arange(2), indexing="ij")
+    images[n, v, :3, y, x] = 0.0
+    args = (images, b.depth[:, 0], b.cameras[:, 0], b.points[:, 0], 9)
+    target = pick_rays(*args, face=0.0, parts=0.0, detail=1.0, generator=torch.Generator().manual_seed(0))
+    off = (target.uv * 32 - 0.5).round() - torch.stack([x, y], -1)[:, :, None]
+    assert float(off.abs().max()) <= 1
+    assert bool((target.rgb == -1).all(-1).view(3, 2, 9).any(-1).all())
 
 
 def test_a_view_that_shows_neither_face_nor_parts_still_gives_rays() -> None:

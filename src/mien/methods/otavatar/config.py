@@ -25,8 +25,9 @@ from mien.render.plane_settings import Aggregate, PlaneAxes, PlaneSettings
 class OtavatarConfig(MethodConfig):
     """The generator, the controller and how the stage is taught; symbols of the page in brackets."""
 
-    stage: Literal["prior", "controller"] = "controller"
-    """prior: generator and encoder, from many views of many people. controller: motion, on a frozen prior."""
+    stage: Literal["prior", "controller", "sr"] = "controller"
+    """prior: generator and encoder, from many views of many people. controller: motion, on a frozen prior.
+    sr: super-resolution, on both, frozen."""
     mode: Literal["dbi", "naive"] | None = None
     """controller: dbi: identity codes of two frames, with the controller in the loop (default). naive: of one
     frame without it."""
@@ -98,6 +99,8 @@ class OtavatarConfig(MethodConfig):
     """Share of the rays that fall on what is no background."""
     parts: float = 0.35
     """Share of the rays that fall near mouth and eyes."""
+    detail: float | None = None
+    """Share of the rays that fall near mouth and eyes where the picture has contrast (default 0)."""
     squared: float | None = None
     """prior: weight of the squared colour error beside the absolute one (default 0)."""
     depth: float = 0.3
@@ -119,13 +122,18 @@ class OtavatarConfig(MethodConfig):
     inner_steps: int | None = None
     """Inner steps of an inversion (default 20)."""
     inner_lr: float | None = None
-    """Of the codes (default 0.05)."""
+    """Of the codes, kept ones too (default 0.05)."""
     controller_steps: int | None = None
     """Controller steps on each inversion (default 6)."""
     beta1: float | None = None
     """First decay of the controller's AdamW (default 0.9)."""
     norm: float = 0.0
     """Weight of the hinge that keeps motion codes longer than 10."""
+    crop: int | None = None
+    """sr: side of the part of a raw picture that is drawn and enlarged in a step (default 32); a share
+    ``face`` + ``parts`` of them lies around mouth or an eye."""
+    emphasis: float | None = None
+    """sr: weight of what lies near mouth and eyes, beside the 1 of everything (default 3)."""
 
     def __post_init__(self) -> None:
         for name in ("z_dim", "w_dim", "plane_size", "plane_channels", "decoder_width", "rays", "width"):
@@ -134,6 +142,9 @@ class OtavatarConfig(MethodConfig):
             check_range("method", name, getattr(self, name), 0.0, 1e6)
         for name in ("face", "parts", "pose_dropout"):
             check_range("method", name, getattr(self, name), 0.0, 1.0)
+        for name in ("detail", "emphasis"):
+            check_range("method", name, getattr(self, name), 0.0, 1e6 if name == "emphasis" else 1.0)
+        check_range("method", "crop", self.crop, 8, self.sr_side)
         check_range("method", "samples", self.samples, 4, 1000)
         check_range("method", "features", self.features, 3, 1000)
         check_range("method", "radius", self.radius, 1, 1000)
@@ -147,16 +158,20 @@ class OtavatarConfig(MethodConfig):
             raise ConfigError(
                 "method.conditioned: an encoder would have to know the camera; set method.latent='free'"
             )
-        if self.face + self.parts > 1:
+        if self.face + self.parts + (self.detail or 0) > 1:
             raise ConfigError(
-                f"method.face={self.face} and parts={self.parts} are shares: at most 1 together"
+                f"method.face={self.face}, parts={self.parts} and detail={self.detail or 0} are shares: at"
+                " most 1 together"
             )
         if not 0 <= self.near < self.far:
             raise ConfigError(f"method.near={self.near} must be at least 0 and below far={self.far}")
+        if self.stage == "sr" and not self.sr_channels:
+            raise ConfigError("method.stage='sr' trains method.sr_channels, and there are none; set (32,)")
         own: dict[str, tuple[str, ...]] = dict.fromkeys(
-            ("mode", "bank", "inner_steps", "inner_lr", "controller_steps", "beta1"), ("controller",)
+            ("mode", "bank", "inner_steps", "controller_steps", "beta1"), ("controller",)
         )
-        refuse_inapplicable(self, self.stage, {**own, "squared": ("prior",)})
+        own |= {"inner_lr": ("controller", "sr"), "squared": ("prior",)}
+        refuse_inapplicable(self, self.stage, {**own, "crop": ("sr",), "emphasis": ("sr",)})
         dbi = "dbi" if self.stage == "controller" and self.mode != "naive" else "other"
         refuse_inapplicable(self, dbi, {"inner": ("dbi",), "frames": ("dbi",)})
 
@@ -246,6 +261,72 @@ def _demo() -> Recipe:
     return evolve_all(prior, changes)
 
 
+def _demo_sr() -> Recipe:
+    """The demo's super-resolution, 64 -> 128 pixels.
+
+    It comes last: what it sees then is what it will see, codes moved by the controller, with its errors.
+    """
+    return evolve_all(_demo(), {"name": "otavatar-demo-sr", **_SR, "schedule.steps": 1500})
+
+
+_SR: dict[str, object] = {
+    "method.stage": "sr",
+    "method.bank": None,
+    "method.sr_channels": (32,),
+    "method.samples": 32,
+    "optim.kind": "adam",
+    "optim.lr": 4e-3,
+    "optim.weight_decay": 0.0,
+    "schedule.warmup_epochs": 0.05,
+    "schedule.grad_clip": None,
+}
+"""What makes the super-resolution's recipe of the controller's."""
+
+
+def _gpu_prior() -> Recipe:
+    """The demo's generator for some minutes of a GPU: more of everything, and rays on what eyes show."""
+    changes: dict[str, object] = {
+        "name": "otavatar-gpu-prior",
+        "method.channel_base": 4096,
+        "method.features": 8,
+        "method.rays": 192,
+        "method.samples": 24,
+        "method.face": 0.3,
+        "method.parts": 0.2,
+        "method.detail": 0.3,
+        "schedule.batch": 24,
+        "schedule.warmup_epochs": 0.8,
+        "schedule.checkpoint_every": 4000,
+        "schedule.log_every": 100,
+    }
+    return evolve_all(_demo_prior(), changes)
+
+
+def _gpu() -> Recipe:
+    """The controller on it."""
+    changes: dict[str, object] = {
+        "name": "otavatar-gpu",
+        "method.stage": "controller",
+        "method.squared": None,
+        "method.bank": True,
+        "method.inner_lr": 0.015,
+        "optim.kind": "adamw",
+        "optim.lr": 2e-3,
+        "optim.weight_decay": 0.01,
+        "schedule.steps": 3000,
+        "schedule.batch": 16,
+        "schedule.warmup_epochs": 1.0,
+        "schedule.grad_clip": None,
+    }
+    return evolve_all(_gpu_prior(), changes)
+
+
+def _gpu_sr() -> Recipe:
+    """The super-resolution on both."""
+    changes = {"name": "otavatar-gpu-sr", **_SR, "method.sr_channels": (48,), "schedule.steps": 3000}
+    return evolve_all(_gpu(), changes)
+
+
 def _debug_prior() -> Recipe:
     """Three steps of everything: the generator and its encoder."""
     changes: dict[str, object] = {
@@ -287,6 +368,21 @@ def _debug() -> Recipe:
         "optim.kind": "adamw",
     }
     return evolve_all(_debug_prior(), changes)
+
+
+def _debug_sr() -> Recipe:
+    """Three steps of everything: super-resolution."""
+    changes: dict[str, object] = {
+        "name": "otavatar-debug-sr",
+        "method.stage": "sr",
+        "method.inner_steps": None,
+        "method.controller_steps": None,
+        "method.sr_side": 16,
+        "method.sr_channels": (4,),
+        "method.crop": 8,
+        "optim.kind": "adam",
+    }
+    return evolve_all(_debug(), changes)
 
 
 def _paper_prior() -> Recipe:
@@ -339,8 +435,13 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "small-prior": _small_prior,
     "demo": _demo,
     "demo-prior": _demo_prior,
+    "demo-sr": _demo_sr,
+    "gpu": _gpu,
+    "gpu-prior": _gpu_prior,
+    "gpu-sr": _gpu_sr,
     "debug": _debug,
     "debug-prior": _debug_prior,
+    "debug-sr": _debug_sr,
     "paper": _paper,
     "paper-prior": _paper_prior,
 }

@@ -181,8 +181,9 @@ class MotionTask(ManualTask[TalkingBatch]):
         )
         points = batch.points[:, frames].flatten(0, 1)
         return pick_rays(
-            images, depth, cameras, points, own.rays, face=own.face, parts=own.parts, generator=generator
-        )
+            images, depth, cameras, points, own.rays,
+            face=own.face, parts=own.parts, detail=own.detail or 0.0, generator=generator,
+        )  # fmt: skip
 
     def _generator(self, clock: Clock) -> torch.Generator:
         """The engine seeds torch's generator before every update; draws here come from it."""

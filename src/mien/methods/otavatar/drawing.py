@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mien.core.errors import ConfigError
 from mien.methods.otavatar.model import AvatarNet
 from mien.render.triplane_fast import BakedField, bake_planes, render_baked
 
@@ -53,3 +54,28 @@ def draw(net: AvatarNet, ws: Tensor, cameras: Tensor, size: int) -> Drawn:
             torch.stack([s.opacity[:, 0] for s in seen], 1),
         ))  # fmt: skip
     return Drawn(*(torch.cat(x) for x in zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def draw_enlarged(net: AvatarNet, ws: Tensor, cameras: Tensor) -> Tensor:
+    """Style codes seen by cameras, through super-resolution: (N, V, 3, S, S) in [-1, 1].
+
+    O(N (planes + V (points + enlarging))).
+
+    Args:
+        net: in eval mode.
+        ws: (N, slots, W).
+        cameras: (N, V, 25).
+
+    Raises:
+        ConfigError: the net has no super-resolution.
+    """
+    enlarge = net.generator.super_resolution
+    if enlarge is None:
+        raise ConfigError("the net has no super-resolution; train method.stage='sr' on it")
+    parts = []
+    for codes, views in zip(ws.split(_CHUNK), cameras.split(_CHUNK), strict=True):
+        field = bake(net, codes)
+        raw = [render_baked(field, views[:, v], enlarge.side) for v in range(views.shape[1])]
+        parts.append(torch.stack([enlarge(r.rgb, r.features, codes).clamp(-1, 1) for r in raw], 1))
+    return torch.cat(parts)

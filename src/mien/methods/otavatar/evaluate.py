@@ -23,7 +23,7 @@ from mien.data.talking_sets import read_talking, redraw
 from mien.engine.checkpoint import load_weights
 from mien.engine.folder import ModelFolder
 from mien.engine.task import Measured
-from mien.methods.otavatar.drawing import draw
+from mien.methods.otavatar.drawing import draw, draw_enlarged
 from mien.methods.otavatar.expressions import EXPRESSIONS, expression_of
 from mien.methods.otavatar.inversion import InversionSettings
 from mien.methods.otavatar.judges import Judges, JudgeSettings, judges, reduced
@@ -100,6 +100,8 @@ def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
         found = reenacted(net, people, source, motion, settings, known)
         found |= {f"cross_{k}": v for k, v in crossed(net, data, people, source, motion, known).items()}
         found |= viewed(net, people, source) | controlled(net, people, source, motion, known)
+        if net.generator.super_resolution is not None:
+            found |= enlarged(net, people, source)
     signed = {f"less_{k}": -v for k, v in found.items() if k.endswith(("_l1", "_error", "akd", "leak"))}
     units = {**found, **signed}
     return Measured({k: float(np.mean(v)) for k, v in units.items()}, units)
@@ -241,6 +243,21 @@ def viewed(net: AvatarNet, heads: TalkingHeads, source: Source) -> dict[str, Val
     full = draw(net, codes, batch.cameras[:, 0, 1:], heads.size)
     found["depth_error"] = shape_errors(full.depth, batch.depth[:, 0, 1:], full.opacity)
     return found
+
+
+def enlarged(net: AvatarNet, heads: TalkingHeads, source: Source) -> dict[str, Values]:
+    """PSNR of all views of the source moment at full size: enlarged, and the field drawn at that size.
+
+    O(P V draw).
+    """
+    batch, _, _ = views_of(heads, net.config.radius)
+    codes, cameras = net.moved(source.found.w_id, source.dw), batch.cameras[:, 0]
+    pictures = {
+        "large": draw_enlarged(net, codes, cameras),
+        "field": draw(net, codes, cameras, heads.size).rgb,
+    }
+    truth = true_views(batch, heads.size)
+    return {f"{name}_psnr": picture_measures(rgb, *truth)["psnr"] for name, rgb in pictures.items()}
 
 
 def warped(heads: TalkingHeads, kind: str, known: Judges) -> dict[str, Values]:

@@ -1,8 +1,9 @@
-"""``mien export otavatar``: three graphs, which together draw a talking head outside of Python.
+"""``mien export otavatar``: the graphs which together draw a talking head outside of Python.
 
     controller: window (B, C, L) -> dw (B, slots, W), which is added to the identity's codes;
     planes: style codes ws (B, slots, W) -> planes (B, 3, C, P, P), once a frame;
-    field: planes and points (B, M, 3) -> (B, M, 1 + F): raw density, then features, once a sample of a ray.
+    field: planes and points (B, M, 3) -> (B, M, 1 + F): raw density, then features, once a sample of a ray;
+    enlarge (where it is trained): raw features (B, F, h, h) in [-1, 1] and ws -> picture (B, 3, S, S).
 
 What lies between is arithmetic: ws = w_id + dw, within 5 deviations of the mean code; the march along rays.
 """
@@ -20,12 +21,15 @@ from mien.core.errors import ConfigError
 from mien.core.seeds import derive
 from mien.engine.export import ExportPlan, Signature
 from mien.methods.otavatar.controller import MotionController, window
-from mien.methods.otavatar.generator import TriPlaneGenerator
+from mien.methods.otavatar.drawing import bake
+from mien.methods.otavatar.generator import SuperResolution, TriPlaneGenerator
 from mien.methods.otavatar.model import AvatarNet
 from mien.render.plane_settings import PlaneSettings
 from mien.render.triplane import query_planes
+from mien.render.triplane_fast import render_baked
 from mien.synth.body import people
 from mien.synth.motion import expression_rows, perform
+from mien.synth.orbit import orbit_cameras
 
 if TYPE_CHECKING:
     from mien.methods.otavatar.predict import Predictor
@@ -91,14 +95,30 @@ class FieldGraph(nn.Module):
         return torch.cat(query_planes(planes, self.decoder, points, self.settings), -1)
 
 
+class EnlargeGraph(nn.Module):
+    """Raw features (B, F, h, h), the colours first, and style codes -> picture (B, 3, S, S) in [-1, 1]."""
+
+    signature = Signature(("features", "ws"), "picture")
+
+    def __init__(self, enlarge: SuperResolution) -> None:
+        super().__init__()
+        self.enlarge = enlarge
+
+    def forward(self, features: Tensor, ws: Tensor) -> Tensor:
+        """As `SuperResolution`."""
+        return cast("Tensor", self.enlarge(features[:, :3], features, ws))
+
+
 def graphs_of(net: AvatarNet) -> dict[str, nn.Module]:
-    """The three graphs of a net, by name; copies on the CPU."""
+    """The graphs of a net, by name; copies on the CPU."""
     own = copy.deepcopy(net).cpu().eval().requires_grad_(False)
-    return {
+    found = {
         "controller": ControllerGraph(own.controller),
         "planes": PlanesGraph(own.generator),
         "field": FieldGraph(own.generator, own.config.settings()),
     }
+    enlarge = own.generator.super_resolution
+    return found if enlarge is None else {**found, "enlarge": EnlargeGraph(enlarge)}
 
 
 def made_windows(controller: MotionController, frames: int, seed: int) -> Tensor:
@@ -117,6 +137,10 @@ def inputs_of(net: AvatarNet, count: int, seed: int) -> dict[str, Tensor | tuple
     generator = torch.Generator().manual_seed(derive(seed, "points"))
     points = own.config.settings().box * (torch.rand(count, POINTS, 3, generator=generator) - 0.5)
     given = {"controller": windows, "planes": ws, "field": (own.planes(ws), points)}
+    enlarge = own.generator.super_resolution
+    if enlarge is not None:
+        front = torch.from_numpy(orbit_cameras([0.0] * count))
+        given["enlarge"] = (render_baked(bake(own, ws), front, enlarge.side).features, ws)
     return cast("dict[str, Tensor | tuple[Tensor, ...]]", given)
 
 

@@ -18,6 +18,8 @@ from mien.nn.softplus import Softplus
 from mien.nn.style_blocks import MappingNetwork, StyleBlock, StyleSynthesis
 from mien.render.triplane import PlaneDecoder
 
+MARGIN = 2
+"""Raw pixels from the edge of a crop up to which one block of super-resolution sees that edge."""
 SMALL: dict[str, Any] = {
     "z_dim": 128,
     "w_dim": 128,
@@ -75,19 +77,28 @@ class SuperResolution(nn.Module):
         side: the picture's side before the first block, in pixels.
         channels: of the blocks, one each.
         clamp: bound on every layer's magnitude, which the released networks were trained with.
+        empty: value of colours and features where nothing is seen, which is taken off inside, so that beyond
+            the picture's edge nothing is seen either; 0 as released.
 
     Raises:
         ConfigError: no blocks.
     """
 
     def __init__(
-        self, features: int, w_dim: int, side: int, channels: tuple[int, ...], clamp: float | None = 256.0
+        self,
+        features: int,
+        w_dim: int,
+        side: int,
+        channels: tuple[int, ...],
+        clamp: float | None = 256.0,
+        empty: float = 0.0,
     ) -> None:
         super().__init__()
         if not channels or side < 1:
             raise ConfigError(f"super-resolution needs blocks and a side, got {channels} and {side}")
         widths = (features, *channels)
         self.side, self.features, self.size = side, features, side * 2 ** len(channels)
+        self.empty = empty
         self.blocks = nn.ModuleList(
             StyleBlock(widths[i], width, w_dim, side * 2 ** (i + 1), 3, noise=False, clamp=clamp)
             for i, width in enumerate(channels)
@@ -105,7 +116,7 @@ class SuperResolution(nn.Module):
             ShapeError: pictures that are not square and alike, or another number of features.
         """
         square = feat.ndim == 4 and feat.shape[2] == feat.shape[3] and feat.shape[1] == self.features
-        if not square or rgb.shape != (len(feat), 3, *feat.shape[2:]):
+        if not square or rgb.shape != (feat.shape[0], 3, *feat.shape[2:]):
             raise ShapeError(
                 f"expected rgb (B, 3, h, h), feat (B, {self.features}, h, h), got {tuple(rgb.shape)}, "
                 f"{tuple(feat.shape)}"
@@ -114,10 +125,19 @@ class SuperResolution(nn.Module):
             rgb, feat = (
                 F.interpolate(v, (self.side, self.side), mode="bilinear", antialias=True) for v in (rgb, feat)
             )
+        return self.enlarge(rgb, feat, ws)
+
+    def enlarge(self, rgb: Tensor, feat: Tensor, ws: Tensor) -> Tensor:
+        """Pictures of ``side``, or crops of such: the blocks alone; arguments as `forward`.
+
+        A crop gives the picture's crop but for `MARGIN` raw pixels along its edges.
+        """
         codes = ws[:, -1:].expand(-1, 3, -1)
+        if self.empty:
+            feat, rgb = feat - self.empty, rgb - self.empty
         for block in self.blocks:
             feat, rgb = block(feat, rgb, codes)
-        return rgb
+        return rgb + self.empty if self.empty else rgb
 
 
 class TriPlaneGenerator(nn.Module):
@@ -143,6 +163,7 @@ class TriPlaneGenerator(nn.Module):
         sigma_bias: as `FieldDecoder`.
         sr_side: side that the raw render is brought to before super-resolution.
         sr_channels: of its blocks, each of which doubles the side; () = no super-resolution.
+        sr_empty: ``empty`` of `SuperResolution`.
 
     Raises:
         ConfigError: sizes that do not fit together.
@@ -171,6 +192,7 @@ class TriPlaneGenerator(nn.Module):
         sigma_bias: float = 0.0,
         sr_side: int = 128,
         sr_channels: tuple[int, ...] = (256, 128),
+        sr_empty: float = 0.0,
     ) -> None:
         super().__init__()
         if plane_channels < 1 or features < 3:
@@ -189,7 +211,9 @@ class TriPlaneGenerator(nn.Module):
         )
         self.decoder = FieldDecoder(plane_channels, decoder_width, features, sigma_bias)
         self.super_resolution = (
-            SuperResolution(features, w_dim, sr_side, tuple(sr_channels)) if sr_channels else None
+            SuperResolution(features, w_dim, sr_side, tuple(sr_channels), empty=sr_empty)
+            if sr_channels
+            else None
         )
 
     @property

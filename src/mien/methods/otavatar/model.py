@@ -82,7 +82,11 @@ def build_generator(config: OtavatarConfig, **changes: Any) -> TriPlaneGenerator
                   "decoder_width", "features", "sigma_bias", "sr_side", "sr_channels", "mapping_layers",
                   "mapping_rate")
     }  # fmt: skip
-    return TriPlaneGenerator(**{**sizes, "c_dim": 25 if config.conditioned else 0, **changes})
+    sizes |= {
+        "c_dim": 25 if config.conditioned else 0,
+        "sr_empty": 0.0 if config.background == "black" else 1.0,
+    }
+    return TriPlaneGenerator(**{**sizes, **changes})
 
 
 def build_controller(config: OtavatarConfig, coefficients: int, slots: int) -> MotionController:

@@ -78,7 +78,7 @@ class PriorTask(Task[TalkingBatch]):
         planes = net.planes(w.expand(-1, net.generator.num_ws, -1))
         target = pick_rays(
             batch.images[:, 0], batch.depth[:, 0], batch.cameras[:, 0], batch.points[:, 0], own.rays,
-            face=own.face, parts=own.parts, generator=generator,
+            face=own.face, parts=own.parts, detail=own.detail or 0.0, generator=generator,
         )  # fmt: skip
         out = look(planes, net.generator.decoder, target, own.settings(), own.samples, generator)
         colour = ray_loss(out, target, own.squared or 0.0).mean()

@@ -136,11 +136,20 @@ CLAIMS: tuple[Claim, ...] = (
         unit="distances",
     ),
 )
-CHAINS: dict[str, tuple[Stage, ...]] = {
-    f"otavatar-{name}": (
-        Stage("prior", RECIPES[f"{name}-prior"]()),
-        Stage(name, RECIPES[name](), {"prior": "prior"}),
+
+
+def _chain_of(name: str) -> tuple[Stage, ...]:
+    """The recipe ``name`` with what it builds on: prior, controller, super-resolution."""
+    family = name.removesuffix("-sr")
+    chain = (
+        Stage("prior", RECIPES[f"{family}-prior"]()),
+        Stage(family, RECIPES[family](), {"prior": "prior"}),
     )
-    for name in ("small", "demo", "paper", "debug")
+    return chain if name == family else (*chain, Stage(name, RECIPES[name](), {"avatar": family}))
+
+
+CHAINS: dict[str, tuple[Stage, ...]] = {
+    f"otavatar-{name}": _chain_of(name)
+    for name in ("small", "demo", "demo-sr", "gpu", "gpu-sr", "paper", "debug", "debug-sr")
 }
 """Recipes that build on others: name -> the stages that end in it."""

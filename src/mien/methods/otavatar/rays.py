@@ -57,7 +57,8 @@ def project(points: Tensor, cameras: Tensor) -> Tensor:
     k = cameras[..., 16:].unflatten(-1, (3, 3))
     local = torch.einsum("bvni,bvij->bvnj", points[:, None] - pose[..., None, :3, 3], pose[..., :3, :3])
     xy = local[..., :2] / local[..., 2:]
-    seen: Tensor = xy * k[..., None, (0, 1), (0, 1)] + k[..., None, :2, 2]
+    focal = torch.stack([k[..., 0, 0], k[..., 1, 1]], -1)
+    seen: Tensor = xy * focal[..., None, :] + k[..., None, :2, 2]
     return seen
 
 
@@ -87,6 +88,18 @@ def part_mask(points: Tensor, cameras: Tensor, size: int) -> Tensor:
     return torch.stack([box_mask(seen[:, :, part], size) for part in PARTS]).any(0)
 
 
+def contrast(images: Tensor) -> Tensor:
+    """|grey - mean grey around| of pictures (.., 3, S, S), the mean over a square of S / 14: (.., S, S).
+
+    High on pupils, lids, lips and brows, low on skin. O(pixels).
+    """
+    grey = images.mean(-3)
+    reach = max(1, grey.shape[-1] // 28)
+    flat = grey.reshape(-1, 1, *grey.shape[-2:])
+    mean = F.avg_pool2d(flat, 2 * reach + 1, 1, reach, count_include_pad=False)
+    return (flat - mean).abs().reshape(grey.shape)
+
+
 def pick_rays(
     images: Tensor,
     depth: Tensor,
@@ -96,6 +109,7 @@ def pick_rays(
     *,
     face: float,
     parts: float,
+    detail: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> TargetRays:
     """Random pixels of every view: shares on what is no background, and near mouth and eyes. O(B V S^2).
@@ -110,6 +124,7 @@ def pick_rays(
         count: rays of a view.
         face: share of them that fall where opacity > 0.
         parts: share that fall in the boxes of `part_mask`; the rest falls anywhere.
+        detail: share that fall there in proportion to `contrast`.
         generator: of random numbers.
 
     Returns:
@@ -118,10 +133,14 @@ def pick_rays(
     b, v, _, size, _ = images.shape
     device = generator.device if generator is not None else images.device
     solid = images[:, :, 3].flatten(2)
-    near = part_mask(points, cameras, size).flatten(2) if parts else torch.zeros_like(solid, dtype=torch.bool)
-    chance = torch.full_like(solid, max(0.0, 1 - face - parts) / size**2)
+    asked = parts or detail
+    near = part_mask(points, cameras, size).flatten(2) if asked else torch.zeros_like(solid, dtype=torch.bool)
+    chance = torch.full_like(solid, max(0.0, 1 - face - parts - detail) / size**2)
     for share, own in ((face, solid > 0), (parts, near)):
         chance = chance + share * own / own.sum(-1, keepdim=True).clamp(min=1)
+    if detail:
+        strong = contrast(images[:, :, :3]).flatten(2) * near
+        chance = chance + detail * strong / strong.sum(-1, keepdim=True).clamp(min=1e-6)
     chance = chance + torch.finfo(chance.dtype).tiny  # a view may show none of them
     pick = torch.multinomial(chance.flatten(0, 1).to(device), count, generator=generator)
     pick = pick.view(b, v, count).to(images.device)

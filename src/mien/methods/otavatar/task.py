@@ -16,16 +16,18 @@ from mien.core.errors import ConfigError
 from mien.core.seeds import derive
 from mien.data.config import TalkingData
 from mien.data.talking import TalkingHeads
-from mien.data.talking_loader import TalkingLoader
+from mien.data.talking_loader import TalkingLoader, is_resident
 from mien.data.talking_sets import identity_numbers, is_drawn, read_talking
 from mien.engine.checkpoint import load_weights
 from mien.engine.folder import open_folder
+from mien.engine.predictor import default_device
 from mien.engine.task import Experiment
 from mien.methods.otavatar.config import OtavatarConfig
 from mien.methods.otavatar.convert import load_generator
 from mien.methods.otavatar.dbi import MotionTask
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.prior import PriorTask
+from mien.methods.otavatar.sr import EnlargeTask
 
 
 def configs(recipe: Recipe) -> tuple[OtavatarConfig, TalkingData]:
@@ -41,10 +43,12 @@ def at_hand(recipe: Recipe) -> bool:
 
 
 def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
-    """The experiment of a recipe; a controller is trained on the net in slot ``prior``.
+    """The experiment of a recipe.
+
+    A controller is trained on the net in slot ``prior``, super-resolution on that in slot ``avatar``.
 
     Raises:
-        ConfigError: no prior where one is needed, or one of other sizes.
+        ConfigError: no such net where one is needed, or one of other sizes.
     """
     method, data = configs(recipe)
     splits = read_talking(data)
@@ -57,12 +61,18 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     facts = partial(model_facts, actions, told)
     in_pairs = method.stage == "controller"
 
-    source = TalkingLoader(heads, schedule.batch, recipe.seed, method.radius, in_pairs, data.workers)
-    if not in_pairs:
+    source = TalkingLoader(
+        heads, schedule.batch, recipe.seed, method.radius, in_pairs, data.workers, is_resident(heads)
+    )
+    if method.stage == "prior":
         numbers = identity_numbers(data, heads) if method.latent == "mixed" else None
         known = None if numbers is None else torch.from_numpy(numbers)
         prior = PriorTask(net, method, recipe.optim.lr, people, moments, known)
         return Experiment(prior, source, splits.fingerprint, facts=facts)
+    if method.stage == "sr":
+        load_avatar(net, uses)
+        sharper = EnlargeTask(net, method, recipe.optim, bank_start(net, heads, still=True), data.size)
+        return Experiment(sharper, source, splits.fingerprint, facts=facts)
     load_prior(net, uses)
     bank = bank_start(net, heads, each=method.mode == "naive") if method.bank else None
     motion = MotionTask(net, method, recipe.optim, bank, moments)
@@ -100,19 +110,51 @@ def load_prior(net: AvatarNet, uses: Mapping[str, Path]) -> None:
     if uses["prior"].is_file():
         load_released(net, uses["prior"])
         return
-    folder = open_folder(uses["prior"])
-    prior, data = configs(folder.recipe)
-    same = ("z_dim", "w_dim", "plane_size", "plane_channels", "channel_base", "channel_max", "decoder_width",
-            "features", "sr_side", "sr_channels", "latent", "conditioned", "axes", "aggregate", "background",
-            "density_scale")  # fmt: skip
+    _load_earlier(net, uses["prior"], (*_PRIOR, *_ENLARGE), "controller.")
+
+
+def load_avatar(net: AvatarNet, uses: Mapping[str, Path]) -> None:
+    """All of a trained avatar but its super-resolution, which stays as it starts.
+
+    Args:
+        net: that is filled.
+        uses: slot ``avatar``: folder of one with a controller.
+
+    Raises:
+        ConfigError: none is given, it is a file, or it is of other sizes.
+    """
+    if "avatar" not in uses or uses["avatar"].is_file():
+        raise ConfigError(
+            "super-resolution needs the run folder of a controller; train the chain, or give --from"
+            " STAGE=FOLDER"
+        )
+    _load_earlier(net, uses["avatar"], (*_PRIOR, *_CONTROLLER), "generator.super_resolution.")
+
+
+_PRIOR = (
+    "z_dim", "w_dim", "plane_size", "plane_channels", "channel_base", "channel_max", "decoder_width",
+    "features", "latent", "conditioned", "axes", "aggregate", "background", "density_scale",
+)  # fmt: skip
+_ENLARGE = ("sr_side", "sr_channels")
+_CONTROLLER = ("radius", "width", "directions", "code_book", "pose_rows")
+
+
+def _load_earlier(net: AvatarNet, path: Path, same: tuple[str, ...], own: str) -> None:
+    """The weights of an earlier stage but for those whose names begin with ``own``.
+
+    Raises:
+        ConfigError: a size in ``same`` differs.
+    """
+    folder = open_folder(path)
+    method, data = configs(folder.recipe)
     for name in same:
-        mine, theirs = getattr(net.config, name), getattr(prior, name)
+        mine, theirs = getattr(net.config, name), getattr(method, name)
         if mine != theirs:
-            raise ConfigError(f"method.{name}={mine} does not fit the prior's {theirs} ({uses['prior']})")
-    kept = {k: v for k, v in net.state_dict().items() if k.startswith("controller.")}
-    full = AvatarNet(prior, data.size, net.controller.coefficients)
+            raise ConfigError(f"method.{name}={mine} does not fit the {method.stage}'s {theirs} ({path})")
+    full = AvatarNet(method, data.size, net.controller.coefficients)
     load_weights(full, folder.weights)
-    net.load_state_dict({**full.state_dict(), **kept})
+    given = {k: v for k, v in full.state_dict().items() if not k.startswith(own)}
+    net.load_state_dict({**net.state_dict(), **given})
 
 
 def load_released(net: AvatarNet, path: Path) -> None:
@@ -132,12 +174,25 @@ def load_released(net: AvatarNet, path: Path) -> None:
 
 
 @torch.no_grad()
-def bank_start(net: AvatarNet, heads: TalkingHeads, *, each: bool) -> Tensor:
-    """What the encoder reads off the front view of each moment: (P M, W), or its mean over moments (P, W)."""
+def bank_start(net: AvatarNet, heads: TalkingHeads, *, each: bool = False, still: bool = False) -> Tensor:
+    """What the encoder reads off the front view of each moment: (P M, W), or its mean over moments (P, W).
+
+    Args:
+        net: with a trained encoder; works on the default device meanwhile.
+        heads: the pictures.
+        each: no mean.
+        still: without what the controller says of the moment's motion.
+    """
     found, moments = [], np.arange(heads.moments.shape[1])
+    windows = torch.from_numpy(heads.windows(net.config.radius)) if still else None
+    device, before = default_device(), net.w_avg.device
+    net.to(device)
     for person in range(len(heads.images)):
         front = heads.images[np.full_like(moments, person), moments, np.zeros_like(moments)]
-        seen = torch.from_numpy(front[..., :3]).movedim(-1, 1).float() / 127.5 - 1
+        seen = torch.from_numpy(front[..., :3]).to(device).movedim(-1, 1).float() / 127.5 - 1
         w = net.encode(seen)[:, 0]
+        if windows is not None:
+            w = w - net.controller(windows[person].to(device))[0][:, : net.generator.num_ws].mean(1)
         found.append(w if each else w.mean(0, keepdim=True))
-    return torch.cat(found)
+    net.to(before)
+    return torch.cat(found).to(before)
