@@ -34,7 +34,7 @@ class MaskedView:
         return mask_pictures(self.faces.pictures(indices), self.size)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: a net that is moved there could not be trained on
 def embed(net: nn.Module, images: Faces, size: int, device: torch.device, batch: int = 256) -> Tensor:
     """Embeddings (N, D) of pictures, each the sum over the picture and its mirror image, on the CPU.
 

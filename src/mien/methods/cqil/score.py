@@ -40,7 +40,7 @@ class Scored:
     features: NDArray[np.float32]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: a net that is moved there could not be trained on
 def scored(net: nn.Module, pictures: NDArray[np.uint8], device: torch.device, batch: int = 256) -> Scored:
     """The whole set in order. Memory O(batch + N D).
 

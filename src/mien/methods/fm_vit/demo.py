@@ -172,7 +172,7 @@ def rates(found: Mapping[str, Judged]) -> list[dict[str, str]]:
     ]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def looks(net: nn.Module, images: PadArrays, modalities: Sequence[str], size: int) -> list[NDArray[np.uint8]]:
     """One picture for each presentation: what each camera sees, and below it where the net looked.
 

@@ -110,7 +110,7 @@ def starving(alone: Mapping[str, float]) -> list[str]:
     return [m for m, value in alone.items() if value < STARVES and best > ABLE]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: a net that is moved there could not be trained on
 def joint_run(
     net: nn.Module, images: PadImages, modalities: Sequence[str], size: int, device: torch.device
 ) -> Joint:

@@ -40,7 +40,7 @@ def subset_name(subset: Sequence[str]) -> str:
     return "+".join(subset)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: a net that is moved there could not be trained on
 def live_logits(
     net: nn.Module, images: PadImages, subset: Sequence[str], size: int, device: torch.device
 ) -> Scores:

@@ -47,7 +47,7 @@ def evaluate_many(folders: Sequence[ModelFolder], evaluation: Evaluation) -> Mea
     return Measured(metrics, units, extra)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: a net that is moved there could not be trained on
 def class_logits(
     model: Recognizer, images: LabelledImages, size: int, margin: bool, batch: int = 256
 ) -> Tensor:

@@ -134,7 +134,7 @@ def _border(images: LabelledImages) -> float:
     return float(np.median([np.median([p[0], p[-1]]) for p in some]))
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: a net that is moved there could not be trained on
 def collect_logits(
     net: nn.Module, images: LabelledImages, data: ClassificationData, device: torch.device
 ) -> tuple[Tensor, Tensor]:

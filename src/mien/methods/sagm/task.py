@@ -147,7 +147,7 @@ def build(recipe: Recipe, uses: Mapping[str, Path], domains: Domains | None = No
     )
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: a net that is moved there could not be trained on
 def collect_logits(
     net: nn.Module, images: LabelledImages, data: DomainData, device: torch.device
 ) -> tuple[Tensor, Tensor]:
