@@ -48,7 +48,7 @@ class IgcNetConfig(MethodConfig):
     """Depth of the dome's nearest point, scene units; its middle is at 1."""
     radii: tuple[float, float] = (0.7, 1.25)
     """Half axes of the dome across and along the face; 1 = half a picture."""
-    common_rate: float = 0.1
+    common_rate: float = 1.0
     """Learning rate of the depth that all faces share beside the dome, as a share of the others'."""
     confidence: bool = False
     """Pixels that cannot be explained count less [sigma]."""
@@ -100,9 +100,9 @@ class IgcNetConfig(MethodConfig):
     """Part of the steps before these three: pictures alone say which way a face turns."""
     alike: float = 1.0
     """Weight of the variance of depth over faces."""
-    near_dome: float = 0.02
+    near_dome: float = 0.001
     """Weight of the squared distance from the dome; applies with a dome."""
-    like_dome: float = 0.05
+    like_dome: float = 0.005
     """Weight of the squared gradient of that distance."""
     smooth: float = 0.0
     """Weight of the depth's gradient."""
