@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: setup demo test test-all lint wheel matrix results clean
+.PHONY: setup demo test test-all lint docs wheel sbom audit matrix results clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -33,9 +33,30 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Pages in out/docs; a warning is an error. Asks the network for nothing.
+docs: $(STAMP)
+	$(BIN)/python -c 'import sphinx' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs out/docs
+	@echo "open out/docs/index.html"
+
 wheel: $(STAMP)
 	rm -rf dist
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps -w dist .
+	@find dist -name '*.whl' -size +60M | grep . && echo "the wheel is larger than 60 MB" && exit 1 || ls -sh dist
+
+# What this environment is made of: dist/sbom.json (CycloneDX). The tool lives in an environment of its own.
+sbom: $(STAMP)
+	test -x $(VENV)-sbom/bin/cyclonedx-py || $(PYTHON) -m venv $(VENV)-sbom
+	$(VENV)-sbom/bin/python -m pip install -q --disable-pip-version-check 'cyclonedx-bom>=7'
+	mkdir -p dist
+	$(VENV)-sbom/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --of JSON -o dist/sbom.json
+
+# Known weaknesses of the tested versions. Asks the network (the advisories are there), and fails without it.
+audit:
+	test -x $(VENV)-audit/bin/pip-audit || $(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install -q --disable-pip-version-check 'pip-audit>=2.9'
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
 
 # The tests on every other Python found here, and on the oldest torch that is supported.
 matrix:
