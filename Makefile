@@ -28,8 +28,8 @@ test-all: $(STAMP)
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=xml
 
 lint: $(STAMP)
-	$(BIN)/ruff check src tests tools examples
-	$(BIN)/ruff format --check src tests tools examples
+	$(BIN)/ruff check src tests tools examples docs
+	$(BIN)/ruff format --check src tests tools examples docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

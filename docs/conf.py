@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from mien import __version__  # noqa: E402
 
 project = "mien"
-author = copyright = "the authors of mien"  # noqa: A001
+author = copyright = "the authors of mien"
 release = version = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["colon_fence"]
@@ -38,7 +38,7 @@ _LITERAL = re.compile(r"(``.*?``|`[^`]*`_?|:\w+:`[^`]*`)", re.DOTALL)
 _SIGNS = re.compile(r"(?<!\\)([|]|[*](?! )|(?<=\w)_(?!\w))")
 
 
-def plain(app, what, name, obj, options, lines) -> None:  # noqa: ANN001, ARG001
+def plain(app, what, name, obj, options, lines) -> None:
     """Docstrings are plain English with equations: signs that mean something in reST are taken as signs."""
     if lines:
         parts = _LITERAL.split("\n".join(lines))
@@ -46,6 +46,6 @@ def plain(app, what, name, obj, options, lines) -> None:  # noqa: ANN001, ARG001
         lines[:] = "".join(parts).split("\n")
 
 
-def setup(app) -> None:  # noqa: ANN001
+def setup(app) -> None:
     """Before napoleon, whose own marks must stay."""
     app.connect("autodoc-process-docstring", plain, priority=100)

@@ -1,10 +1,11 @@
-"""Counts what the paper recipes would cost, and writes results/paper.costs.jsonl (a table of docs/scale-out.md).
+"""Counts what paper recipes would cost; writes results/paper.costs.jsonl (a table of docs/scale-out.md).
 
     PYTHONPATH=src:. python tools/paper_costs.py [NAME ...]
 
 Each recipe makes one optimiser step at true size, batch 2, on a small copy of its set's layout (those of the
 tests). Counted are matrix products and convolutions of that step, forward and backward, twice the
-multiply-adds; not counted are warps, volume rendering and sampling, decoding, and validation. Nothing is timed.
+multiply-adds; not counted are warps, volume rendering and sampling, decoding, and validation. Nothing is
+timed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+from tests.data import avatar_fixtures, capsule_fixtures, clothed_fixtures, fixtures
+from tests.data.pad_fixtures import write_cefa
+from tests.data.record_fixtures import write_many_classes
+from tests.data.suhifimask_fixtures import write_suhifimask
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -26,10 +31,6 @@ from mien.cli.main import main
 from mien.core import io
 from mien.core.catalogue import method
 from mien.engine.trainer import Trainer
-from tests.data import avatar_fixtures, capsule_fixtures, clothed_fixtures, fixtures
-from tests.data.pad_fixtures import write_cefa
-from tests.data.record_fixtures import write_many_classes
-from tests.data.suhifimask_fixtures import write_suhifimask
 
 RATE = 40e12
 """Operations a second that a GPU is taken to sustain."""
@@ -90,7 +91,9 @@ COSTS = {
         Cost("paper", "CelebA", lambda p: capsule_fixtures.write_celeba(p, 8), 162_770, note="without warps"),
     ),
     "otavatar": (
-        Cost("paper-prior", "HDTF", hdtf, words=("--data.val-people", "2"), note="without sampling of planes"),
+        Cost(
+            "paper-prior", "HDTF", hdtf, words=("--data.val-people", "2"), note="without sampling of planes"
+        ),
     ),
     "car": (
         Cost(
@@ -166,7 +169,7 @@ def cells(name: str, cost: Cost, each: float) -> dict[str, str]:
         "pictures seen": f"{seen:,}" if seen else "depends on the copy",
         "GFLOP a picture": f"{each / 1e9:,.3g}" if each < 1e12 else f"{each / 1e9:,.0f}",
         "GPU hours": f"{hours:,.2g}" if hours < 10 else f"{hours:,.0f}",
-        "": "" if seen else "for a million pictures",
+        "for": "the schedule" if seen else "a million pictures",
     }
 
 
@@ -175,5 +178,7 @@ if __name__ == "__main__":
         for one_cost in COSTS[chosen]:
             flops = count(chosen, one_cost)
             line = cells(chosen, one_cost, flops)
-            io.append_line(results_dir() / "paper.costs.jsonl", {"name": f"{chosen}/{one_cost.preset}", "cells": line})
+            io.append_line(
+                results_dir() / "paper.costs.jsonl", {"name": f"{chosen}/{one_cost.preset}", "cells": line}
+            )
             print(line)

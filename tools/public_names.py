@@ -16,11 +16,13 @@ LIST = Path(__file__).parents[1] / "tests" / "public_names.txt"
 
 
 def public_names() -> list[str]:
-    """``package.name`` of everything in ``__all__`` of mien and of its lazy packages, sorted; no torch is loaded."""
+    """``package.name`` of what mien and its lazy packages have in ``__all__``, sorted; loads no torch."""
     source = Path(mien.__file__).parent
     stubs = sorted(source.rglob("__init__.pyi"))
     packages = ["mien", *(".".join(("mien", *p.parent.relative_to(source).parts)) for p in stubs)]
-    return sorted(f"{package}.{name}" for package in packages for name in importlib.import_module(package).__all__)
+    return sorted(
+        f"{package}.{name}" for package in packages for name in importlib.import_module(package).__all__
+    )
 
 
 if __name__ == "__main__":

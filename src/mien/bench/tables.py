@@ -130,7 +130,7 @@ def verdict_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
 
 
 def cost_rows() -> list[dict[str, str]]:
-    """``results/paper.costs.jsonl``, one line a recipe, the last of a name counting (`tools/paper_costs.py`)."""
+    """``results/paper.costs.jsonl`` (`tools/paper_costs.py`): a line a recipe, a name's last counts."""
     records = {r["name"]: r for r in io.read_lines(results_dir() / "paper.costs.jsonl")}
     return [dict(r["cells"]) for r in records.values()]
 

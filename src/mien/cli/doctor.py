@@ -125,7 +125,9 @@ def _shipped_facts(broken: list[str]) -> dict[str, Any]:
 
     for name, folder in shipped().items():
         said = folder / "weights.sha256"
-        if not said.is_file() or io.read_text(said).split()[:1] != [io.sha256(folder / "weights.safetensors")]:
+        if not said.is_file() or io.read_text(said).split()[:1] != [
+            io.sha256(folder / "weights.safetensors")
+        ]:
             broken.append(f"weights {name} are not those of weights.sha256; install mien again")
     facts = {"weights": ", ".join(shipped()) or "none"}
     if not broken:
