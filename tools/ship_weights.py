@@ -1,6 +1,7 @@
 """Trains the shipped weights by their committed recipes and writes them with cards under src/mien/zoo.
 
     python tools/ship_weights.py ncl/small=small ncl/ce-small=small-ce otavatar/demo=runs/otavatar-gpu-sr-s0
+    python tools/ship_weights.py --groups gkd/small cakd/small   # errors by group, into cards that are there
 
 Each name gets the weights that ``mien train METHOD --preset RECIPE --seed 0`` makes; a stage that
 ``mien reproduce`` has already trained is used, since it is the same training. A finished run folder of such a
@@ -12,6 +13,8 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+
+import numpy as np
 
 from mien.bench.reproduce import train_chain
 from mien.bench.store import commit
@@ -112,6 +115,50 @@ def trained(entry: Entry, source: str) -> tuple[ModelFolder, str]:
     return folder, preset
 
 
+PEOPLE, EACH = 120, 6
+"""Made people on whom errors by group are counted, and pictures of each."""
+BEGIN, END = "Errors by group", "Licence:"
+
+
+def with_groups(card: str, folder: ModelFolder) -> str:
+    """The card with errors by group before its licence, for models that tell people apart; else the card."""
+    if method(folder.method).family != "face recognition":
+        return card
+    from mien.engine.face_demo import demo_people
+    from mien.engine.face_embedding import embed
+    from mien.engine.face_groups import errors_by_group, made_groups
+    from mien.engine.faces import restore
+    from mien.engine.predictor import default_device
+
+    data = folder.recipe.data
+    images = demo_people(data, PEOPLE, EACH)
+    groups = made_groups(data.set_seed, data.people + data.val_people, PEOPLE)
+    e = embed(restore(folder), images, data.size, default_device()).numpy()
+    lines = []
+    for rule in ("far@0.01", "far@0.001"):
+        threshold = folder.facts["thresholds"][rule]["value"]
+        for name, of_person in {"all": np.full(PEOPLE, "people"), **groups}.items():
+            for g in errors_by_group(e, images.targets, of_person[images.targets], threshold):
+                errors = f"{100 * g.missed:.1f} | {100 * g.false:.2f}"
+                lines.append(f"| {rule} | {name}: {g.group} | {g.people} | {errors} |")
+    table = "| threshold | group | people | missed matches, % | false matches, % |\n|---|---|---|---|---|\n"
+    said = (
+        f"{BEGIN}, on the first {PEOPLE} of those people, {EACH} pictures of each, all pairs within a group."
+        " They are made people: the table shows how such a model can differ, not how it does on anybody.\n\n"
+    )
+    head, tail = card.partition(BEGIN)[0], END + card.partition(END)[2]
+    head = head.partition(END)[0]
+    return head + said + table + "\n".join(lines) + "\n\n" + tail
+
+
+def regroup(name: str) -> None:
+    """Errors by group of shipped weights, written into their card."""
+    folder = open_folder(zoo_root() / name)
+    card = folder.path / "card.md"
+    io.write_text(card, with_groups(io.read_text(card), folder))
+    print(card)
+
+
 def ship(name: str, source: str) -> None:
     """One set of weights."""
     entry = method(name.split("/")[0])
@@ -152,10 +199,15 @@ def ship(name: str, source: str) -> None:
             cpu=run["machine"]["cpu" if run["machine"]["device"] == "cpu" else "device"],
             **{k: run["machine"][k] for k in ("threads", "torch")},
         )
-        (part / "card.md").write_text(card)
+        (part / "card.md").write_text(with_groups(card, open_folder(part)))
     print(target)
 
 
 if __name__ == "__main__":
-    for word in sys.argv[1:]:
-        ship(*word.split("="))
+    words = sys.argv[1:]
+    if words[:1] == ["--groups"]:
+        for word in words[1:]:
+            regroup(word)
+    else:
+        for word in words:
+            ship(*word.split("="))

@@ -196,8 +196,13 @@ def test_documents_are_generated_and_checked(results, tmp_path, monkeypatch):
         "before\n<!-- results:toy:rows -->\nold\n<!-- end results -->\n"
         "<!-- results:toy:claims -->\n<!-- end results -->\n"
         "<!-- results:toy:facts -->\n<!-- end results -->\n"
-        "<!-- results:all:overview -->\n<!-- end results -->\nafter\n"
+        "<!-- results:all:overview -->\n<!-- end results -->\n"
+        "<!-- results:all:verdicts -->\n<!-- end results -->\n"
+        "<!-- results:paper:costs -->\n<!-- end results -->\nafter\n"
     )
+    cost = {"name": "toy/paper", "cells": {"recipe": "`toy --preset paper`", "GPU hours": "12"}}
+    io.append_line(results / "paper.costs.jsonl", {**cost, "cells": {"recipe": "old"}})
+    io.append_line(results / "paper.costs.jsonl", cost)
     monkeypatch.setattr(tables, "root", lambda: tmp_path)
     loaded = [store.load_table(Toy())]
     assert tables.stale_documents(loaded) == ["README.md: not regenerated, run mien results --write"]
@@ -209,10 +214,27 @@ def test_documents_are_generated_and_checked(results, tmp_path, monkeypatch):
     assert "`same`" in text
     assert "| a measured thing | 42 |" in text
     assert "[`toy`]" in text
+    assert "| system | holds | does not hold | open |" in text
+    assert "| recipe | GPU hours |\n|---|---|\n| `toy --preset paper` | 12 |\n<!--" in text
     assert tables.stale_documents(loaded) == []
     (tmp_path / "README.md").write_text("<!-- results:nope:rows -->\n<!-- end results -->")
     with pytest.raises(DataError, match="nope:rows"):
         tables.stale_documents(loaded)
+
+
+def test_verdicts_by_kind_and_outcome(monkeypatch):
+    claims = [
+        {"id": "a", "kind": "mechanism", "holds": True},
+        {"id": "b", "kind": "paper", "holds": False},
+        {"id": "c", "kind": "extra", "holds": None},
+        {"id": "d", "kind": "paper", "holds": True},
+    ]
+    monkeypatch.setattr(tables, "claims_json", lambda table: claims)
+    entry = SimpleNamespace(name="toy", measured=True)
+    (line,) = tables.verdict_rows([SimpleNamespace(entry=entry)])
+    assert line == {"system": "`toy`", "holds": "**`a`**, `d`", "does not hold": "`b`", "open": "`c`"}
+    entry.measured = False
+    assert tables.verdict_rows([SimpleNamespace(entry=entry)])[0]["open"] == "not measured yet"
 
 
 def test_tables_without_results_say_so():

@@ -297,13 +297,6 @@ def test_demo_shows_made_people(capsys, tmp_path):
     assert "people/faces.png" in (tmp_path / "index.html").read_text()
 
 
-def test_doctor(capsys):
-    facts = json.loads(said(capsys, "doctor", "--json"))
-    assert facts["torch"] == torch.__version__
-    assert isinstance(facts["missing"], list)
-    assert "free there" in said(capsys, "doctor")
-
-
 def test_ready_methods_have_every_module():
     from mien.core.catalogue import method
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mien.bench.store import Table, claims_json
+from mien.bench.store import Table, claims_json, results_dir
 from mien.core import io
 from mien.core.errors import DataError
 
@@ -152,6 +152,29 @@ def overview_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
     return out
 
 
+def verdict_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
+    """One line a method: which claims hold, which do not, which are open; by mechanism and the rest."""
+    out = []
+    for table in tables:
+        claims = claims_json(table) if table.entry.measured else []
+        line = {"system": f"`{table.entry.name}`"}
+        for verdict, word in ((True, "holds"), (False, "does not hold"), (None, "open")):
+            ids = [
+                f"**`{c['id']}`**" if c["kind"] == "mechanism" else f"`{c['id']}`"
+                for c in claims
+                if c["holds"] is verdict
+            ]
+            line[word] = ", ".join(ids) or "-"
+        out.append(line if claims else {**line, "open": "not measured yet"})
+    return out
+
+
+def cost_rows() -> list[dict[str, str]]:
+    """``results/paper.costs.jsonl`` (`tools/paper_costs.py`): a line a recipe, a name's last counts."""
+    records = {r["name"]: r for r in io.read_lines(results_dir() / "paper.costs.jsonl")}
+    return [dict(r["cells"]) for r in records.values()]
+
+
 def render(text: str, tables: Sequence[Table], where: str) -> str:
     """The text with every marked region regenerated.
 
@@ -164,6 +187,10 @@ def render(text: str, tables: Sequence[Table], where: str) -> str:
         method, kind = match[2], match[3]
         if kind == "overview":
             return match[1] + markdown(overview_rows(tables)) + match[4]
+        if kind == "verdicts":
+            return match[1] + markdown(verdict_rows(tables)) + match[4]
+        if kind == "costs":
+            return match[1] + markdown(cost_rows()) + match[4]
         if kind == "facts" and facts_file(method).is_file():
             return match[1] + facts(method) + match[4]
         if method not in by_name or kind not in ("rows", "claims"):
@@ -180,8 +207,6 @@ def render(text: str, tables: Sequence[Table], where: str) -> str:
 
 def facts_file(name: str) -> Path:
     """Where the side facts of a method, or of the made people, are kept."""
-    from mien.bench.store import results_dir
-
     return results_dir() / f"{name}.facts.jsonl"
 
 

@@ -144,7 +144,7 @@ def test_a_starving_branch_is_warned_of(model, monkeypatch):
     monkeypatch.setattr("mien.methods.fm_vit.inspection.live_logits", logits)
     found = inspect(model, InspectOptions(split="test"))
     assert found.facts["warning"].startswith("rgb starves (AUC alone: rgb 0.50, depth 1.00, ir 1.00)")
-    assert "--method.peer" in found.facts["warning"]
+    assert "--peer" in found.facts["warning"]
 
 
 def test_a_net_with_one_exit_and_a_net_of_one_modality(tmp_path):

@@ -210,7 +210,7 @@ def _warning(hungry: Sequence[str], able: Mapping[str, float]) -> str:
     found = ", ".join(f"{m} {value:.2f}" for m, value in able.items())
     return (
         f"{' and '.join(hungry)} starves (AUC alone: {found}); let it run alone more often"
-        " (--method.subsets each), train longer, or teach it by its peers (--method.peer 0.5)"
+        " (--subsets each), train longer, or teach it by its peers (--peer 0.5)"
     )
 
 
