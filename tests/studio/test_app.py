@@ -28,7 +28,18 @@ def client():
 def test_the_page_has_a_tab_for_each_system_that_it_knows(client):
     config = client.get("/config").json()
     labels = [c["props"]["label"] for c in config["components"] if c["type"] == "tabitem"]
-    assert labels == ["Classify", "Faces", "Liveness", "Talking head", "Results"]
+    assert labels == [
+        "Classify",
+        "Other styles",
+        "Faces",
+        "Liveness",
+        "Challenge",
+        "Parts of a face",
+        "Talking head",
+        "Body",
+        "Physics",
+        "Results",
+    ]
     assert config["analytics_enabled"] is False
 
 

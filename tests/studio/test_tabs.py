@@ -33,18 +33,20 @@ def test_a_picture_gets_a_class_and_the_experts_opinion(tmp_path):
     ground = np.full((64, 64, 3), 255, np.uint8)
     ground[16:56, 18:46] = 40
     path.write_bytes(encode_png(ground))
-    chances, said = classify.classify(str(path), next(iter(classify.MODELS)))
+    chances, said, experts, seen = classify.classify(str(path))
     assert 0 < max(chances.values()) <= 1
     assert "experts" in said
+    assert [row[0] for row in experts] == ["1", "2"]
+    assert seen.shape[0] >= 112
 
 
 def test_what_is_missing_or_damaged_is_one_line_on_the_page(tmp_path):
     with pytest.raises(gr.Error, match="give a picture first"):
-        classify.classify(None, next(iter(classify.MODELS)))
+        classify.classify(None)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     with pytest.raises(gr.Error, match=r"broken\.png"):
-        classify.classify(str(broken), next(iter(classify.MODELS)))
+        classify.classify(str(broken))
     with pytest.raises(gr.Error, match="at least one camera"):
         liveness.judge(None, None, None)
 
@@ -84,7 +86,7 @@ def test_results_are_drawn():
 @pytest.mark.parametrize("text", ["1 2 3", "a, b, c, d", "1, 2, 3, -4"])
 def test_a_box_that_is_none(text):
     with pytest.raises(ConfigError, match="is no box"):
-        portrait.read_box(text)
+        parts.read_box(text)
 
 
 def test_sliders_move_both_sides_of_a_face():

@@ -1,8 +1,9 @@
-"""What all tabs share: models held once, errors as one line, pictures within limits."""
+"""What all tabs share: models held once, errors as one line, limits, progress and an end of long work."""
 
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import tempfile
 import threading
@@ -11,13 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from mien.core.errors import MienError
+from mien.core.errors import ConfigError, LimitError, MienError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 KEPT_SECONDS = 600
 """Uploads and what was made of them are deleted after so long."""
+WORK_SECONDS = 240
+"""Work that takes longer is ended at its next step."""
+HEAVY: dict[str, Any] = {"concurrency_id": "heavy", "concurrency_limit": 1}
+"""Of events that take long or much memory: one of them at a time, whoever asks."""
 _LOADING = threading.Lock()
+_ENDED: set[str] = set()
 
 
 def model(name: str) -> Any:
@@ -48,6 +54,77 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
     return guarded
 
 
+class Watch:
+    """A long piece of work as its user sees it: a bar, and an end at their wish or when its time is over.
+
+    Call it at each step. One piece of work of a session at a time.
+    """
+
+    def __init__(self) -> None:
+        import gradio as gr
+
+        self._bar, self._session = gr.Progress(), _session()
+        self._until = time.monotonic() + WORK_SECONDS
+        _ENDED.discard(self._session)
+
+    def __call__(self, done: int, of: int, what: str) -> None:
+        """Shows how far it is.
+
+        Raises:
+            MienError: its user has ended it.
+            LimitError: it has taken too long.
+        """
+        if self._session in _ENDED:
+            _ENDED.discard(self._session)
+            raise MienError("ended as you asked")
+        if time.monotonic() > self._until:
+            raise LimitError(f"this takes more than {WORK_SECONDS} s; mien predict has no such limit")
+        self._bar((done, of), desc=what)
+
+
+def end_work() -> None:
+    """Ends what the asking session has begun, at its next step."""
+    _ENDED.add(_session())
+
+
+def _session() -> str:
+    """Name of the browser window that asks; empty outside of a page."""
+    from gradio.context import LocalContext
+
+    request = LocalContext.request.get(None)
+    return str(getattr(request, "session_hash", None) or "")
+
+
+def cancel_button(*events: Any) -> None:
+    """A button that ends these events' work, or takes it out of the queue."""
+    import gradio as gr
+
+    button = gr.Button("Cancel", size="sm")
+    button.click(end_work, cancels=list(events), queue=False, show_progress="hidden")
+
+
+def photo_slot(label: str, height: int = 300) -> Any:
+    """A place for a picture: a file, or what is in the clipboard."""
+    import gradio as gr
+
+    return gr.Image(type="filepath", label=label, height=height, sources=["upload", "clipboard"])
+
+
+def held() -> Any:
+    """What a session has made, forgotten some time after its last use."""
+    import gradio as gr
+
+    return gr.State(None, time_to_live=KEPT_SECONDS)
+
+
+def saved_picture(picture: Any, name: str) -> str:
+    """A picture of ours as a file, as if it had been uploaded."""
+    from mien.core import io
+    from mien.core.images import encode_png
+
+    return str(io.write_bytes(scratch() / f"{name}.png", encode_png(picture)))
+
+
 def needed(value: R | None, what: str) -> R:
     """A value, or one line that asks for it.
 
@@ -70,6 +147,23 @@ def picture(path: str | None, what: str) -> Any:
     return read_image(Path(needed(path, what)), name=Path(str(path)).name)
 
 
+def read_box(text: str) -> tuple[int, ...]:
+    """Four whole numbers, or none.
+
+    >>> read_box("1, 2, 30 40")
+    (1, 2, 30, 40)
+
+    Raises:
+        ConfigError: something else.
+    """
+    words = text.replace(",", " ").split()
+    if not words:
+        return ()
+    if len(words) != 4 or not all(w.isascii() and w.isdecimal() for w in words):
+        raise ConfigError(f"{text!r} is no box: give left, top, right, bottom in pixels, or nothing")
+    return tuple(int(w) for w in words)
+
+
 @functools.cache
 def _workplace() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="mien-studio-")
@@ -82,6 +176,11 @@ def scratch() -> Path:
         if time.time() - old.stat().st_mtime > KEPT_SECONDS:
             shutil.rmtree(old, ignore_errors=True)
     return Path(tempfile.mkdtemp(dir=root))
+
+
+def refreshed(folder: Path) -> None:
+    """Keeps a folder of `scratch` for its time from now on."""
+    os.utime(folder)
 
 
 def percent(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mien.core.errors import ConfigError
-from mien.studio.parts import model, needed, picture, scratch, told
+from mien.studio.parts import Watch, model, needed, picture, read_box, scratch, told
 
 TITLE = "Talking head"
 MODEL = "otavatar/demo"
@@ -71,28 +71,9 @@ def astronaut() -> tuple[str, str]:
     return str(path), _EXAMPLE_BOX
 
 
-def read_box(text: str) -> tuple[int, ...]:
-    """Four whole numbers, or none.
-
-    >>> read_box("1, 2, 30 40")
-    (1, 2, 30, 40)
-
-    Raises:
-        ConfigError: something else.
-    """
-    words = text.replace(",", " ").split()
-    if not words:
-        return ()
-    if len(words) != 4 or not all(w.isascii() and w.isdecimal() for w in words):
-        raise ConfigError(f"{text!r} is no box: give left, top, right, bottom in pixels, or nothing")
-    return tuple(int(w) for w in words)
-
-
 @told
-def invert(path: str | None, box: str, progress: Any = None) -> tuple[Any, Any]:
+def invert(path: str | None, box: str) -> tuple[Any, Any]:
     """The person's state, and a first view. Some five seconds."""
-    import gradio as gr
-
     from mien.methods.otavatar.config import PredictOptions
     from mien.methods.otavatar.crops import look_at
 
@@ -101,10 +82,10 @@ def invert(path: str | None, box: str, progress: Any = None) -> tuple[Any, Any]:
     crops = look_at([picture(path, "a portrait")], options, avatar.size)
     if crops.status != "ok":
         raise ConfigError(f"this portrait does not do: {crops.status.replace('_', ' ')}")
-    bar = gr.Progress() if progress is None else progress
+    watch = Watch()
 
     def step(number: int, loss: float) -> bool:
-        bar((number, _STEPS), desc=f"error {loss:.4f}")
+        watch(number, _STEPS, f"error {loss:.4f}")
         return False
 
     state = avatar.invert(
