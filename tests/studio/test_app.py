@@ -33,6 +33,7 @@ def test_the_page_has_a_tab_for_each_system_that_it_knows(client):
         "Other styles",
         "Faces",
         "Liveness",
+        "Far cameras",
         "Challenge",
         "Parts of a face",
         "Talking head",

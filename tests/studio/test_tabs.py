@@ -68,7 +68,8 @@ def test_a_gallery_finds_the_face_in_it(photo):
 
 
 def test_a_rendered_person_before_three_cameras_is_judged():
-    files = liveness.rendered()
+    *files, number = liveness.rendered_person(0)
+    assert number == 1
     said, maps = liveness.judge(*files)
     assert said.startswith(("**Live**", "**Attack**"))
     assert len(maps) == 3
@@ -97,7 +98,7 @@ def test_sliders_move_both_sides_of_a_face():
 def test_nothing_is_drawn_before_there_is_an_avatar():
     assert portrait.seen(None, 0, 0, 0, 0, 0, 0, 0) is None
     with pytest.raises(gr.Error, match="portrait first"):
-        portrait.talking(None)
+        portrait.talking(None, "talks")
 
 
 def test_what_was_made_is_deleted_after_its_time():

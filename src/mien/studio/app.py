@@ -85,6 +85,7 @@ def page(contest: str | None = None) -> Blocks:
         physics,
         portrait,
         shift,
+        surveillance,
     )
     from mien.studio.parts import KEPT_SECONDS
 
@@ -95,7 +96,19 @@ def page(contest: str | None = None) -> Blocks:
             " upload is deleted after ten minutes."
         )
         with gr.Tabs():
-            for tab in (classify, shift, faces, liveness, board, capsules, portrait, body, physics, outcomes):
+            for tab in (
+                classify,
+                shift,
+                faces,
+                liveness,
+                surveillance,
+                board,
+                capsules,
+                portrait,
+                body,
+                physics,
+                outcomes,
+            ):
                 with gr.Tab(tab.TITLE, id=tab.__name__.rpartition(".")[2]):
                     tab.build(**({"contest": contest} if tab is board else {}))
     blocks.state_session_capacity = _SESSIONS

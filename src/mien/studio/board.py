@@ -158,11 +158,10 @@ def standings(place: str | None) -> Any:
     return _board(needed(place, "a submission"))
 
 
-def _board(own: str) -> Any:
-    import pandas as pd
-
+def _board(own: str) -> dict[str, Any]:
     from mien.challenge import board
     from mien.challenge.boards import html_row
 
     lines = [html_row(line) for line in board(own)]
-    return pd.DataFrame(lines or [{"": "nothing is scored yet"}])
+    rows = lines or [{"": "nothing is scored yet"}]
+    return {"headers": list(rows[0]), "data": [list(row.values()) for row in rows]}

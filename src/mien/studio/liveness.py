@@ -10,6 +10,7 @@ from mien.core.errors import ConfigError
 from mien.studio.parts import model, percent, scratch, told
 
 TITLE = "Liveness"
+_FIRST = 900_000  # number of the first rendered person, far behind those of any training
 _SLOTS = {"rgb": "Colour", "depth": "Depth", "ir": "Near infrared"}
 
 
@@ -28,11 +29,14 @@ def build() -> None:
         ]
     with gr.Row():
         run = gr.Button("Judge", variant="primary")
-        example = gr.Button("A rendered example")
+        living = gr.Button("A rendered person")
+        attack = gr.Button("A rendered attack")
     said = gr.Markdown(elem_classes="mien-said")
     seen = gr.Gallery(label="Where it looked", height=260, columns=3)
     run.click(judge, slots, [said, seen])
-    example.click(rendered, None, slots)
+    number = gr.State(0)
+    living.click(rendered_person, number, [*slots, number])
+    attack.click(rendered_attack, number, [*slots, number])
 
 
 @told
@@ -47,7 +51,10 @@ def judge(*paths: str | None) -> tuple[str, list[tuple[Any, str]]]:
     with tempfile.TemporaryDirectory() as folder:
         found = model("fm_vit/small").predict(given, options=PredictOptions(maps=folder))[0]
         maps = [(read_image(Path(p)), Path(p).stem) for p in found.maps]
-    return explained(found), maps
+    said = explained(found)
+    for path in given.values():
+        said = said.replace(f"{path.parent}/", "")
+    return said, maps
 
 
 def explained(found: Any) -> str:
@@ -66,16 +73,26 @@ def explained(found: Any) -> str:
 
 
 @told
-def rendered() -> tuple[str, str, str]:
-    """Files of a person whom three cameras see."""
+def rendered_person(number: int) -> tuple[str, str, str, int]:
+    """Files of a person whom three cameras see, and the number of the next one."""
+    return (*_seen(number, 1.0), number + 1)
+
+
+@told
+def rendered_attack(number: int) -> tuple[str, str, str, int]:
+    """Files of a print, a screen or a mask that three cameras see, and the number of the next one."""
+    return (*_seen(number, 0.0), number + 1)
+
+
+def _seen(number: int, live: float) -> tuple[str, str, str]:
     from mien.core import io
     from mien.synth.made_sets import PadSet
 
-    settings = PadSet(identities=1, size=128)
+    made = PadSet(identities=1, per_identity=1, size=128, live=live, first=_FIRST + number)
+    (sample,) = made.samples(0)
+    ends = {"rgb": "png", "depth": "depth.png", "ir": "ir.png"}
     folder = scratch()
-    sample = next(iter(settings.samples(0)))
-    files = {m: sample.files[end] for m, end in (("rgb", "png"), ("depth", "depth.png"), ("ir", "ir.png"))}
-    for name, data in files.items():
-        io.write_bytes(folder / f"{name}.png", data)
-    paths = tuple(str(folder / f"{name}.png") for name in _SLOTS)
-    return paths[0], paths[1], paths[2]
+    rgb, depth, ir = (
+        str(io.write_bytes(folder / f"{name}.png", sample.files[ends[name]])) for name in _SLOTS
+    )
+    return rgb, depth, ir

@@ -314,7 +314,7 @@ def questions(one: PhysicalSet, told: Told, known: Thresholds) -> list[dict[str,
     true = Executor(one.scene)
     return [
         {"question": text, "answer": str(found.run(program)), "true": str(true.run(program))}
-        for text, program in physical_questions(names[:2])
+        for text, program, _ in physical_questions(names[:2])
     ]
 
 
