@@ -159,7 +159,13 @@ def serve(options: StudioOptions) -> None:
 
 
 _CSS = """
-.gradio-container {max-width: 72rem !important; margin: 0 auto}
+.gradio-container {width: 100%; max-width: 72rem !important; margin: 0 auto; box-sizing: border-box}
+.gradio-container .main, .gradio-container main, .gradio-container main > .column, .gradio-container .tabs,
+.gradio-container .tab-wrapper {min-width: 0 !important; max-width: 100%; box-sizing: border-box}
 .mien-said p {font-size: 1.15rem}
-@media (max-width: 30rem) {.gradio-container {padding: .25rem !important}}
+@media (max-width: 30rem) {
+  .gradio-container .main {padding: .5rem !important}
+  .gradio-container main {padding: 0 !important}
+}
+@media (min-width: 160rem) {.gradio-container {zoom: 1.6}}
 """

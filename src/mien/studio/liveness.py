@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.core.errors import ConfigError
-from mien.studio.parts import model, percent, scratch, told
+from mien.studio.parts import model, percent, photo_slot, scratch, told
 
 TITLE = "Liveness"
 _FIRST = 900_000  # number of the first rendered person, far behind those of any training
@@ -23,10 +23,7 @@ def build() -> None:
         " real cameras are another matter."
     )
     with gr.Row():
-        slots = [
-            gr.Image(type="filepath", label=label, height=240, sources=["upload"])
-            for label in _SLOTS.values()
-        ]
+        slots = [photo_slot(label, 240) for label in _SLOTS.values()]
     with gr.Row():
         run = gr.Button("Judge", variant="primary")
         living = gr.Button("A rendered person")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import shutil
 import tempfile
@@ -22,6 +23,8 @@ WORK_SECONDS = 240
 """Work that takes longer is ended at its next step."""
 HEAVY: dict[str, Any] = {"concurrency_id": "heavy", "concurrency_limit": 1}
 """Of events that take long or much memory: one of them at a time, whoever asks."""
+_SHOWN_SECONDS = 20.0  # of an error
+_LOG = logging.getLogger(__name__)
 _LOADING = threading.Lock()
 _ENDED: set[str] = set()
 
@@ -40,7 +43,7 @@ def _loaded(name: str) -> Any:
 
 
 def told(function: Callable[P, R]) -> Callable[P, R]:
-    """What goes wrong becomes one line on the page; a bug says that it is one, without its details."""
+    """What goes wrong becomes one line on the page; a bug says that it is one, its details go to the log."""
 
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -49,7 +52,13 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except MienError as error:
-            raise gr.Error(str(error), duration=None, print_exception=False) from None
+            raise gr.Error(str(error), duration=_SHOWN_SECONDS, print_exception=False) from None
+        except gr.Error:
+            raise
+        except Exception:
+            _LOG.exception("%s", function.__qualname__)
+            said = "a fault of this program, not of yours; its terminal tells more"
+            raise gr.Error(said, duration=_SHOWN_SECONDS, print_exception=False) from None
 
     return guarded
 
@@ -104,10 +113,19 @@ def cancel_button(*events: Any) -> None:
 
 
 def photo_slot(label: str, height: int = 300) -> Any:
-    """A place for a picture: a file, or what is in the clipboard."""
+    """A place for a picture: a file, or what is in the clipboard.
+
+    The file is handed on as it came, not decoded by gradio: our limits hold, and our errors are said.
+    """
     import gradio as gr
 
-    return gr.Image(type="filepath", label=label, height=height, sources=["upload", "clipboard"])
+    slot = gr.Image(type="filepath", label=label, height=height, sources=["upload", "clipboard"])
+    slot.preprocess = _path_of
+    return slot
+
+
+def _path_of(payload: Any) -> str | None:
+    return None if payload is None else str(payload.path)
 
 
 def held() -> Any:
