@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from mien.core.errors import ConfigError
-from mien.studio.parts import HEAVY, Watch, cancel_button, held, needed, refreshed, scratch, told
+from mien.studio.parts import HEAVY, Watch, arrived, cancel_button, held, needed, refreshed, scratch, told
 
 TITLE = "Challenge"
 MODEL = "fm_vit/small"
 _SCORE = ["", "%", "95 % over tracks"]
+PEOPLE = (1, 4, 7)
+"""Rendered people of the small contest: to train, to choose a threshold, to test."""
 _MAKING = threading.Lock()
 
 
@@ -79,7 +81,8 @@ def contest_of(place: str | None) -> str:
     with _MAKING:
         if not _ITEMS:
             folder = Path(_pictures().name)
-            _ITEMS.update(made_items(folder, watch=lambda done, of: watch(done, of, "drawing pictures")))
+            drawing = made_items(folder, PEOPLE, watch=lambda done, of: watch(done, of, "drawing pictures"))
+            _ITEMS.update(drawing)
     contest = Contest(
         title="A small contest of rendered people",
         phases=(Phase("final", 2, "2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z"),),
@@ -118,8 +121,10 @@ def submitted(place: str | None, path: str | None, team: str) -> tuple[str, str,
     from mien.challenge import submit, work
     from mien.challenge.settings import read_contest
     from mien.challenge.store import FAILED, open_store
+    from mien.challenge.submissions import read_zip
 
-    zipped = needed(path, "a submission")
+    zipped = arrived(path, "a submission")
+    read_zip(zipped)
     own = contest_of(place)
     receipt = submit(own, zipped, team)
     work(own)

@@ -16,6 +16,8 @@ from mien.studio.parts import (
     picture,
     saved_picture,
     scratch,
+    shown_film,
+    shown_pictures,
     told,
 )
 
@@ -60,9 +62,9 @@ def build() -> None:
             solid = gr.Model3D(label="Avatar", height=420, clear_color=(0.93, 0.93, 0.93, 1.0))
             pose = gr.Dropdown([POSED, *POSES], value=POSED, label="Pose")
             walk = gr.Button("Let it walk")
-            film = gr.Video(label="Walk", height=260)
+            film = shown_film("Walk", 260)
             file = gr.File(label="GLB with skeleton and walk")
-    shown = gr.Gallery(label="What was seen and made", columns=4, height=300, object_fit="contain")
+    shown = shown_pictures("What was seen and made", 4, 300)
     making = make.click(reconstruct, [photo, mask, refine], [own, shown, said, file], **HEAVY)
     making.success(reposed, [own, pose], solid)
     pose.change(reposed, [own, pose], solid)

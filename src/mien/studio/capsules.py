@@ -14,6 +14,8 @@ from mien.studio.parts import (
     read_box,
     saved_picture,
     scratch,
+    shown_picture,
+    shown_pictures,
     told,
 )
 
@@ -41,12 +43,12 @@ def build() -> None:
                 example = gr.Button("An example")
             said = gr.Markdown(elem_classes="mien-said")
         with gr.Column():
-            view = gr.Image(label="As it is drawn", height=_HEIGHT, interactive=False)
+            view = shown_picture("As it is drawn", _HEIGHT)
             yaw = gr.Slider(-60, 60, 0, step=5, label="Turn, degrees")
             lit = gr.Checkbox(False, label="A light of your own")
             across = gr.Slider(-70, 70, 40, step=5, label="Light from the right, degrees")
             above = gr.Slider(-40, 60, 20, step=5, label="Light from above, degrees")
-    sheet = gr.Gallery(label="What it is made of", height=_SHEET, columns=6, object_fit="contain")
+    sheet = shown_pictures("What it is made of", 6, _SHEET)
     with gr.Row():
         with gr.Column():
             apart = gr.Slider(0, 2, 1, step=0.1, label="Pulled apart by")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from mien.studio.parts import model, percent, photo_slot, picture, saved_picture, told
+from mien.studio.parts import (
+    model,
+    percent,
+    photo_slot,
+    picture,
+    saved_picture,
+    shown_picture,
+    told,
+)
 
 TITLE = "Classify"
 MODEL = "ncl/small"
@@ -30,7 +38,7 @@ def build() -> None:
             said = gr.Markdown(elem_classes="mien-said")
             chart = gr.Label(num_top_classes=5, label="Probability")
             table = gr.Dataframe(headers=["expert", "says", "probability"], label="Each expert")
-            seen = gr.Image(label="What the net sees", height=140, interactive=False)
+            seen = shown_picture("What the net sees", 140)
     run.click(classify, photo, [chart, said, table, seen])
     example.click(test_picture, number, [photo, number])
 

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from mien.core.errors import ConfigError
-from mien.studio.parts import HEAVY, cancel_button, model, needed, photo_slot, picture, saved_picture, told
+from mien.studio.parts import (
+    HEAVY,
+    arrived,
+    cancel_button,
+    model,
+    needed,
+    photo_slot,
+    picture,
+    saved_picture,
+    shown_picture,
+    told,
+)
 
 TITLE = "Faces"
 MODELS = {"student by GKD": "gkd/small", "student by URFM + APT": "cakd/small"}
@@ -39,7 +50,7 @@ def build() -> None:
     score, is_drawn = gr.State(None), gr.State(False)
     with gr.Row():
         rates = gr.Markdown()
-        curve = gr.Image(label="Errors at all thresholds, the point at yours", height=420, interactive=False)
+        curve = shown_picture("Errors at all thresholds, the point at yours", 420)
     verify.click(compare, [first, second, which, threshold], [score, said])
     threshold.change(verdict, [score, threshold], said, show_progress="hidden", trigger_mode="always_last")
     for event in (threshold.change, which.change):
@@ -115,7 +126,7 @@ def det(which: str, threshold: float) -> tuple[Any, str, bool]:
 
     pairs = test_pairs(which)
     curve = roc_points(pairs.scores, pairs.same)
-    plot = det_plot({which: curve}, "16 rendered people, unseen", at=threshold)
+    plot = det_plot({which: curve}, at=threshold)
     return read_image(plot), rates_told(curve, threshold), True
 
 
@@ -164,7 +175,7 @@ def find(first: str | None, files: list[str] | None, which: str) -> list[list[An
     if len(known) > LARGEST_GALLERY:
         raise ConfigError(f"{len(known)} pictures; a gallery here has at most {LARGEST_GALLERY}")
     with tempfile.TemporaryDirectory() as folder:
-        for path in map(Path, known):
+        for path in (arrived(p, "a picture") for p in known):
             (Path(folder) / path.name).write_bytes(path.read_bytes())
         options = PredictOptions(gallery=Path(folder))
         found = model(MODELS[which]).predict(picture(first, "the first face"), options=options)[0]

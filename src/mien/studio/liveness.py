@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from mien.core.errors import ConfigError
-from mien.studio.parts import model, percent, photo_slot, scratch, told
+from mien.studio.parts import (
+    arrived,
+    model,
+    percent,
+    photo_slot,
+    scratch,
+    shown_pictures,
+    told,
+)
 
 TITLE = "Liveness"
 _FIRST = 900_000  # number of the first rendered person, far behind those of any training
@@ -29,7 +37,7 @@ def build() -> None:
         living = gr.Button("A rendered person")
         attack = gr.Button("A rendered attack")
     said = gr.Markdown(elem_classes="mien-said")
-    seen = gr.Gallery(label="Where it looked", height=260, columns=3)
+    seen = shown_pictures("Where it looked", 3, 260)
     run.click(judge, slots, [said, seen])
     number = gr.State(0)
     living.click(rendered_person, number, [*slots, number])
@@ -42,7 +50,7 @@ def judge(*paths: str | None) -> tuple[str, list[tuple[Any, str]]]:
     from mien.core.images import read_image
     from mien.methods.fm_vit.config import PredictOptions
 
-    given = {m: Path(p) for m, p in zip(_SLOTS, paths, strict=True) if p is not None}
+    given = {m: arrived(p, "a picture") for m, p in zip(_SLOTS, paths, strict=True) if p is not None}
     if not given:
         raise ConfigError("give a picture of at least one camera first")
     with tempfile.TemporaryDirectory() as folder:

@@ -24,6 +24,7 @@ WORK_SECONDS = 240
 HEAVY: dict[str, Any] = {"concurrency_id": "heavy", "concurrency_limit": 1}
 """Of events that take long or much memory: one of them at a time, whoever asks."""
 _SHOWN_SECONDS = 20.0  # of an error
+_MOVED_SECONDS = 5.0  # that an uploaded file may take to its place
 _LOG = logging.getLogger(__name__)
 _LOADING = threading.Lock()
 _ENDED: set[str] = set()
@@ -128,6 +129,30 @@ def _path_of(payload: Any) -> str | None:
     return None if payload is None else str(payload.path)
 
 
+def shown_picture(label: str, height: int | None = None) -> Any:
+    """A place for a picture of ours. Gradio's button that shares with another site is not there."""
+    import gradio as gr
+
+    return gr.Image(label=label, height=height, interactive=False, buttons=["download", "fullscreen"])
+
+
+def shown_pictures(label: str, columns: int, height: int) -> Any:
+    """A place for several pictures of ours with their names."""
+    import gradio as gr
+
+    return gr.Gallery(
+        label=label, columns=columns, height=height, object_fit="contain", interactive=False,
+        buttons=["download", "fullscreen"],
+    )  # fmt: skip
+
+
+def shown_film(label: str, height: int) -> Any:
+    """A place for a film of ours."""
+    import gradio as gr
+
+    return gr.Video(label=label, height=height, interactive=False, buttons=["download"])
+
+
 def held() -> Any:
     """What a session has made, forgotten some time after its last use."""
     import gradio as gr
@@ -162,7 +187,21 @@ def picture(path: str | None, what: str) -> Any:
     """
     from mien.core.images import read_image
 
-    return read_image(Path(needed(path, what)), name=Path(str(path)).name)
+    own = arrived(path, what)
+    return read_image(own, name=own.name)
+
+
+def arrived(path: str | None, what: str) -> Path:
+    """An uploaded file, once it is in its place: the server answers an upload before that.
+
+    Raises:
+        MienError: none was given.
+    """
+    own = Path(needed(path, what))
+    until = time.monotonic() + _MOVED_SECONDS
+    while not own.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    return own
 
 
 def read_box(text: str) -> tuple[int, ...]:

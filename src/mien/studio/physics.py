@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from mien.studio.parts import HEAVY, Watch, cancel_button, held, model, needed, scratch, told
+from mien.studio.parts import (
+    HEAVY,
+    Watch,
+    arrived,
+    cancel_button,
+    held,
+    model,
+    needed,
+    scratch,
+    shown_film,
+    told,
+)
 
 TITLE = "Physics"
 MODEL = "phycine/small"
@@ -42,7 +53,7 @@ def build() -> None:
             cancel = gr.Row()
         with gr.Column():
             said = gr.Markdown(elem_classes="mien-said")
-            slots = gr.Video(label="The clip, what the slots draw, whose each pixel is", height=200)
+            slots = shown_film("The clip, what the slots draw, whose each pixel is", 200)
     objects = gr.Dataframe(headers=_COLUMNS, label="Objects")
     with gr.Row():
         with gr.Column():
@@ -50,7 +61,7 @@ def build() -> None:
             which = gr.Dropdown([], label="Object")
             change = gr.Radio(list(CHANGES), value=next(iter(CHANGES)), label="Change")
             ask = gr.Button("Predict")
-            film = gr.Video(label="What comes next: as it is, and changed", height=220)
+            film = shown_film("What comes next: as it is, and changed", 220)
         answers = gr.Dataframe(headers=["question", "answer", "sure"], label="Questions", wrap=True)
     shown = [own, said, slots, objects, which, answers]
     explaining = run.click(explain, [clip, others], shown, **HEAVY)
@@ -89,7 +100,7 @@ def explain(
     from mien.methods.phycine.objects import objects_of, thresholds_at_hand
     from mien.methods.phycine.predict import status_of, write_slots
 
-    net, files = model(MODEL), [needed(path, "a clip"), *(others or [])]
+    net, files = model(MODEL), [str(arrived(p, "a clip")) for p in (path, *(others or []))]
     if len(files) > 1 + MOST_CLIPS:
         raise ConfigError(f"{len(files) - 1} other clips; at most {MOST_CLIPS} are looked at here")
     clips = _watched(net, files)

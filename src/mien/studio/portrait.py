@@ -10,6 +10,7 @@ from mien.core.errors import ConfigError
 from mien.studio.parts import (
     HEAVY,
     Watch,
+    arrived,
     cancel_button,
     held,
     model,
@@ -19,6 +20,8 @@ from mien.studio.parts import (
     read_box,
     saved_picture,
     scratch,
+    shown_film,
+    shown_picture,
     told,
 )
 
@@ -55,7 +58,7 @@ def build() -> None:
                 make = gr.Button("Make the avatar", variant="primary")
                 example = gr.Button("An example")
         with gr.Column():
-            view = gr.Image(label="Avatar", height=300, interactive=False)
+            view = shown_picture("Avatar", 300)
             sliders = [gr.Slider(-35, 35, 0, step=1, label="Turn, degrees")]
             sliders += [gr.Slider(-17, 17, 0, step=1, label="Nod, degrees")]
             sliders += [gr.Slider(0, 1, 0, step=0.05, label=label) for label in SLIDERS.values()]
@@ -71,7 +74,7 @@ def build() -> None:
                 film = gr.Button("Let it move", variant="primary")
                 solid = gr.Button("Mesh")
             cancel = gr.Row()
-        video = gr.Video(label="Made video", height=300)
+        video = shown_film("Made video", 300)
         mesh = gr.Model3D(label="Mesh", height=300)
     making = make.click(invert, [photo, box], [person, view], **HEAVY)
     for slider in sliders:
@@ -145,7 +148,7 @@ def talking(state: Any, motion: str, driver: str | None = None, relative: bool =
         track = MotionTrack.from_talk(0, _FRAMES, MOTIONS[motion])
     else:
         watch(0, 1, "the driver's motion")
-        track = track_of(driver)
+        track = track_of(str(arrived(driver, "a driver")))
     frames = model(MODEL).animate(
         own, track, size=_FILM, retarget="relative" if driver and relative else "absolute"
     )

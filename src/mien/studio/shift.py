@@ -13,6 +13,7 @@ from mien.studio.parts import (
     photo_slot,
     picture,
     saved_picture,
+    shown_picture,
     told,
 )
 
@@ -49,7 +50,7 @@ def build() -> None:
     gr.Markdown("### The loss around the weights")
     radius = gr.Slider(0.2, 1.5, 0.8, step=0.1, label="Half side of the square, in weight space")
     draw = gr.Button("Draw both surfaces", variant="primary")
-    plane = gr.Image(label="Training loss over a square around the weights", interactive=False)
+    plane = shown_picture("Training loss over a square around the weights")
     table = gr.Dataframe(
         headers=["model", "training loss", "gap at rho 0.05", "cosine"], label="Sharpness on 512 pictures"
     )

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from mien.core.errors import ConfigError
-from mien.studio.parts import HEAVY, cancel_button, model, needed, percent, scratch, told
+from mien.studio.parts import (
+    HEAVY,
+    arrived,
+    cancel_button,
+    model,
+    needed,
+    percent,
+    scratch,
+    shown_pictures,
+    told,
+)
 
 TITLE = "Far cameras"
 MODEL = "cqil/small"
@@ -35,7 +44,7 @@ def build() -> None:
             cancel = gr.Row()
         with gr.Column():
             said = gr.Markdown(elem_classes="mien-said")
-            frames = gr.Gallery(label="Judged frames", columns=4, height=300, object_fit="contain")
+            frames = shown_pictures("Judged frames", 4, 300)
     making = example.click(rendered_track, number, [given, number], **HEAVY)
     judging = run.click(judge, [given, least], [said, frames], **HEAVY)
     with cancel:
@@ -50,7 +59,7 @@ def judge(paths: list[str] | None, least: float) -> tuple[str, list[tuple[Any, s
     from mien.methods.cqil.config import PredictOptions
     from mien.methods.cqil.predict import read_track
 
-    files = [Path(p) for p in needed(paths or None, "a picture or a film")]
+    files = [arrived(p, "a picture") for p in needed(paths or None, "a picture or a film")]
     source = files[0]
     if len(files) > 1:
         source = scratch()

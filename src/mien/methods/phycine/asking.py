@@ -20,8 +20,11 @@ from mien.methods.phycine.symbolic import Thresholds, labelled
 from mien.methods.phycine.watch import WatchedClip
 from mien.synth.comphy_program import Executor
 from mien.synth.comphy_scene import ComPhyScene, Thing
+from mien.synth.comphy_set import WORLD
 from mien.synth.phys_world import MATERIALS, SHAPES
 
+LARGEST_TOUCH = 1.3 * 2 * WORLD.radius
+"""Distance of two centres above which nothing touches: a clip may have approaches and no collision."""
 MOST_PAIRS = 6
 """Pairs of objects that are asked about."""
 
@@ -101,7 +104,7 @@ def found_scene(clip: WatchedClip, objects: Sequence[FoundObject], known: Thresh
     things = labelled(looks, z_m, z_c, known) if clip.latents is not None else tuple(looks)
     place, present = (x.cpu().numpy() for x in (clip.seen.place, clip.seen.present))
     try:
-        touch = touch_of(place, present)
+        touch = min(touch_of(place, present), LARGEST_TOUCH)
     except DataError:
         touch = 0.0
     return shown_scene(things, whole_path(place[0], present[0]), touch, 1)
