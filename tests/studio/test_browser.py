@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from tests.studio.conftest import CHROMIUM, served
 
-from mien.studio import board
+from mien.core.errors import MienError
+from mien.studio import board, parts
 
 pytest.importorskip("gradio", reason="gradio is not installed (extra studio)")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
@@ -207,7 +208,7 @@ def test_challenge(visitor, files, shots):
     visitor.told("not a zip", LATE)
     visitor.reload("Challenge")
     visitor.press("An example submission")
-    visitor.has("text=fm_vit", LATE)
+    visitor.has("a[href*='fm_vit.zip']", LATE)
     visitor.press("Submit")
     visitor.said("Submission 1 of my team: ACER", LATE)
     visitor.has(".virtual-body:has-text('my team')")
@@ -226,7 +227,7 @@ def test_parts_of_a_face(visitor, files, shots):
     visitor.said("part 6")
     assert visitor.has(".thumbnail-item").count() == 12
     visitor.press("Mesh")
-    visitor.has("text=face.glb")
+    visitor.has("a[href*='face.glb']")
     taken(visitor, shots, "job-parts")
 
 
@@ -255,7 +256,7 @@ def test_body(visitor, files, shots):
     visitor.has("img[src*='person.png']")
     visitor.press("Make the avatar")
     visitor.said("vertices, closed", LATE)
-    visitor.has("text=avatar.glb")
+    visitor.has("a[href*='avatar.glb']")
     taken(visitor, shots, "job-body")
 
 
@@ -282,14 +283,28 @@ def test_results(visitor, shots):
     taken(visitor, shots, "job-results")
 
 
-def test_work_can_be_ended(visitor, files):
+def test_work_can_be_ended(visitor, monkeypatch):
+    ended, own = [], parts.Watch.__call__
+
+    def noted(self, *step):
+        try:
+            own(self, *step)
+        except MienError as error:
+            ended.append(str(error))
+            raise
+
+    monkeypatch.setattr(parts.Watch, "__call__", noted)
     visitor.open("Talking head")
     visitor.press("An example")
     visitor.has("img[src*='astronaut.png']")
     visitor.press("Make the avatar")
     visitor.page.wait_for_timeout(1500)
     visitor.press("Cancel")
-    visitor.page.wait_for_timeout(1500)
+    for _ in range(100):
+        if ended:
+            break
+        visitor.page.wait_for_timeout(200)
+    assert ended == ["ended as you asked"]
     assert visitor.panel.locator(".progress-text:visible, .eta-bar:visible").count() == 0
 
 

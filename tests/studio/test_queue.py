@@ -44,7 +44,7 @@ def ask_together(folder, count, visitors):
     alone = [classify.classify(p)[0] for p in paths]
     assert len({tuple(sorted(a.items())) for a in alone}) == count
     with served() as url:
-        asking = [client.Client(url, verbose=False) for _ in range(visitors)]
+        asking = [client.Client(url, verbose=False, httpx_kwargs={"timeout": 120}) for _ in range(visitors)]
         before = resident()
         jobs = [
             asking[k % visitors].submit(client.handle_file(p), api_name="/classify")

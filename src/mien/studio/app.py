@@ -132,7 +132,7 @@ def web_app(options: StudioOptions | None = None) -> FastAPI:
         footer_links=[],
         max_file_size=f"{options.upload_mb}mb",
         show_error=False,
-        css=_CSS,
+        head=f"<style>{_CSS}</style>",
         theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
     )
     return mounted
@@ -168,5 +168,5 @@ _CSS = """
   .gradio-container .main {padding: .5rem !important}
   .gradio-container main {padding: 0 !important}
 }
-@media (min-width: 160rem) {.gradio-container {zoom: 1.6}}
+@media (min-width: 200rem) {.gradio-container {zoom: 1.4; max-width: 112rem !important}}
 """

@@ -50,7 +50,7 @@ def build(contest: str | None = None) -> None:
             said = gr.Markdown(elem_classes="mien-said")
             score = gr.Dataframe(headers=_SCORE, label="Score")
     show = gr.Button("Show the board")
-    board = gr.Dataframe(label="Board", wrap=True)
+    board = gr.Dataframe(headers=["rank", "team", "ACER %"], label="Board", wrap=True)
     getting = kit.click(kit_of, place, [place, archive], **HEAVY)
     trying = example.click(example_submission, place, [place, sent], **HEAVY)
     sending = run.click(submitted, [place, sent, team], [place, said, score, board], **HEAVY)

@@ -120,7 +120,7 @@ def photo_slot(label: str, height: int = 300) -> Any:
     """
     import gradio as gr
 
-    slot = gr.Image(type="filepath", label=label, height=height, sources=["upload", "clipboard"])
+    slot: Any = gr.Image(type="filepath", label=label, height=height, sources=["upload", "clipboard"])
     slot.preprocess = _path_of
     return slot
 
