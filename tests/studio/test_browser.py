@@ -203,7 +203,7 @@ def test_far_cameras(visitor, files, shots):
 
 def test_challenge(visitor, files, shots):
     visitor.open("Challenge")
-    visitor.upload(-1, files["broken.zip"])
+    visitor.upload(0, files["broken.zip"])
     visitor.press("Submit")
     visitor.told("not a zip", LATE)
     visitor.reload("Challenge")

@@ -39,18 +39,18 @@ def build(contest: str | None = None) -> None:
     with gr.Row():
         with gr.Column():
             with gr.Row(visible=contest is None):
-                kit = gr.Button("Get the pictures and lists")
+                kit = gr.Button("Get the kit")
                 example = gr.Button("An example submission")
-            archive = gr.File(label="Kit (zip)", visible=contest is None)
+            archive = gr.File(label="Kit: pictures, lists, a script (zip)", visible=contest is None)
             team = gr.Textbox("my team", label="Team", max_length=64)
             sent = gr.File(label="Submission (zip of one text: path score)", file_types=[".zip"])
             run = gr.Button("Submit", variant="primary")
             cancel = gr.Row()
         with gr.Column():
             said = gr.Markdown(elem_classes="mien-said")
-            score = gr.Dataframe(headers=_SCORE, label="Score")
+            score = gr.Dataframe(interactive=False, headers=_SCORE, label="Score")
     show = gr.Button("Show the board")
-    board = gr.Dataframe(headers=["rank", "team", "ACER %"], label="Board", wrap=True)
+    board = gr.Dataframe(interactive=False, headers=["rank", "team", "ACER %"], label="Board", wrap=True)
     getting = kit.click(kit_of, place, [place, archive], **HEAVY)
     trying = example.click(example_submission, place, [place, sent], **HEAVY)
     sending = run.click(submitted, [place, sent, team], [place, said, score, board], **HEAVY)

@@ -37,7 +37,9 @@ def build() -> None:
         with gr.Column():
             said = gr.Markdown(elem_classes="mien-said")
             chart = gr.Label(num_top_classes=5, label="Probability")
-            table = gr.Dataframe(headers=["expert", "says", "probability"], label="Each expert")
+            table = gr.Dataframe(
+                interactive=False, headers=["expert", "says", "probability"], label="Each expert"
+            )
             seen = shown_picture("What the net sees", 140)
     run.click(classify, photo, [chart, said, table, seen])
     example.click(test_picture, number, [photo, number])

@@ -50,7 +50,7 @@ def build() -> None:
     score, is_drawn = gr.State(None), gr.State(False)
     with gr.Row():
         rates = gr.Markdown()
-        curve = shown_picture("Errors at all thresholds, the point at yours", 420)
+        curve = shown_picture("Errors at all thresholds, the point at yours", 420, titled=True)
     verify.click(compare, [first, second, which, threshold], [score, said])
     threshold.change(verdict, [score, threshold], said, show_progress="hidden", trigger_mode="always_last")
     for event in (threshold.change, which.change):
@@ -73,7 +73,9 @@ def build() -> None:
             file_types=["image"],
         )
         search = gr.Button("Search for the first face")
-        table = gr.Dataframe(headers=["person", "cosine"], datatype=["str", "number"], label="Nearest")
+        table = gr.Dataframe(
+            interactive=False, headers=["person", "cosine"], datatype=["str", "number"], label="Nearest"
+        )
         search.click(find, [first, gallery, which], table)
 
 

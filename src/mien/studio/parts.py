@@ -129,11 +129,17 @@ def _path_of(payload: Any) -> str | None:
     return None if payload is None else str(payload.path)
 
 
-def shown_picture(label: str, height: int | None = None) -> Any:
-    """A place for a picture of ours. Gradio's button that shares with another site is not there."""
+def shown_picture(label: str, height: int | None = None, *, titled: bool = False) -> Any:
+    """A place for a picture of ours, whose label is hidden if it has titles of its own.
+
+    Gradio's button that shares with another site is not there, here and below.
+    """
     import gradio as gr
 
-    return gr.Image(label=label, height=height, interactive=False, buttons=["download", "fullscreen"])
+    return gr.Image(
+        label=label, height=height, interactive=False, show_label=not titled,
+        buttons=["download", "fullscreen"],
+    )  # fmt: skip
 
 
 def shown_pictures(label: str, columns: int, height: int) -> Any:

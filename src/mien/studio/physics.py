@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mien.studio.parts import (
@@ -25,6 +26,7 @@ CHANGES = {
     "it is five times heavier": ("mass", 5.0),
     "it is five times lighter": ("mass", 0.2),
 }
+STARTS = ["the first frames", "the last frame"]
 SECONDS, MOST_CLIPS, STEPS, _REFERENCES = 10.0, 6, 20, 2
 _COLUMNS = ["slot", "colour", "mass", "charge", "z_m", "z_m ±", "z_c", "z_c ±"]
 
@@ -54,19 +56,26 @@ def build() -> None:
         with gr.Column():
             said = gr.Markdown(elem_classes="mien-said")
             slots = shown_film("The clip, what the slots draw, whose each pixel is", 200)
-    objects = gr.Dataframe(headers=_COLUMNS, label="Objects")
+    objects = gr.Dataframe(interactive=False, headers=_COLUMNS, label="Objects")
     with gr.Row():
         with gr.Column():
             gr.Markdown("### What if?")
             which = gr.Dropdown([], label="Object")
             change = gr.Radio(list(CHANGES), value=next(iter(CHANGES)), label="Change")
+            start = gr.Radio(STARTS, value=STARTS[0], label="From when on")
             ask = gr.Button("Predict")
-            film = shown_film("What comes next: as it is, and changed", 220)
-        answers = gr.Dataframe(headers=["question", "answer", "sure"], label="Questions", wrap=True)
+            film = shown_film("What comes: as it is, and changed", 220)
+        answers = gr.Dataframe(
+            interactive=False,
+            headers=["question", "answer", "sure"],
+            column_widths=["60%", "20%", "20%"],
+            label="Questions",
+            wrap=True,
+        )
     shown = [own, said, slots, objects, which, answers]
     explaining = run.click(explain, [clip, others], shown, **HEAVY)
     making = example.click(simulated, None, [clip, others], **HEAVY)
-    asking = ask.click(what_if, [own, which, change], film, **HEAVY)
+    asking = ask.click(what_if, [own, which, change, start], film, **HEAVY)
     with cancel:
         cancel_button(explaining, making, asking)
 
@@ -161,10 +170,11 @@ def _number(value: float | None) -> str:
 
 
 @told
-def what_if(state: Any, which: str | None, change: str) -> str:
-    """A film of what comes next, and of what would come next under a change."""
+def what_if(state: Any, which: str | None, change: str, start: str = "the last frame") -> str:
+    """A film of what comes after a frame, and of what would come under a change."""
     from mien.core.errors import ConfigError
     from mien.methods.phycine.config import Intervention
+    from mien.methods.phycine.demo import Beginning, at_the_start
     from mien.methods.phycine.objects import factors
     from mien.methods.phycine.predict import write_rollouts
 
@@ -175,5 +185,7 @@ def what_if(state: Any, which: str | None, change: str) -> str:
     what, factor = CHANGES[change]
     slot = needed(which, "an object").partition(":")[0]
     changes = factors([Intervention(what, slot, factor)], found)
+    if start == STARTS[0]:
+        clip = replace(clip, latents=at_the_start(clip, Beginning.of(net.net, clip)))
     rolled = net.rollouts(clip, STEPS, changes)
     return str(write_rollouts(rolled, scratch() / "rollout.mp4", 1 / net.net.dt))

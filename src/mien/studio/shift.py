@@ -50,9 +50,11 @@ def build() -> None:
     gr.Markdown("### The loss around the weights")
     radius = gr.Slider(0.2, 1.5, 0.8, step=0.1, label="Half side of the square, in weight space")
     draw = gr.Button("Draw both surfaces", variant="primary")
-    plane = shown_picture("Training loss over a square around the weights")
+    plane = shown_picture("Training loss over a square around the weights", titled=True)
     table = gr.Dataframe(
-        headers=["model", "training loss", "gap at rho 0.05", "cosine"], label="Sharpness on 512 pictures"
+        interactive=False,
+        headers=["model", "training loss", "gap at rho 0.05", "cosine"],
+        label="Sharpness on 512 pictures",
     )
     drawing = draw.click(surfaces, radius, [plane, table], **HEAVY)
     cancel_button(drawing)
