@@ -59,7 +59,12 @@ def build() -> None:
             cancel = gr.Row()
             said = gr.Markdown(elem_classes="mien-said")
         with gr.Column():
-            solid = gr.Model3D(label="Avatar", height=420, clear_color=(0.93, 0.93, 0.93, 1.0))
+            solid = gr.Model3D(
+                label="Avatar",
+                height=420,
+                clear_color=(0.93, 0.93, 0.93, 1.0),
+                camera_position=(None, None, 3.2),
+            )
             pose = gr.Dropdown([POSED, *POSES], value=POSED, label="Pose")
             walk = gr.Button("Let it walk")
             film = shown_film("Walk", 260)
