@@ -96,7 +96,7 @@ def test_sessions_have_contests_of_their_own(contest):
     other = board.contest_of(None)
     assert other != contest
     assert board.contest_of(contest) == contest
-    assert board._board(other)["data"] == [["nothing is scored yet"]]
+    assert board.standings(other)["data"] == []
 
 
 def test_a_far_face_is_judged_by_picture_and_by_track(files):

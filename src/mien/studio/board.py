@@ -15,6 +15,7 @@ from mien.studio.parts import HEAVY, Watch, arrived, cancel_button, held, needed
 
 TITLE = "Challenge"
 MODEL = "fm_vit/small"
+_BOARD = ("rank", "95 % of the rank", "team", "ranks by %", "95 %", "APCER %", "BPCER %", "AUC %", "flags")
 _SCORE = ["", "%", "95 % over tracks"]
 PEOPLE = (1, 4, 7)
 """Rendered people of the small contest: to train, to choose a threshold, to test."""
@@ -48,9 +49,15 @@ def build(contest: str | None = None) -> None:
             cancel = gr.Row()
         with gr.Column():
             said = gr.Markdown(elem_classes="mien-said")
-            score = gr.Dataframe(interactive=False, headers=_SCORE, label="Score")
+            score = gr.Dataframe(
+                interactive=False,
+                headers=_SCORE,
+                column_widths=["52%", "16%", "32%"],
+                label="Score",
+                wrap=True,
+            )
     show = gr.Button("Show the board")
-    board = gr.Dataframe(interactive=False, headers=["rank", "team", "ACER %"], label="Board", wrap=True)
+    board = gr.Dataframe(interactive=False, headers=list(_BOARD), label="Board")
     getting = kit.click(kit_of, place, [place, archive], **HEAVY)
     trying = example.click(example_submission, place, [place, sent], **HEAVY)
     sending = run.click(submitted, [place, sent, team], [place, said, score, board], **HEAVY)
@@ -167,6 +174,5 @@ def _board(own: str) -> dict[str, Any]:
     from mien.challenge import board
     from mien.challenge.boards import html_row
 
-    lines = [html_row(line) for line in board(own)]
-    rows = lines or [{"": "nothing is scored yet"}]
-    return {"headers": list(rows[0]), "data": [list(row.values()) for row in rows]}
+    rows = [html_row(line) for line in board(own)]
+    return {"headers": list(_BOARD), "data": [[row[name] for name in _BOARD] for row in rows]}
