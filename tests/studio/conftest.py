@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import shutil
 import socket
 import threading
@@ -38,6 +39,13 @@ def served(**options):
     finally:
         server.should_exit = True
         thread.join(20)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loops_collected():
+    """Event loops that gradio leaves open are told of here, where the modules look away."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
