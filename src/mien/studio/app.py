@@ -162,8 +162,6 @@ _CSS = """
 .gradio-container {width: 100%; max-width: 72rem !important; margin: 0 auto; box-sizing: border-box}
 .gradio-container .main, .gradio-container main, .gradio-container main > .column, .gradio-container .tabs,
 .gradio-container .tab-wrapper {min-width: 0 !important; max-width: 100%; box-sizing: border-box}
-.image-container .image-frame, .upload-container {width: 100%; height: 100%}
-.image-frame img, .upload-container img {width: 100%; height: 100%; object-fit: contain}
 .grid-wrap .thumbnail-item {max-height: 16rem}
 .mien-said p {font-size: 1.15rem}
 @media (max-width: 30rem) {
