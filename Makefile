@@ -21,6 +21,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	@echo "left out of make test: slow (minutes); make test-all runs it"
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || echo "left out: postgres (apt-get install postgresql)"
+	@command -v chromium >/dev/null || echo "left out: browser (apt-get install chromium)"
 	@$(BIN)/python -c 'import anny' 2>/dev/null || echo "left out: anny (pip install anny==0.6.2 to compare with it)"
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
 

@@ -19,39 +19,21 @@ subject's; size (2,) width, height; mask (H, W) uint8, 255 = person.
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from mien.core.errors import ConfigError, DataError, MienError
+from mien.core.errors import DataError, MienError
 from mien.core.images import read_image
 from mien.core.io import new_file
-from mien.data.face_detector import find_landmarks, track
-from mien.data.video import read_video
-from mien.synth.fit_actions import FittedClip, fit_clip
-
-CHUNK = 256  # frames that one start of MediaPipe looks at
-
-
-def landmarks(video: Path, fps: float, tracker: str | None) -> np.ndarray:
-    """(T, 68, 2) pixels, NaN where no face is found. Memory O(`CHUNK` frames)."""
-    frames = (frame.image for frame in read_video(video, fps))
-    parts = [find_landmarks(chunk, tracker) for chunk in chunks(frames)]
-    return np.concatenate(parts)
+from mien.data.face_detector import track
+from mien.data.face_track import track_video, write_track
 
 
 def interpreter(tracker: Path | None) -> str | None:
     """The python of an environment, given itself or the environment's folder."""
     return None if tracker is None else str(tracker / "bin" / "python" if tracker.is_dir() else tracker)
-
-
-def chunks(frames: Iterator[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """`CHUNK` frames at a time."""
-    while chunk := list(itertools.islice(frames, CHUNK)):
-        yield chunk
 
 
 def body(photo: Path, tracker: str | None) -> dict[str, np.ndarray]:
@@ -72,14 +54,6 @@ def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """A file, whole or not at all; nothing in it needs to be executed."""
     with new_file(path) as part, part.open("wb") as stream:
         np.savez(stream, **arrays)
-
-
-def track_arrays(clip: FittedClip, fps: float) -> dict[str, np.ndarray]:
-    """The arrays of track.npz."""
-    kept = clip.found
-    arrays = {k: getattr(clip, k)[kept] for k in ("expression", "angles", "translation", "focal", "error")}
-    arrays |= {"times": np.flatnonzero(kept) / fps, "fps": np.float64(fps), "found": kept}
-    return {**arrays, "names": np.array(clip.names)}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -103,10 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
             seen = int((arrays["keypoints"][0, :, 2] >= 0.5).sum())
             print(f"{given.output}: {seen} of {len(arrays['names'])} keypoints surely seen")
             return 0
-        if given.neutral < 1:
-            raise ConfigError(f"--neutral {given.neutral} must be at least 1 frame")
-        clip = fit_clip(landmarks(given.input, given.fps, interpreter(given.tracker)), given.neutral)
-        write(given.output, track_arrays(clip, given.fps))
+        clip = track_video(given.input, given.fps, given.neutral, interpreter(given.tracker))
+        write_track(given.output, clip, given.fps)
     except MienError as error:
         print(f"track: {error}", file=sys.stderr)
         return error.exit_code

@@ -83,6 +83,20 @@ def test_perfect_scores_can_be_drawn():
     assert score_histogram([0.5, 0.5], [1, 0])
 
 
+@pytest.mark.parametrize("threshold", [-5.0, 0.1, 0.35, 0.8, 0.9, 5.0])
+def test_rates_at_a_threshold_are_those_of_counting(threshold):
+    scores, same = np.array([0.9, 0.8, 0.35, 0.1, 0.2, 0.35]), np.array([1, 1, 1, 0, 0, 0], bool)
+    far, frr = roc_points(scores, same, most=0).rates(threshold)
+    assert far == pytest.approx((scores[~same] >= threshold).mean())
+    assert frr == pytest.approx((scores[same] < threshold).mean())
+
+
+def test_a_threshold_is_marked_on_the_curve():
+    curves = {"one": roc_points(*made())}
+    assert det_plot(curves, at=1.0) != det_plot(curves)
+    assert det_plot(curves, at=1.0) != det_plot(curves, at=2.0)
+
+
 def test_no_curve_and_failed_scores():
     with pytest.raises(DataError, match=r"no curve"):
         roc_plot({})

@@ -125,3 +125,20 @@ def test_wrong_input_says_so(tmp_path):
     ):
         with pytest.raises(ConfigError, match=text):
             save_mesh(tmp_path / "x.obj", *args, **kwargs)
+
+
+def test_a_glb_is_matte_and_its_colours_are_not_lost(tmp_path):
+    """Without a material glTF means metal, which viewers without surroundings draw nearly black."""
+    import json
+    import struct
+
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
+    colours = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0.5]], np.float32)
+    path = save_mesh(tmp_path / "m.glb", corners, [[0, 1, 2]], colors=colours)
+    data = path.read_bytes()
+    length = struct.unpack_from("<I", data, 12)[0]
+    tree = json.loads(data[20 : 20 + length])
+    assert tree["materials"][0]["pbrMetallicRoughness"]["metallicFactor"] == 0
+    assert tree["meshes"][0]["primitives"][0]["material"] == 0
+    assert "COLOR_0" in tree["meshes"][0]["primitives"][0]["attributes"]
+    np.testing.assert_allclose(load_mesh(path).colors, colours, atol=0.003)

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from tests.challenge.made import make_challenge
 
 from mien.cli.main import main
 from mien.core.errors import ConfigError
@@ -28,7 +29,19 @@ def client():
 def test_the_page_has_a_tab_for_each_system_that_it_knows(client):
     config = client.get("/config").json()
     labels = [c["props"]["label"] for c in config["components"] if c["type"] == "tabitem"]
-    assert labels == ["Classify", "Faces", "Liveness", "Talking head", "Results"]
+    assert labels == [
+        "Classify",
+        "Other styles",
+        "Faces",
+        "Liveness",
+        "Far cameras",
+        "Challenge",
+        "Parts of a face",
+        "Talking head",
+        "Body",
+        "Physics",
+        "Results",
+    ]
     assert config["analytics_enabled"] is False
 
 
@@ -73,6 +86,26 @@ def test_a_taken_port_is_one_line(capsys):
     said = capsys.readouterr().err
     assert f"--port {port}" in said
     assert said.count("\n") == 1
+
+
+def test_a_folder_without_a_contest_is_one_line(tmp_path, capsys):
+    assert main(["studio", "--contest", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "no challenge here" in said
+    assert said.count("\n") == 1
+
+
+def test_a_real_contest_hands_out_no_kit(client, tmp_path):
+    from fastapi.testclient import TestClient
+
+    def kit_is_shown(own):
+        files = [c["props"] for c in own.get("/config").json()["components"] if c["type"] == "file"]
+        return [props["visible"] for props in files if props["label"].startswith("Kit")]
+
+    assert kit_is_shown(client) == [True]
+    contest = str(make_challenge(tmp_path))
+    with TestClient(web_app(StudioOptions(contest=contest)), base_url="http://127.0.0.1:7860") as other:
+        assert kit_is_shown(other) == [False]
 
 
 def test_config_of_the_page_is_json(client):

@@ -33,18 +33,20 @@ def test_a_picture_gets_a_class_and_the_experts_opinion(tmp_path):
     ground = np.full((64, 64, 3), 255, np.uint8)
     ground[16:56, 18:46] = 40
     path.write_bytes(encode_png(ground))
-    chances, said = classify.classify(str(path), next(iter(classify.MODELS)))
+    chances, said, experts, seen = classify.classify(str(path))
     assert 0 < max(chances.values()) <= 1
     assert "experts" in said
+    assert [row[0] for row in experts] == ["1", "2"]
+    assert seen.shape[0] >= 112
 
 
 def test_what_is_missing_or_damaged_is_one_line_on_the_page(tmp_path):
     with pytest.raises(gr.Error, match="give a picture first"):
-        classify.classify(None, next(iter(classify.MODELS)))
+        classify.classify(None)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     with pytest.raises(gr.Error, match=r"broken\.png"):
-        classify.classify(str(broken), next(iter(classify.MODELS)))
+        classify.classify(str(broken))
     with pytest.raises(gr.Error, match="at least one camera"):
         liveness.judge(None, None, None)
 
@@ -66,7 +68,8 @@ def test_a_gallery_finds_the_face_in_it(photo):
 
 
 def test_a_rendered_person_before_three_cameras_is_judged():
-    files = liveness.rendered()
+    *files, number = liveness.rendered_person(0)
+    assert number == 1
     said, maps = liveness.judge(*files)
     assert said.startswith(("**Live**", "**Attack**"))
     assert len(maps) == 3
@@ -84,7 +87,7 @@ def test_results_are_drawn():
 @pytest.mark.parametrize("text", ["1 2 3", "a, b, c, d", "1, 2, 3, -4"])
 def test_a_box_that_is_none(text):
     with pytest.raises(ConfigError, match="is no box"):
-        portrait.read_box(text)
+        parts.read_box(text)
 
 
 def test_sliders_move_both_sides_of_a_face():
@@ -95,7 +98,7 @@ def test_sliders_move_both_sides_of_a_face():
 def test_nothing_is_drawn_before_there_is_an_avatar():
     assert portrait.seen(None, 0, 0, 0, 0, 0, 0, 0) is None
     with pytest.raises(gr.Error, match="portrait first"):
-        portrait.talking(None)
+        portrait.talking(None, "talks")
 
 
 def test_what_was_made_is_deleted_after_its_time():

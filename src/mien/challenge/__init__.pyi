@@ -6,6 +6,7 @@ from .intake import submit as submit
 from .items import Item as Item
 from .items import suhifimask_items as suhifimask_items
 from .items import table_items as table_items
+from .made_items import made_items as made_items
 from .predictions import Predicted as Predicted
 from .predictions import predict as predict
 from .references import Part as Part

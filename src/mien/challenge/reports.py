@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,16 @@ def _percent(value: float | None) -> str:
 
 def head_rows(score: Score) -> list[dict[str, Any]]:
     """The main rates in per cent with their intervals, for people."""
+    return rate_rows(score.summary(), score.intervals)
+
+
+def rate_rows(rates: Mapping[str, float], intervals: Mapping[str, Sequence[float]]) -> list[dict[str, str]]:
+    """`head_rows` of rates and intervals by name, as `Score.to_dict` has them too."""
     rows = []
-    for name, value in score.summary().items():
-        low, high = score.intervals.get(name, (None, None))
+    for name, text in _ROWS.items():
+        low, high = intervals.get(name, (None, None))
         between = "" if low is None else f"{_percent(low)} - {_percent(high)}"
-        rows.append({"": _ROWS[name], "%": _percent(value), "95 % over tracks": between})
+        rows.append({"": text, "%": _percent(rates[name]), "95 % over tracks": between})
     return rows
 
 

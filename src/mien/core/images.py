@@ -179,6 +179,16 @@ def _from_array(source: Any, name: str) -> NDArray[np.uint8]:
     return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else np.ascontiguousarray(array)
 
 
+def magnified(picture: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+    """A small picture (H, W, 3) at about this height, each pixel a square; a larger one as it is. O(pixels).
+
+    >>> magnified(np.zeros((32, 48, 3), np.uint8), 100).shape
+    (96, 144, 3)
+    """
+    times = max(1, round(height / picture.shape[0]))
+    return picture.repeat(times, 0).repeat(times, 1)
+
+
 def small_jpeg(image: NDArray[Any], most: int) -> bytes:
     """JPEG bytes of a uint8 ``(H, W, 3)`` picture at the best quality, 92 to 44, that keeps them to ``most``.
 

@@ -40,6 +40,11 @@ class Roc:
     genuine: int
     impostors: int
 
+    def rates(self, threshold: float) -> tuple[float, float]:
+        """False accept and false reject rate at a threshold; of a thinned curve those of its next point."""
+        at = int(np.searchsorted(-self.thresholds, -threshold, "right")) - 1
+        return float(self.far[max(0, at)]), float(1 - self.tar[max(0, at)])
+
 
 def roc_points(scores: ArrayLike, same: ArrayLike, most: int = 2000) -> Roc:
     """The ROC, thinned to what a plot can show. O(n log n).
@@ -124,6 +129,7 @@ def det_plot(
     title: str = "",
     form: Format = "png",
     rates: tuple[str, str] = ("false accept rate", "false reject rate"),
+    at: float | None = None,
 ) -> bytes:
     """False reject over false accept rate on normal-deviate axes, where normal scores make straight lines.
 
@@ -132,6 +138,7 @@ def det_plot(
         title: above the axes.
         form: ``png`` or ``svg``.
         rates: what the two rates are called, for example APCER and BPCER.
+        at: a threshold; where the curves pass it is marked.
     """
     from scipy.special import ndtri
 
@@ -142,7 +149,11 @@ def det_plot(
     ax.plot(ndtri([low, high]), ndtri([low, high]), color="0.7", lw=0.8, ls=":")
     for k, (label, c) in enumerate(curves.items()):
         x, y = (ndtri(np.clip(v, 1e-9, 1 - 1e-9)) for v in (c.far, 1 - c.tar))
-        ax.plot(x, y, color=figures.COLOURS[k % len(figures.COLOURS)], label=label)
+        colour = figures.COLOURS[k % len(figures.COLOURS)]
+        ax.plot(x, y, color=colour, label=label)
+        if at is not None:
+            point = ndtri(np.clip(c.rates(at), low, high))
+            ax.plot(*point, "o", color=colour, ms=9, mec="white", clip_on=False)
     _deviate_axes(ax, low, high)
     ax.set(xlabel=f"{rates[0]} [%]", ylabel=f"{rates[1]} [%]", title=title)
     ax.legend(loc="upper right", frameon=False)

@@ -74,6 +74,14 @@ def linear_rgb(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
 
 
+def _matte(tree: dict[str, Any]) -> None:
+    """Gives all of a glTF one matte material: without any it would be of dark metal, as the standard says."""
+    tree["materials"] = [{"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.8}}]
+    for mesh in tree["meshes"]:
+        for primitive in mesh["primitives"]:
+            primitive["material"] = 0
+
+
 def save_mesh(path: str | Path, vertices: Any, faces: Any, *, colors: Any = None) -> Path:
     """Writes a mesh whole or not at all; the ending says the format.
 
@@ -96,7 +104,8 @@ def save_mesh(path: str | Path, vertices: Any, faces: Any, *, colors: Any = None
         value = mesh.colors if kind == "glb" else _srgb(mesh.colors)
         shown = np.concatenate([np.rint(255 * value), np.full((len(value), 1), 255)], 1).astype(np.uint8)
     made = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=shown, process=False)
-    data: Any = made.export(file_type=kind)
+    options: dict[str, Any] = {"tree_postprocessor": _matte} if kind == "glb" else {}
+    data: Any = made.export(file_type=kind, **options)
     with new_file(path) as part:
         part.write_bytes(data.encode() if isinstance(data, str) else data)
     return path

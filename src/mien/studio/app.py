@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _QUEUED = 64
+_SESSIONS = 200  # that are remembered; the oldest are forgotten first
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,16 @@ class StudioOptions:
     """Other names under which it may be asked for, when ``host`` is not the loopback."""
     upload_mb: int = 32
     """Largest file that is taken."""
+    contest: str | None = None
+    """Folder of a challenge (mien challenge init) for the board; else each visitor gets a small one."""
 
     def __post_init__(self) -> None:
         check_range("studio", "port", self.port, 1, 65535)
         check_range("studio", "upload_mb", self.upload_mb, 1, 4096)
+        if self.contest is not None:
+            from mien.challenge.settings import read_contest
+
+            read_contest(self.contest)
 
     @property
     def hosts(self) -> list[str]:
@@ -60,10 +67,26 @@ def quiet_gradio() -> Any:
     return gradio
 
 
-def page() -> Blocks:
-    """All tabs. Models are loaded when they are first asked something."""
+def page(contest: str | None = None) -> Blocks:
+    """All tabs. Models are loaded when they are first asked something.
+
+    Args:
+        contest: folder of a contest that the board shows; None: each session gets a small one.
+    """
     gr = quiet_gradio()
-    from mien.studio import classify, faces, liveness, outcomes, portrait
+    from mien.studio import (
+        board,
+        body,
+        capsules,
+        classify,
+        faces,
+        liveness,
+        outcomes,
+        physics,
+        portrait,
+        shift,
+        surveillance,
+    )
     from mien.studio.parts import KEPT_SECONDS
 
     blocks: Blocks = gr.Blocks(title="mien", analytics_enabled=False, delete_cache=(60, KEPT_SECONDS))
@@ -73,9 +96,22 @@ def page() -> Blocks:
             " upload is deleted after ten minutes."
         )
         with gr.Tabs():
-            for tab in (classify, faces, liveness, portrait, outcomes):
+            for tab in (
+                classify,
+                shift,
+                faces,
+                liveness,
+                surveillance,
+                board,
+                capsules,
+                portrait,
+                body,
+                physics,
+                outcomes,
+            ):
                 with gr.Tab(tab.TITLE, id=tab.__name__.rpartition(".")[2]):
-                    tab.build()
+                    tab.build(**({"contest": contest} if tab is board else {}))
+    blocks.state_session_capacity = _SESSIONS
     blocks.queue(max_size=_QUEUED, default_concurrency_limit=1)
     return blocks
 
@@ -91,12 +127,12 @@ def web_app(options: StudioOptions | None = None) -> FastAPI:
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=options.hosts, www_redirect=False)
     mounted: FastAPI = gr.mount_gradio_app(
         app,
-        page(),
+        page(options.contest),
         path="/",
         footer_links=[],
         max_file_size=f"{options.upload_mb}mb",
-        show_error=True,
-        css=_CSS,
+        show_error=False,
+        head=f"<style>{_CSS}</style>",
         theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
     )
     return mounted
@@ -123,7 +159,14 @@ def serve(options: StudioOptions) -> None:
 
 
 _CSS = """
-.gradio-container {max-width: 72rem !important; margin: 0 auto}
+.gradio-container {width: 100%; max-width: 72rem !important; margin: 0 auto; box-sizing: border-box}
+.gradio-container .main, .gradio-container main, .gradio-container main > .column, .gradio-container .tabs,
+.gradio-container .tab-wrapper {min-width: 0 !important; max-width: 100%; box-sizing: border-box}
+.grid-wrap .thumbnail-item {max-height: 16rem}
 .mien-said p {font-size: 1.15rem}
-@media (max-width: 30rem) {.gradio-container {padding: .25rem !important}}
+@media (max-width: 30rem) {
+  .gradio-container .main {padding: .5rem !important}
+  .gradio-container main {padding: 0 !important}
+}
+@media (min-width: 200rem) {.gradio-container {zoom: 1.4; max-width: 112rem !important}}
 """

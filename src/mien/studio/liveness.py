@@ -7,9 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from mien.core.errors import ConfigError
-from mien.studio.parts import model, percent, scratch, told
+from mien.studio.parts import (
+    arrived,
+    model,
+    percent,
+    photo_slot,
+    scratch,
+    shown_pictures,
+    told,
+)
 
 TITLE = "Liveness"
+_FIRST = 900_000  # number of the first rendered person, far behind those of any training
 _SLOTS = {"rgb": "Colour", "depth": "Depth", "ir": "Near infrared"}
 
 
@@ -22,17 +31,17 @@ def build() -> None:
         " real cameras are another matter."
     )
     with gr.Row():
-        slots = [
-            gr.Image(type="filepath", label=label, height=240, sources=["upload"])
-            for label in _SLOTS.values()
-        ]
+        slots = [photo_slot(label, 240) for label in _SLOTS.values()]
     with gr.Row():
         run = gr.Button("Judge", variant="primary")
-        example = gr.Button("A rendered example")
+        living = gr.Button("A rendered person")
+        attack = gr.Button("A rendered attack")
     said = gr.Markdown(elem_classes="mien-said")
-    seen = gr.Gallery(label="Where it looked", height=260, columns=3)
+    seen = shown_pictures("Where it looked", 3, 260)
     run.click(judge, slots, [said, seen])
-    example.click(rendered, None, slots)
+    number = gr.State(0)
+    living.click(rendered_person, number, [*slots, number])
+    attack.click(rendered_attack, number, [*slots, number])
 
 
 @told
@@ -41,13 +50,16 @@ def judge(*paths: str | None) -> tuple[str, list[tuple[Any, str]]]:
     from mien.core.images import read_image
     from mien.methods.fm_vit.config import PredictOptions
 
-    given = {m: Path(p) for m, p in zip(_SLOTS, paths, strict=True) if p is not None}
+    given = {m: arrived(p, "a picture") for m, p in zip(_SLOTS, paths, strict=True) if p is not None}
     if not given:
         raise ConfigError("give a picture of at least one camera first")
     with tempfile.TemporaryDirectory() as folder:
         found = model("fm_vit/small").predict(given, options=PredictOptions(maps=folder))[0]
         maps = [(read_image(Path(p)), Path(p).stem) for p in found.maps]
-    return explained(found), maps
+    said = explained(found)
+    for path in given.values():
+        said = said.replace(f"{path.parent}/", "")
+    return said, maps
 
 
 def explained(found: Any) -> str:
@@ -66,16 +78,26 @@ def explained(found: Any) -> str:
 
 
 @told
-def rendered() -> tuple[str, str, str]:
-    """Files of a person whom three cameras see."""
+def rendered_person(number: int) -> tuple[str, str, str, int]:
+    """Files of a person whom three cameras see, and the number of the next one."""
+    return (*_seen(number, 1.0), number + 1)
+
+
+@told
+def rendered_attack(number: int) -> tuple[str, str, str, int]:
+    """Files of a print, a screen or a mask that three cameras see, and the number of the next one."""
+    return (*_seen(number, 0.0), number + 1)
+
+
+def _seen(number: int, live: float) -> tuple[str, str, str]:
     from mien.core import io
     from mien.synth.made_sets import PadSet
 
-    settings = PadSet(identities=1, size=128)
+    made = PadSet(identities=1, per_identity=1, size=128, live=live, first=_FIRST + number)
+    (sample,) = made.samples(0)
+    ends = {"rgb": "png", "depth": "depth.png", "ir": "ir.png"}
     folder = scratch()
-    sample = next(iter(settings.samples(0)))
-    files = {m: sample.files[end] for m, end in (("rgb", "png"), ("depth", "depth.png"), ("ir", "ir.png"))}
-    for name, data in files.items():
-        io.write_bytes(folder / f"{name}.png", data)
-    paths = tuple(str(folder / f"{name}.png") for name in _SLOTS)
-    return paths[0], paths[1], paths[2]
+    rgb, depth, ir = (
+        str(io.write_bytes(folder / f"{name}.png", sample.files[ends[name]])) for name in _SLOTS
+    )
+    return rgb, depth, ir

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
 
 from mien.core.errors import ConfigError
-from mien.studio.parts import model, needed, picture, scratch, told
+from mien.studio.parts import (
+    HEAVY,
+    Watch,
+    arrived,
+    cancel_button,
+    held,
+    model,
+    needed,
+    photo_slot,
+    picture,
+    read_box,
+    saved_picture,
+    scratch,
+    shown_film,
+    shown_picture,
+    told,
+)
 
 TITLE = "Talking head"
 MODEL = "otavatar/demo"
@@ -16,8 +34,10 @@ SLIDERS = {
     "browInnerUp": "Brows",
     "mouthPucker": "Pucker",
 }
+MOTIONS: dict[str, Literal["talk", "perform"]] = {"talks": "talk", "strong expressions": "perform"}
 _STEPS, _TUNED, _RATE = 60, 40, 3e-3
 _SIZE, _FRAMES, _FILM = 256, 60, 192
+_FPS, _LONGEST = 25.0, 250
 _EXAMPLE_BOX = "182, 82, 268, 174"
 
 
@@ -29,33 +49,41 @@ def build() -> None:
         "One portrait is explained by a small generator (OTAvatar), which then turns and speaks. **What it"
         " makes is synthetic: show it only with the consent of the person, and say that it is made.**"
     )
-    person = gr.State(None)
+    person = held()
     with gr.Row():
         with gr.Column():
-            photo = gr.Image(type="filepath", label="Portrait", height=300, sources=["upload", "clipboard"])
+            photo = photo_slot("Portrait")
             box = gr.Textbox(label="Face: left, top, right, bottom in pixels (empty: the middle square)")
             with gr.Row():
                 make = gr.Button("Make the avatar", variant="primary")
                 example = gr.Button("An example")
         with gr.Column():
-            view = gr.Image(label="Avatar", height=300, interactive=False)
+            view = shown_picture("Avatar", 300)
             sliders = [gr.Slider(-35, 35, 0, step=1, label="Turn, degrees")]
             sliders += [gr.Slider(-17, 17, 0, step=1, label="Nod, degrees")]
             sliders += [gr.Slider(0, 1, 0, step=0.05, label=label) for label in SLIDERS.values()]
     with gr.Row():
-        film = gr.Button("Let it talk")
-        solid = gr.Button("Mesh")
-    with gr.Row():
-        video = gr.Video(label="Made video", height=300)
+        with gr.Column():
+            motion = gr.Radio(list(MOTIONS), value=next(iter(MOTIONS)), label="Made motion")
+            driver = gr.File(
+                label="Or a driver: a film of a face, at rest in its first frames, or a track (.npz, .mat)",
+                file_types=["video", ".npz", ".mat"],
+            )
+            relative = gr.Checkbox(True, label="Take over only what changes in the driver's face")
+            with gr.Row():
+                film = gr.Button("Let it move", variant="primary")
+                solid = gr.Button("Mesh")
+            cancel = gr.Row()
+        video = shown_film("Made video", 300)
         mesh = gr.Model3D(label="Mesh", height=300)
-    cancel = gr.Button("Cancel", size="sm")
-    making = make.click(invert, [photo, box], [person, view], concurrency_id="fit", concurrency_limit=1)
+    making = make.click(invert, [photo, box], [person, view], **HEAVY)
     for slider in sliders:
         slider.release(seen, [person, *sliders], view, show_progress="hidden")
     example.click(astronaut, None, [photo, box])
-    filming = film.click(talking, person, video, concurrency_id="fit")
-    solid.click(surface, person, mesh, concurrency_id="fit")
-    cancel.click(None, None, None, cancels=[making, filming])
+    filming = film.click(talking, [person, motion, driver, relative], video, **HEAVY)
+    meshing = solid.click(surface, person, mesh, **HEAVY)
+    with cancel:
+        cancel_button(making, filming, meshing)
 
 
 @told
@@ -63,36 +91,12 @@ def astronaut() -> tuple[str, str]:
     """Eileen Collins (NASA, public domain), and where her face is."""
     from skimage.data import astronaut as portrait
 
-    from mien.core import io
-    from mien.core.images import encode_png
-
-    path = scratch() / "astronaut.png"
-    io.write_bytes(path, encode_png(portrait()))
-    return str(path), _EXAMPLE_BOX
-
-
-def read_box(text: str) -> tuple[int, ...]:
-    """Four whole numbers, or none.
-
-    >>> read_box("1, 2, 30 40")
-    (1, 2, 30, 40)
-
-    Raises:
-        ConfigError: something else.
-    """
-    words = text.replace(",", " ").split()
-    if not words:
-        return ()
-    if len(words) != 4 or not all(w.isascii() and w.isdecimal() for w in words):
-        raise ConfigError(f"{text!r} is no box: give left, top, right, bottom in pixels, or nothing")
-    return tuple(int(w) for w in words)
+    return saved_picture(portrait(), "astronaut"), _EXAMPLE_BOX
 
 
 @told
-def invert(path: str | None, box: str, progress: Any = None) -> tuple[Any, Any]:
+def invert(path: str | None, box: str) -> tuple[Any, Any]:
     """The person's state, and a first view. Some five seconds."""
-    import gradio as gr
-
     from mien.methods.otavatar.config import PredictOptions
     from mien.methods.otavatar.crops import look_at
 
@@ -101,10 +105,10 @@ def invert(path: str | None, box: str, progress: Any = None) -> tuple[Any, Any]:
     crops = look_at([picture(path, "a portrait")], options, avatar.size)
     if crops.status != "ok":
         raise ConfigError(f"this portrait does not do: {crops.status.replace('_', ' ')}")
-    bar = gr.Progress() if progress is None else progress
+    watch = Watch()
 
     def step(number: int, loss: float) -> bool:
-        bar((number, _STEPS), desc=f"error {loss:.4f}")
+        watch(number, _STEPS, f"error {loss:.4f}")
         return False
 
     state = avatar.invert(
@@ -134,15 +138,41 @@ def seen(state: Any, yaw: float, pitch: float, *parts: float) -> Any:
 
 
 @told
-def talking(state: Any) -> str:
-    """A film of a made talk."""
+def talking(state: Any, motion: str, driver: str | None = None, relative: bool = True) -> str:
+    """A film of the avatar in a made motion, or in that of a driver."""
     from mien.data.video import write_video
     from mien.methods.otavatar.motion_track import MotionTrack
 
-    own = needed(state, "the avatar its portrait")
-    track = MotionTrack.from_talk(0, _FRAMES, "perform")
+    own, watch = needed(state, "the avatar its portrait"), Watch()
+    if driver is None:
+        track = MotionTrack.from_talk(0, _FRAMES, MOTIONS[motion])
+    else:
+        watch(0, 1, "the driver's motion")
+        track = track_of(str(arrived(driver, "a driver")))
+    frames = model(MODEL).animate(
+        own, track, size=_FILM, retarget="relative" if driver and relative else "absolute"
+    )
     path = scratch() / "talk.mp4"
-    return str(write_video(path, model(MODEL).animate(own, track, size=_FILM), track.fps).path)
+    return str(write_video(path, _watched(frames, len(track), watch), track.fps).path)
+
+
+def _watched(frames: Iterator[Any], count: int, watch: Watch) -> Iterator[Any]:
+    for number, frame in enumerate(frames):
+        watch(min(number, count), count, "frames")
+        yield frame
+
+
+def track_of(path: str) -> Any:
+    """The motion of a driver: a track, or a film that is tracked first (it needs MediaPipe)."""
+    from mien.data.face_track import track_video, write_track
+    from mien.data.pad_clips import is_video
+    from mien.methods.otavatar.config import PredictOptions
+    from mien.methods.otavatar.predict import read_track
+
+    if is_video(Path(path)):
+        clip = track_video(path, _FPS, most=_LONGEST)
+        path = str(write_track(scratch() / "driver.npz", clip, _FPS))
+    return read_track(PredictOptions(driving=path, frames=_LONGEST))
 
 
 @told

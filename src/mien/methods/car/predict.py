@@ -24,7 +24,7 @@ from mien.methods.car.export import export_plan
 from mien.methods.car.keypoints import Person, read_keypoints
 from mien.methods.car.net import CarNet
 from mien.methods.car.photo import Photo, read_photo
-from mien.methods.car.pictures import both_sides, knowledge, normals_picture, overlay
+from mien.methods.car.pictures import Picture, both_sides, knowledge, normals_picture, overlay
 from mien.methods.car.pose_fit import overlap
 from mien.methods.car.reconstruct import AvatarReconstructor, Reconstruction
 from mien.methods.car.texture import Source
@@ -106,8 +106,7 @@ class Predictor(AvatarReconstructor, AbstractPredictor):  # type: ignore[misc, o
             DataError: no whole person, or see `reconstruct`.
         """
         photo, person = photo_of(image, mask, self.size, keypoints)
-        if photo.status != "ok":
-            raise DataError(f"{photo.status}: {_WHY[photo.status]}")
+        check_photo(photo)
         return self.reconstruct(photo.image, photo.mask, body_for(photo, body, person), **options).avatar
 
     def predict(self, *inputs: ImageInput, options: PredictOptions | None = None) -> list[ClothedResult]:
@@ -153,12 +152,21 @@ class Predictor(AvatarReconstructor, AbstractPredictor):  # type: ignore[misc, o
         if repose is not None:
             moved = repose(avatar)
             files.append(save_mesh(folder / "reposed.glb", *moved[:2], colors=moved.colors))
-        naked = seen_faces(body.in_view(), body.faces, self.size, self.size) >= 0
-        mesh = Mesh(avatar.posed.numpy(), avatar.faces.numpy())
-        return ClothedResult(
-            "ok", tuple(map(str, files)), {k: round(v, 3) for k, v in found.seconds.items()},
-            round(overlap(naked, photo.mask), 4), len(avatar.posed), is_watertight(mesh), shares(avatar),
-        )  # fmt: skip
+        return replace(result_of(photo, body, found), files=tuple(map(str, files)))
+
+
+def result_of(photo: Photo, body: BodyParams, found: Reconstruction) -> ClothedResult:
+    """What is told of an avatar; no file is written."""
+    avatar, size = found.avatar, photo.mask.shape[-1]
+    naked = seen_faces(body.in_view(), body.faces, size, size) >= 0
+    return ClothedResult(
+        "ok",
+        seconds={k: round(v, 3) for k, v in found.seconds.items()},
+        overlap=round(overlap(naked, photo.mask), 4),
+        vertices=len(avatar.posed),
+        watertight=is_watertight(Mesh(avatar.posed.numpy(), avatar.faces.numpy())),
+        shares=shares(avatar),
+    )
 
 
 def photo_of(
@@ -174,6 +182,12 @@ def photo_of(
     person = read_keypoints(keypoints, read_image(image).shape[:2])
     photo = read_photo(image, mask, size, person.mask)
     return photo, person.cropped(photo.crop) if photo.status == "ok" else None
+
+
+def check_photo(photo: Photo) -> None:
+    """Raises DataError where a photograph does not show one whole person."""
+    if photo.status != "ok":
+        raise DataError(f"{photo.status}: {_WHY[photo.status]}")
 
 
 def body_for(photo: Photo, given: BodyParams | None, keypoints: Person | None = None) -> BodyParams:
@@ -226,22 +240,27 @@ def read_pose(path: str | Path, names: tuple[str, ...]) -> Callable[[Avatar], Me
 
 def write_all(folder: Path, photo: Photo, body: BodyParams, found: Reconstruction) -> list[Path]:
     """Writes what `Predictor.predict` lists."""
-    avatar = found.avatar
-    view = to_view(avatar.posed, body.calib)
-    pictures = {
-        "normals.png": normals_picture(found.maps),
-        "overlay.png": overlay(photo.image, photo.mask, body),
-        "views.png": both_sides(view, avatar.faces, avatar.colors),
-        "uncertainty.png": knowledge(avatar, body.calib),
-    }
+    avatar, pictures = found.avatar, pictures_of(photo, body, found)
     return [
         avatar.save(folder / "avatar.safetensors"),
         avatar.export(folder / "avatar.glb"),
         avatar.export(folder / "posed.obj", "posed"),
         avatar.export(folder / "canonical.ply"),
         body.save(folder / "body.npz"),
-        *(io.write_bytes(folder / name, encode_png(p)) for name, p in pictures.items()),
+        *(io.write_bytes(folder / f"{name}.png", encode_png(p)) for name, p in pictures.items()),
     ]
+
+
+def pictures_of(photo: Photo, body: BodyParams, found: Reconstruction) -> dict[str, Picture]:
+    """By name: guessed normals, the body over the photograph, the avatar's two sides, what is known of it."""
+    avatar = found.avatar
+    view = to_view(avatar.posed, body.calib)
+    return {
+        "normals": normals_picture(found.maps),
+        "overlay": overlay(photo.image, photo.mask, body),
+        "views": both_sides(view, avatar.faces, avatar.colors),
+        "uncertainty": knowledge(avatar, body.calib),
+    }
 
 
 def shares(avatar: Avatar) -> dict[str, float]:

@@ -73,12 +73,12 @@ def walk_pose(limbs: Limbs, phase: float) -> dict[str, Array]:
         hip, knee, toes = leg_angles(t)
         swing = -np.deg2rad(20) * np.cos(2 * np.pi * t)  # forwards
         bend = np.deg2rad(18) + 0.6 * max(swing, 0.0)
-        spread = _turn(z=sign * STAR_HIP)
-        out[limbs.shoulder.format(side)] = _turn(x=-swing) @ _turn(z=-sign * ARM_DOWN)
-        out[limbs.elbow.format(side)] = _turn(y=-sign * bend)
-        out[limbs.hip.format(side)] = _turn(x=-hip) @ _turn(z=-sign * (STAR_HIP - APART))
-        out[limbs.knee.format(side)] = spread @ _turn(x=knee) @ spread.T
-        out[limbs.foot.format(side)] = spread @ _turn(x=-toes) @ spread.T
+        spread = turn(z=sign * STAR_HIP)
+        out[limbs.shoulder.format(side)] = turn(x=-swing) @ turn(z=-sign * ARM_DOWN)
+        out[limbs.elbow.format(side)] = turn(y=-sign * bend)
+        out[limbs.hip.format(side)] = turn(x=-hip) @ turn(z=-sign * (STAR_HIP - APART))
+        out[limbs.knee.format(side)] = spread @ turn(x=knee) @ spread.T
+        out[limbs.foot.format(side)] = spread @ turn(x=-toes) @ spread.T
     return out
 
 
@@ -101,10 +101,15 @@ def walk_cycle(avatar: Avatar, frames: int = 24) -> Animation:
         pose = walk_pose(limbs, k / frames)
         own = np.stack([pose.get(name, np.eye(3)) for name in avatar.names])
         turns.append(torch.from_numpy(own).float())
-        lowest = avatar.repose(avatar.bone_transforms(turns[-1])).vertices[:, 1].min()
-        moves.append(torch.tensor([0.0, -float(lowest), 0.0]))
+        moves.append(to_floor(avatar, turns[-1]))
     closed = [torch.stack([*rows, rows[0]]) for rows in (turns, moves)]
     return Animation(PERIOD * torch.arange(frames + 1) / frames, *closed)
+
+
+def to_floor(avatar: Avatar, rotations: torch.Tensor) -> torch.Tensor:
+    """(3,) the move that puts the lowest vertex of a pose (J, 3, 3) on the floor, y = 0. O(V J)."""
+    lowest = avatar.repose(avatar.bone_transforms(rotations)).vertices[:, 1].min()
+    return torch.tensor([0.0, -float(lowest), 0.0])
 
 
 def frames_of(avatar: Avatar, walk: Animation) -> list[Array]:
@@ -113,5 +118,6 @@ def frames_of(avatar: Avatar, walk: Animation) -> list[Array]:
     return [avatar.repose(avatar.bone_transforms(*key)).vertices for key in keys]
 
 
-def _turn(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Array:
+def turn(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Array:
+    """(3, 3) of a rotation vector, radians."""
     return np.asarray(Rotation.from_rotvec([x, y, z]).as_matrix())

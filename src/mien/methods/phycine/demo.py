@@ -20,6 +20,7 @@ from mien.data.physical import PhysicalSet, made_clip, made_set, rows_to_tensor
 from mien.data.video import WrittenVideo, write_video
 from mien.engine.show import DemoResult
 from mien.engine.zoo import load_folder
+from mien.methods.phycine.asking import physical_questions
 from mien.methods.phycine.concepts import Latents
 from mien.methods.phycine.config import PredictOptions
 from mien.methods.phycine.forecast import FITTED, Start, changed_latents, fitted_start, forecast
@@ -311,19 +312,9 @@ def questions(one: PhysicalSet, told: Told, known: Thresholds) -> list[dict[str,
         things[i] = things[i]._replace(mass=1, charge=0)
     found = Executor(replace(one.scene, things=tuple(things)))
     true = Executor(one.scene)
-    asked: list[tuple[str, list[str]]] = [
-        ("How many charged objects are there?", ["objects", "filter_charged", "count"]),
-        ("How many heavy objects are there?", ["objects", "filter_heavy", "count"]),
-    ]
-    if len(names) > 1:
-        first, second = names[:2]
-        program = [
-            w for c in (first, second) for w in ("objects", c, "filter_color", "filter_mass", "unique")
-        ]
-        asked.append((f"Is the {first} object heavier than the {second} one?", [*program, "is_heavier"]))
     return [
         {"question": text, "answer": str(found.run(program)), "true": str(true.run(program))}
-        for text, program in asked
+        for text, program, _ in physical_questions(names[:2])
     ]
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.core.figures import COLOURS
+from mien.core.images import magnified
 from mien.synth.phys_render import PALETTE
 from mien.synth.sheet import contact_sheet
 
@@ -46,8 +47,7 @@ def slot_colour(number: int) -> tuple[int, int, int]:
 def enlarged(frames: Iterable[Picture], height: int = HEIGHT) -> Iterator[Picture]:
     """Frames of about this height, each pixel a square. O(pixels)."""
     for frame in frames:
-        times = max(1, round(height / frame.shape[0]))
-        yield frame.repeat(times, 0).repeat(times, 1)
+        yield magnified(frame, height)
 
 
 def beside(*clips: Iterable[Picture]) -> Iterator[Picture]:

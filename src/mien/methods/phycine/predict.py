@@ -128,13 +128,12 @@ class Predictor(AbstractPredictor):
             return ClipResult(status, frames, dt, note="no object is seen")
         missed = clip.unexplained
         notes = [_reason(status, self.net, frames), _crowd(clip, self.net, missed)]
-        files = [_write_slots(clip, folder / "slots.mp4", 1 / dt)]
+        files = [write_slots(clip, folder / "slots.mp4", 1 / dt)]
         if clip.latents is not None:
             can_draw = isinstance(self.net.perception, SlotVideo)
             rolled = self.rollouts(clip, steps, changes) if steps and can_draw else {}
             if rolled:
-                shown = [enlarged(frames_of(r.frames[0])) for r in rolled.values()]
-                files.append(write_video(folder / "rollout.mp4", beside(*shown), 1 / dt).path)
+                files.append(write_rollouts(rolled, folder / "rollout.mp4", 1 / dt))
             elif steps:
                 notes.append(f"nothing is predicted: sight={self.net.config.sight!r} cannot draw")
             told = latents_told(clip.latents, clip.slots, rolled, dt)
@@ -177,11 +176,17 @@ def _crowd(clip: WatchedClip, net: Phycine, missed: int) -> str:
     return f"no slot explains {missed} pieces of the picture: objects may be missing" if missed else ""
 
 
-def _write_slots(clip: WatchedClip, path: Path, fps: float) -> Path:
+def write_slots(clip: WatchedClip, path: Path, fps: float) -> Path:
     """The clip, what the slots draw, and whose each pixel is."""
     masks = slot_frames(clip.percepts.masks[0], clip.slots)
     shown = (frames_of(clip.video[0]), frames_of(clip.percepts.recon[0]), masks)
     return write_video(path, beside(*map(enlarged, shown)), fps).path
+
+
+def write_rollouts(rolled: Mapping[str, Rollout], path: Path, fps: float) -> Path:
+    """Predicted frames, those of all rollouts side by side."""
+    shown = [enlarged(frames_of(r.frames[0])) for r in rolled.values()]
+    return write_video(path, beside(*shown), fps).path
 
 
 def latents_told(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.core import figures, io
 from mien.core.images import encode_png, read_image
+from mien.data.domains import DomainSplit
 from mien.data.labelled import LabelledImages, spread
 from mien.engine.show import DemoResult
 from mien.engine.zoo import load_folder
@@ -34,23 +38,18 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
     data = configs(ours.folder.recipe)[1]
     sources, (target,) = own_splits(ours.folder)
     logits, rows, surfaces = {}, [], {}
-    batches = training_batches(sources, data, 512, ours.device)
-    at = np.zeros(0)
     for name, model in models.items():
         logits[name], truth = collect_logits(model.net, target.inner, data, model.device)
-        report = sharpness_report(model.net, F.cross_entropy, batches, 0.05, directions=0)
-        at, surfaces[name] = loss_slice(
-            model.net, F.cross_entropy, training_batches(sources, data, 128, model.device), RADIUS, 11
-        )
+        surfaces[name] = surface_of(model, sources)
         rows.append(
             {
                 "model": name,
                 f"accuracy on {target.name}, %": f"{100 * _accuracy(logits[name], truth):.1f}",
-                "training loss": f"{report['loss']:.3f}",
-                "gap at rho .05": f"{report['gap']:.3f}",
+                "training loss": f"{surfaces[name].report['loss']:.3f}",
+                "gap at rho .05": f"{surfaces[name].report['gap']:.3f}",
             }
         )
-    picture = plot_slices(at, surfaces)
+    picture = plot_surfaces(surfaces)
     files = [io.write_bytes(output / "sagm" / "surface.png", picture)]
     html = (
         f"<p>Both were trained on emoji drawn in the styles {' and '.join(s.name for s in sources)}, and have"
@@ -70,6 +69,34 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
     for row in rows:
         headline[f"{row['model'].lower()}_gap"] = float(row["gap at rho .05"])
     return DemoResult(headline, html, (_asset(),), tuple(files))
+
+
+class Surface(NamedTuple):
+    """The training loss around the weights of a model.
+
+    Attributes:
+        at: (points,) offsets.
+        losses: (points, points), first index along the gradient (`loss_slice`).
+        report: of `sharpness_report` at radius 0.05.
+    """
+
+    at: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    report: dict[str, float]
+
+
+def surface_of(model: Predictor, sources: list[DomainSplit], radius: float = RADIUS) -> Surface:
+    """A model's loss on 128 training pictures over a square, and its sharpness on 512. Some 3 s."""
+    data = configs(model.folder.recipe)[1]
+    few, more = (training_batches(sources, data, count, model.device) for count in (128, 512))
+    report = sharpness_report(model.net, F.cross_entropy, more, 0.05, directions=0)
+    return Surface(*loss_slice(model.net, F.cross_entropy, few, radius, 11), report)
+
+
+def plot_surfaces(surfaces: Mapping[str, Surface]) -> bytes:
+    """Surfaces of one radius by name, as a PNG."""
+    at = next(iter(surfaces.values())).at
+    return plot_slices(at, {name: s.losses for name, s in surfaces.items()})
 
 
 def _load(name: str) -> Predictor:
