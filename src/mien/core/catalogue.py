@@ -103,7 +103,6 @@ _TABLE = (
         "2303.10896",
         "IGC-Net: inverse graphics capsules",
         "mien.methods.igc_net",
-        measured=False,
     ),
     Entry(
         "otavatar",
