@@ -26,18 +26,24 @@ FRONTAL = 25.0
 
 
 @lru_cache(1)
-def faces_of(seed: int, people: int = PEOPLE) -> CapsuleSet:
-    """Pictures from nearly the front, of the side that the capsule net was trained on."""
+def faces_of(seed: int, people: int = PEOPLE) -> tuple[CapsuleSet, NDArray[np.int64]]:
+    """Pictures from nearly the front, of the side that the capsule net was trained on, and whose each is.
+
+    Persons are numbered 0 .. people - 1; some may have no such picture.
+    """
     _, data = configs(load_folder(CAPSULES).recipe)
     faces = heads(data.size, people, seed)
     assert faces.yaw is not None
-    return faces.some(np.flatnonzero(np.abs(faces.yaw) <= FRONTAL))
+    assert faces.identity is not None
+    person = np.unique(faces.identity, return_inverse=True)[1]
+    front = np.flatnonzero(np.abs(faces.yaw) <= FRONTAL)
+    return faces.some(front), person[front]
 
 
 @lru_cache(4)
 def importance(seed: int, recogniser: str, level: Level, people: int = PEOPLE) -> PartImportance:
     """What the recogniser loses when a part of every face becomes the mean one. O(parts n)."""
-    faces = faces_of(seed, people)
+    faces, _ = faces_of(seed, people)
     net = ShippedRecogniser(recogniser)
     assert faces.landmarks is not None
     return part_importance(
@@ -56,14 +62,12 @@ def parts(seed: int, level: Level, by: str, people: int = PEOPLE) -> Measured:
         by: "small", or "alone" and "teacher", which GKD ships beside it.
         people: so many.
     """
-    found, faces = importance(seed, f"gkd/{by}", level, people), faces_of(seed, people)
-    assert faces.identity is not None
-    who, person = np.unique(faces.identity, return_inverse=True)
+    found, (_, person) = importance(seed, f"gkd/{by}", level, people), faces_of(seed, people)
     metrics = {f"part_{m}": float(v) for m, v in zip(found.parts, found.drop, strict=True)}
     if by != "teacher":
         metrics["like_teacher"] = _alike(found.drop, importance(seed, "gkd/teacher", level, people).drop)
     drop = found.images.mean(0)
-    return Measured(metrics | {"drop": float(drop.mean())}, {"drop": by_cluster(drop, person, len(who))})
+    return Measured(metrics | {"drop": float(drop.mean())}, {"drop": by_cluster(drop, person, people)})
 
 
 def _alike(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
