@@ -148,9 +148,9 @@ def test_other_styles(visitor, files, shots):
     visitor.press("Example of the new style")
     visitor.has("img[src*='noto.png']")
     visitor.press("Classify")
-    visitor.said("Learnt from the styles fluent and twemoji")
+    assert "fluent and twemoji" in visitor.said("Learnt from the styles")
     visitor.press("Draw both surfaces")
-    visitor.has(".virtual-body:has-text('ERM')", LATE)
+    assert visitor.has(".virtual-body:has-text('ERM')", LATE).count() >= 1
     taken(visitor, shots, "job-other-styles")
 
 
@@ -197,7 +197,7 @@ def test_far_cameras(visitor, files, shots):
     visitor.reload("Far cameras")
     visitor.upload(0, files["face3"])
     visitor.press("Judge")
-    visitor.said("1 frame of mean quality")
+    assert "1 frame" in visitor.said("of mean quality")
     taken(visitor, shots, "job-far-cameras")
 
 
@@ -210,7 +210,7 @@ def test_challenge(visitor, files, shots):
     visitor.press("An example submission")
     visitor.has("a[href*='fm_vit.zip']", LATE)
     visitor.press("Submit")
-    visitor.said("Submission 1 of my team: ACER", LATE)
+    assert "my team: ACER" in visitor.said("Submission 1", LATE)
     visitor.has(".virtual-body:has-text('my team')")
     taken(visitor, shots, "job-challenge")
 
@@ -243,7 +243,7 @@ def test_talking_head(visitor, files, shots):
     visitor.press("Make the avatar")
     visitor.has("[data-testid=detailed-image], .image-frame img >> nth=1", LATE)
     visitor.press("Let it move")
-    visitor.has("video", LATE)
+    assert visitor.has("video", LATE).count() >= 1
     taken(visitor, shots, "job-talking-head")
 
 
@@ -255,7 +255,7 @@ def test_body(visitor, files, shots):
     visitor.press("A made person")
     visitor.has("img[src*='person.png']")
     visitor.press("Make the avatar")
-    visitor.said("vertices, closed", LATE)
+    assert "closed" in visitor.said("vertices", LATE)
     visitor.has("a[href*='avatar.glb']")
     taken(visitor, shots, "job-body")
 
@@ -269,7 +269,7 @@ def test_physics(visitor, files, shots):
     visitor.press("A simulated example")
     visitor.has("video", LATE)
     visitor.press("Explain")
-    visitor.said("3 objects", LATE)
+    assert "3 objects" in visitor.said("objects", LATE)
     visitor.has(".virtual-body:has-text('How many charged objects are there?')")
     visitor.press("Predict")
     visitor.page.wait_for_timeout(3000)

@@ -36,7 +36,7 @@ def test_both_models_see_a_drawing_of_a_new_style(files):
 
 
 def test_a_face_is_taken_apart_turned_lit_and_mended(files):
-    example, box = capsules.astronaut()
+    example, box = parts.astronaut()
     obj, sheet, said = capsules.take_apart(example, box)
     assert len(sheet) == 12
     assert "part 6" in said
@@ -60,7 +60,7 @@ def test_what_capsules_cannot_do_is_one_line(files):
         capsules.surface(None, 1.0)
     with pytest.raises(gr.Error, match="is no box"):
         capsules.take_apart(files["face3"], "left, right")
-    obj = capsules.take_apart(*capsules.astronaut())[0]
+    obj = capsules.take_apart(*parts.astronaut())[0]
     with pytest.raises(gr.Error, match=r"part 7: there are parts 1 \.\. 6"):
         capsules.swapped(obj, files["face3"], 7)
 

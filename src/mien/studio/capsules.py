@@ -6,13 +6,13 @@ from typing import Any
 
 from mien.studio.parts import (
     cancel_button,
+    face_question,
     held,
     model,
     needed,
     photo_slot,
     picture,
     read_box,
-    saved_picture,
     scratch,
     shown_picture,
     shown_pictures,
@@ -36,11 +36,7 @@ def build() -> None:
     own = held()
     with gr.Row():
         with gr.Column():
-            photo = photo_slot("Face")
-            box = gr.Textbox(label="Face: left, top, right, bottom in pixels (empty: the middle square)")
-            with gr.Row():
-                run = gr.Button("Take apart", variant="primary")
-                example = gr.Button("An example")
+            photo, box, run = face_question("Face", "Take apart")
             said = gr.Markdown(elem_classes="mien-said")
         with gr.Column():
             view = shown_picture("As it is drawn", _HEIGHT)
@@ -70,18 +66,7 @@ def build() -> None:
         slider.release(drawn, looks, view, show_progress="hidden")
     lit.change(drawn, looks, view, show_progress="hidden")
     solid.click(surface, [own, apart], [mesh, file])
-    example.click(astronaut, None, [photo, box])
     cancel_button(*taking, swapping)
-
-
-@told
-def astronaut() -> tuple[str, str]:
-    """Eileen Collins (NASA, public domain), and where her face is."""
-    from skimage.data import astronaut as portrait
-
-    from mien.methods.igc_net.demo import BOX
-
-    return saved_picture(portrait(), "astronaut"), ", ".join(map(str, BOX))
 
 
 @told

@@ -125,6 +125,29 @@ def photo_slot(label: str, height: int = 300) -> Any:
     return slot
 
 
+def face_question(label: str, verb: str) -> tuple[Any, Any, Any]:
+    """A photograph, where the face in it is, and a button with a verb; another fills in `astronaut`.
+
+    Returns:
+        The picture, the box, the button.
+    """
+    import gradio as gr
+
+    photo = photo_slot(label)
+    box = gr.Textbox(label="Face: left, top, right, bottom in pixels (empty: the middle square)")
+    with gr.Row():
+        run = gr.Button(verb, variant="primary")
+        gr.Button("An example").click(told(astronaut), None, [photo, box])
+    return photo, box, run
+
+
+def astronaut() -> tuple[str, str]:
+    """Eileen Collins (NASA, public domain), and where her face is."""
+    from skimage.data import astronaut as portrait
+
+    return saved_picture(portrait(), "astronaut"), "182, 82, 268, 174"
+
+
 def _path_of(payload: Any) -> str | None:
     return None if payload is None else str(payload.path)
 

@@ -12,13 +12,12 @@ from mien.studio.parts import (
     Watch,
     arrived,
     cancel_button,
+    face_question,
     held,
     model,
     needed,
-    photo_slot,
     picture,
     read_box,
-    saved_picture,
     scratch,
     shown_film,
     shown_picture,
@@ -38,7 +37,6 @@ MOTIONS: dict[str, Literal["talk", "perform"]] = {"talks": "talk", "strong expre
 _STEPS, _TUNED, _RATE = 60, 40, 3e-3
 _SIZE, _FRAMES, _FILM = 256, 60, 192
 _FPS, _LONGEST = 25.0, 250
-_EXAMPLE_BOX = "182, 82, 268, 174"
 
 
 def build() -> None:
@@ -52,11 +50,7 @@ def build() -> None:
     person = held()
     with gr.Row():
         with gr.Column():
-            photo = photo_slot("Portrait")
-            box = gr.Textbox(label="Face: left, top, right, bottom in pixels (empty: the middle square)")
-            with gr.Row():
-                make = gr.Button("Make the avatar", variant="primary")
-                example = gr.Button("An example")
+            photo, box, make = face_question("Portrait", "Make the avatar")
         with gr.Column():
             view = shown_picture("Avatar", 300)
             sliders = [gr.Slider(-35, 35, 0, step=1, label="Turn, degrees")]
@@ -79,19 +73,10 @@ def build() -> None:
     making = make.click(invert, [photo, box], [person, view], **HEAVY)
     for slider in sliders:
         slider.release(seen, [person, *sliders], view, show_progress="hidden")
-    example.click(astronaut, None, [photo, box])
     filming = film.click(talking, [person, motion, driver, relative], video, **HEAVY)
     meshing = solid.click(surface, person, mesh, **HEAVY)
     with cancel:
         cancel_button(making, filming, meshing)
-
-
-@told
-def astronaut() -> tuple[str, str]:
-    """Eileen Collins (NASA, public domain), and where her face is."""
-    from skimage.data import astronaut as portrait
-
-    return saved_picture(portrait(), "astronaut"), _EXAMPLE_BOX
 
 
 @told

@@ -20,7 +20,7 @@ from mien.methods.igc_net.measure import (
     scene_metrics,
     standardised,
 )
-from mien.methods.igc_net.seen import BASELINES, CODES, Seen, baseline, embeddings, rows_and_columns, see
+from mien.methods.igc_net.seen import BASELINES, CODES, Seen, baseline, rows_and_columns, see
 from tests.methods.igc_net.faces import made, some_images, tiny_folder, tiny_net
 
 
@@ -143,7 +143,8 @@ def test_what_a_net_says():
     assert seen.codes["parts"].shape == (len(faces), 2 * 3 * 8)
     assert seen.maps.sum(1) == pytest.approx(np.ones(seen.depth.shape), abs=1e-2)
     assert seen.depth == pytest.approx(whole.depth, abs=1e-5)
-    f_s, f_a = embeddings(net, some_images(2))
+    with torch.no_grad():
+        f_s, f_a = net.embeddings(some_images(2) * 2 - 1)
     assert seen.codes["object"][:2] == pytest.approx(torch.cat([f_s, f_a], 1).numpy(), abs=1e-4)
 
 

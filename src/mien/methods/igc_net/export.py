@@ -23,7 +23,7 @@ from mien.data.capsule_sets import capsule_set
 from mien.engine.export import ExportPlan, Signature
 from mien.methods.igc_net.capsules import GraphicsCapsule, Light, object_capsule
 from mien.methods.igc_net.model import PRESENCE_GAIN, IGCNet
-from mien.methods.igc_net.seen import embeddings, light_numbers
+from mien.methods.igc_net.seen import light_numbers
 from mien.methods.igc_net.task import configs
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class EncoderGraph(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """One vector for each picture."""
         net, x = self.net, image * 2 - 1
-        return torch.cat([*embeddings(net, image), net.view(x), light_numbers(net.light(x))], 1)
+        return torch.cat([*net.embeddings(x), net.view(x), light_numbers(net.light(x))], 1)
 
 
 class DecoderGraph(nn.Module):
@@ -108,7 +108,8 @@ def inputs_of(net: IGCNet, faces: CapsuleSet) -> dict[str, Tensor | tuple[Tensor
     """Inputs of `graphs_of`: pictures, and their embeddings."""
     image = capsule_batch(faces, np.arange(len(faces), dtype=np.int64)).image
     own = copy.deepcopy(net).cpu().eval()
-    return {"encoder": image, "decoder": embeddings(own, image)}
+    with torch.no_grad():
+        return {"encoder": image, "decoder": own.embeddings(image * 2 - 1)}
 
 
 def export_plan(predictor: Predictor, count: int) -> ExportPlan:

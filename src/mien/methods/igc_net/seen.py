@@ -23,7 +23,7 @@ from mien.methods.igc_net.baselines import (
     label_maps,
     mean_depth,
 )
-from mien.methods.igc_net.capsules import Light, ObjectCapsule
+from mien.methods.igc_net.capsules import Light, ObjectCapsule, codes_of
 from mien.methods.igc_net.features import PrincipalFeatures, offline_features
 from mien.methods.igc_net.foreground import foreground_guess
 from mien.methods.igc_net.model import IGCNet
@@ -82,16 +82,9 @@ def light_numbers(light: Light) -> Tensor:
 
 
 @torch.no_grad()
-def embeddings(net: IGCNet, image: Tensor) -> tuple[Tensor, Tensor]:
-    """The embeddings (B, F) of shape and albedo, f_s and f_a, of pictures (B, 3, S, S) in [0, 1]."""
-    x = image * 2 - 1
-    return net.both_ways(net.shape_encoder, x), net.both_ways(net.albedo_encoder, x)
-
-
-@torch.no_grad()
-def codes_of(net: IGCNet, image: Tensor, obj: ObjectCapsule) -> dict[str, Tensor]:
+def all_codes(net: IGCNet, obj: ObjectCapsule) -> dict[str, Tensor]:
     """The codes (B, D) of `CODES`."""
-    f_s, f_a = embeddings(net, image)
+    f_s, f_a = codes_of(obj)
     there = 1 - obj.visibility[:, :1]
     maps = torch.cat([(obj.depth[:, None] - 1) / net.renderer.margin, obj.albedo], 1) * there
     return {
@@ -116,7 +109,7 @@ def see(net: IGCNet, faces: CapsuleSet, batch: int = 64) -> Seen:
             "maps": shown.visibility.half(), "view": obj.view, "light": light_numbers(obj.light),
             "error": (shown.image - image).abs().mean((1, 2, 3)),
         }  # fmt: skip
-        found |= {f"code {name}": code for name, code in codes_of(net, image, obj).items()}
+        found |= {f"code {name}": code for name, code in all_codes(net, obj).items()}
         rows.append({name: value.cpu().numpy() for name, value in found.items()})
     held = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     codes = {name: held.pop(f"code {name}") for name in CODES}

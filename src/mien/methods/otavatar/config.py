@@ -11,14 +11,16 @@ from mien.core.config import (
     OptimConfig,
     Recipe,
     ScheduleConfig,
-    check_box_option,
     check_range,
     evolve_all,
     refuse_inapplicable,
 )
 from mien.core.errors import ConfigError
 from mien.data.config import TalkingData
+from mien.methods.otavatar.options import InspectOptions, PredictOptions
 from mien.render.plane_settings import Aggregate, PlaneAxes, PlaneSettings
+
+__all__ = ["RECIPES", "InspectOptions", "OtavatarConfig", "PredictOptions"]
 
 
 @dataclass(frozen=True)
@@ -247,16 +249,9 @@ def _demo() -> Recipe:
     prior = _demo_prior()
     changes: dict[str, object] = {
         "name": "otavatar-demo",
-        "method.stage": "controller",
-        "method.squared": None,
-        "method.bank": True,
-        "method.inner_lr": 0.015,
-        "optim.kind": "adamw",
-        "optim.lr": 2e-3,
-        "optim.weight_decay": 0.01,
+        **_CONTROLLER,
         "schedule.steps": 2000,
         "schedule.warmup_epochs": 0.25,
-        "schedule.grad_clip": None,
     }
     return evolve_all(prior, changes)
 
@@ -269,6 +264,17 @@ def _demo_sr() -> Recipe:
     return evolve_all(_demo(), {"name": "otavatar-demo-sr", **_SR, "schedule.steps": 1500})
 
 
+_CONTROLLER: dict[str, object] = {
+    "method.stage": "controller",
+    "method.squared": None,
+    "method.bank": True,
+    "method.inner_lr": 0.015,
+    "optim.kind": "adamw",
+    "optim.lr": 2e-3,
+    "optim.weight_decay": 0.01,
+    "schedule.grad_clip": None,
+}
+"""What makes the controller's recipe of the generator's, on rendered people: codes are kept."""
 _SR: dict[str, object] = {
     "method.stage": "sr",
     "method.bank": None,
@@ -306,17 +312,10 @@ def _gpu() -> Recipe:
     """The controller on it."""
     changes: dict[str, object] = {
         "name": "otavatar-gpu",
-        "method.stage": "controller",
-        "method.squared": None,
-        "method.bank": True,
-        "method.inner_lr": 0.015,
-        "optim.kind": "adamw",
-        "optim.lr": 2e-3,
-        "optim.weight_decay": 0.01,
+        **_CONTROLLER,
         "schedule.steps": 3000,
         "schedule.batch": 16,
         "schedule.warmup_epochs": 1.0,
-        "schedule.grad_clip": None,
     }
     return evolve_all(_gpu_prior(), changes)
 
@@ -446,79 +445,3 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "paper-prior": _paper_prior,
 }
 """Recipes by name; ``paper`` and ``debug`` are chains (see ``protocol.CHAINS``)."""
-
-
-@dataclass(frozen=True)
-class InspectOptions:
-    """Flags of ``mien inspect otavatar``."""
-
-    frames: int = 500
-    """Frames of the made performance that the controller is driven with."""
-    seed: int = 0
-    """Of the performance."""
-
-    def __post_init__(self) -> None:
-        check_range("inspect", "frames", self.frames, 10, 100_000)
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """Flags of ``mien predict otavatar PORTRAIT ...``; each portrait is a person of its own."""
-
-    also: tuple[str, ...] = ()
-    """More pictures of the one person whose PORTRAIT is given; they share one identity code."""
-    state: str | None = None
-    """avatar.safetensors of an earlier run, instead of a portrait."""
-    driving: str = "talk"
-    """Track (.npz of tools/track.py, .mat of Deep3DFaceRecon), or a made motion: talk, perform; none."""
-    camera: Literal["driving", "source", "orbit"] = "driving"
-    """The driver's head pose, the portrait's, or an orbit."""
-    retarget: Literal["absolute", "relative"] = "absolute"
-    """relative: the portrait's expression and pose, plus what changes in the driving motion."""
-    parts: Literal["all", "mouth", "eyes"] = "all"
-    """Part of the face that is driven."""
-    frames: int | None = None
-    """Frames of a made motion (default 100), or of a track at most (default all)."""
-    smooth: bool = False
-    """Smooth the driving motion (One-Euro)."""
-    seed: int = 0
-    """Of a made motion and of the inversion."""
-    mesh: bool = False
-    """Also write mesh.glb."""
-    steps: int = 100
-    """Steps of the inversion."""
-    space: Literal["w", "w+"] = "w"
-    """One code for all layers, or one each: closer to the portrait, less sure from other sides."""
-    pti_steps: int = 0
-    """Steps that bend the generator towards the portrait (PTI), at most 1000; 50 as released."""
-    pti_lr: float = 3e-4
-    """Rate of these steps, as released; 3e-3 with some 80 steps is sharper."""
-    pti_keep: float = 1.0
-    """Weight of what keeps other sides and motion as they are meanwhile; 0 as released."""
-    refine: Literal["off", "centre", "all"] = "off"
-    """What of the portrait's intrinsics is corrected: focal length and centre, or all nine."""
-    box: tuple[int, ...] = ()
-    """Left, top, right, bottom of the face, from the brows to the chin, pixels; else a detector's; else the
-    middle square of the portrait is taken as head and shoulders."""
-    detector: Literal["none", "mediapipe"] = "none"
-    """Who looks for the face."""
-    mask: str = "matte"
-    """What of the portrait is the person: matte (by its colours, around the middle), ellipse, none (it is on
-    white), or a picture, white = person."""
-    size: int = 128
-    """Side of the videos, pixels."""
-    output: str = "out/otavatar"
-    """Folder for what is written."""
-
-    def __post_init__(self) -> None:
-        check_range("predict", "frames", self.frames, 1, 1_000_000)
-        check_range("predict", "steps", self.steps, 0, 100_000)
-        check_range("predict", "pti_steps", self.pti_steps, 0, 1000)
-        check_range("predict", "pti_lr", self.pti_lr, 1e-9, 1.0)
-        check_range("predict", "pti_keep", self.pti_keep, 0.0, 1e6)
-        check_range("predict", "size", self.size, 16, 1024)
-        check_box_option(self.box)
-
-    def pictures(self) -> dict[str, str]:
-        """What takes the place of portraits: an avatar that was made before."""
-        return {} if self.state is None else {"state": self.state}
