@@ -74,3 +74,14 @@ def test_names_of_a_gallery(tmp_path):
         gallery_files(tmp_path / "empty")
     with pytest.raises(DataError, match="no such folder"):
         gallery_files(tmp_path / "none")
+
+
+def test_of_a_made_set_the_people_are_the_gallery_not_its_sheet(tmp_path):
+    for person in ("000000", "000001"):
+        write_picture(tmp_path / "faces" / person / "0.png")
+    write_picture(tmp_path / "sheet.png")
+    (tmp_path / "set.json").write_text('{"kind": "faces", "shards": false}')
+    assert [name for name, _ in gallery_files(tmp_path)] == ["000000", "000001"]
+    (tmp_path / "set.json").write_text('{"kind": "pad"}')
+    with pytest.raises(DataError, match="a made set of pad, expected faces or heads"):
+        gallery_files(tmp_path)

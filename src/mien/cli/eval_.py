@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,7 +54,9 @@ def run(argv: Sequence[str]) -> int:
         console.out_json(answer)
     else:
         title = f"{name} on {answer['data'].get('note', '')} ({options.split}), {seconds:.1f} s"
-        values = [{"metric": k, "value": f"{v:.4f}"} for k, v in measured.metrics.items()]
+        values = [
+            {"metric": k, "value": "-" if math.isnan(v) else f"{v:.4f}"} for k, v in measured.metrics.items()
+        ]
         tables = measured.extra.get("tables") or {"": values}
         for i, (what, rows) in enumerate(tables.items()):
             console.show_table(": ".join(filter(None, ("" if i else title, what))), rows)

@@ -126,7 +126,9 @@ def split_people(
     if wanted > len(several) or len(filled) - wanted < 2:
         raise ConfigError(
             f"data.val_people + data.test_people = {wanted}, but {data.root} has {len(filled)} people"
-            f" ({len(several)} with two pictures or more), and 2 must be left to train on; lower them"
+            f" ({len(several)} with two pictures or more), and 2 must be left to train on; lower them, as"
+            f" by --data.val-people {max(1, len(several) // 10)} --data.test-people"
+            f" {max(1, len(several) // 5)}"
         )
     if data.set_seed:
         several = np.random.default_rng(derive(data.set_seed, "held-out people")).permutation(several)

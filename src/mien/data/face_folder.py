@@ -106,16 +106,13 @@ class FaceFolder(LabelledImages):
 
     def _found(self, extension: str | None) -> Iterator[tuple[str, str, _Place]]:
         """Person, name and place of every picture."""
-        made = self.root / "set.json"
-        record = read_json(made) if made.is_file() else None
-        if isinstance(record, dict) and "kind" in record:
-            kind = str(record["kind"])
-            if kind not in ("faces", "heads"):
-                raise DataError(f"{self.root}: a made set of {kind}, expected faces or heads")
-            if record.get("shards"):
-                yield from self._in_shards(sorted(self.root.glob(f"{kind}-*.tar")), extension, is_made=True)
-            else:
-                yield from self._in_folders(self.root / kind, extension, is_made=True)
+        people = made_people(self.root)
+        if people is not None and people.is_dir():
+            yield from self._in_folders(people, extension, is_made=True)
+        elif people is not None:
+            yield from self._in_shards(
+                sorted(self.root.glob(f"{people.name}-*.tar")), extension, is_made=True
+            )
         elif shards := sorted(self.root.glob("*.tar")):
             yield from self._in_shards(shards, extension, is_made=False)
         else:
@@ -242,6 +239,24 @@ def _chosen(of: dict[str, Any], extension: str | None) -> str | None:
         if ending in of:
             return ending
     return min(of, default=None)
+
+
+def made_people(root: Path) -> Path | None:
+    """Where a set of ``mien data make faces`` or ``heads`` keeps its people's folders; None: no made set.
+
+    Of a set in shards there is no such folder, and shards of its name lie beside it.
+
+    Raises:
+        DataError: a made set of something else.
+    """
+    made = root / "set.json"
+    record = read_json(made) if made.is_file() else None
+    if not isinstance(record, dict) or "kind" not in record:
+        return None
+    kind = str(record["kind"])
+    if kind not in ("faces", "heads"):
+        raise DataError(f"{root}: a made set of {kind}, expected faces or heads")
+    return root / kind
 
 
 def _folders(root: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mien.core.errors import DataError, require
 from mien.core.images import SUFFIXES
 from mien.core.io import new_file
+from mien.data.face_folder import made_people
 
 EXACT = 100_000
 """Vectors up to which every one is compared; beyond, a graph index (faiss) is asked."""
@@ -151,11 +152,14 @@ def read_gallery(path: Path, model: str) -> Gallery:
 def gallery_files(folder: Path) -> list[tuple[str, Path]]:
     """Name and file of every picture of a gallery: folders of people, and pictures named after theirs.
 
+    Of a made set (``mien data make faces``) the people's folders are taken, not its picture of them all.
+
     Raises:
         DataError: no such folder, or no pictures in it.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give a folder of people or of pictures, or a saved .npz")
+    folder = made_people(folder) or folder
     files = [
         (path.stem if path.parent == folder else path.relative_to(folder).parts[0], path)
         for path in sorted(folder.rglob("*"))

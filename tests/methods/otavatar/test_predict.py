@@ -26,7 +26,7 @@ from mien.render.mesh_io import load_mesh
 from tests.methods.otavatar.avatars import NAMES, person, tiny_net
 
 ALL = ("avatar.safetensors", "source.png", "reconstruction.png", "video.mp4", "turntable.mp4")
-FAST = {"steps": 2, "size": 16, "mask": "none"}
+FAST = {"steps": 2, "pti_steps": 0, "size": 16, "mask": "none"}
 
 
 @pytest.fixture(scope="module")

@@ -49,10 +49,11 @@ class PredictOptions:
     """Steps of the inversion."""
     space: Literal["w", "w+"] = "w"
     """One code for all layers, or one each: closer to the portrait, less sure from other sides."""
-    pti_steps: int = 0
-    """Steps that bend the generator towards the portrait (PTI), at most 1000; 50 as released."""
-    pti_lr: float = 3e-4
-    """Rate of these steps, as released; 3e-3 with some 80 steps is sharper."""
+    pti_steps: int = 80
+    """Steps that bend the generator towards the portrait (PTI), at most 1000: without them (0, quick) a person
+    unlike those of the training is a blur; 50 as released."""
+    pti_lr: float = 3e-3
+    """Rate of these steps; 3e-4 as released."""
     pti_keep: float = 1.0
     """Weight of what keeps other sides and motion as they are meanwhile; 0 as released."""
     refine: Literal["off", "centre", "all"] = "off"
