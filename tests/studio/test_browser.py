@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.studio.conftest import CHROMIUM, served
 
+from mien.cli.main import main
 from mien.core.errors import MienError
 from mien.studio import board, parts
 
@@ -337,3 +338,23 @@ def test_the_keyboard_reaches_what_is_there(visitor, files):
     assert seen[-1] == "Classify"
     visitor.page.keyboard.press("Enter")
     visitor.said("disagreement")
+
+
+def test_the_page_of_the_demo(chromium, shots, tmp_path):
+    assert main(["demo", "ncl", "people", "--output", str(tmp_path)]) == 0
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page, told, foreign = context.new_page(), [], []
+    page.on("console", lambda m: told.append(m.text))
+    page.on("request", lambda r: foreign.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
+    page.goto((tmp_path / "index.html").as_uri())
+    page.wait_for_load_state("networkidle")
+    assert [h.inner_text().split(":")[0] for h in page.locator("h2").all()] == ["ncl", "people"]
+    pictures = page.evaluate("[...document.images].map(i => [i.naturalWidth, i.alt])")
+    assert pictures
+    assert all(width > 0 and alt for width, alt in pictures)
+    page.screenshot(path=shots / "demo.png", full_page=True)
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.screenshot(path=shots / "demo-360.png", full_page=True)
+    context.close()
+    assert (told, foreign) == ([], [])
