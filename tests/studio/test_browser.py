@@ -125,6 +125,8 @@ def shots(tmp_path_factory):
 
 
 def taken(visitor, shots, name):
+    working = "[...document.querySelectorAll('.progress-text')].some(e => e.offsetParent !== null)"
+    visitor.page.wait_for_function(f"() => !({working})", timeout=SOON)
     visitor.page.wait_for_timeout(400)
     visitor.page.screenshot(path=shots / f"{name}.png", full_page=True)
 

@@ -164,6 +164,7 @@ _CSS = """
 .gradio-container .tab-wrapper {min-width: 0 !important; max-width: 100%; box-sizing: border-box}
 .grid-wrap .thumbnail-item {max-height: 16rem}
 .mien-said p {font-size: 1.15rem}
+.image-frame img {width: 100% !important; height: 100% !important; object-fit: contain !important}
 @media (max-width: 30rem) {
   .gradio-container .main {padding: .5rem !important}
   .gradio-container main {padding: 0 !important}
