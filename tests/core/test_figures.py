@@ -129,3 +129,11 @@ def test_a_viewer_refuses_arrays_that_do_not_fit(change, said):
     given = {"vertices": CORNERS, "faces": FACES, "colors": np.zeros((4, 3)), "title": ""}
     with pytest.raises(ShapeError, match=said):
         figures.mesh_viewer(**{**given, **change})
+
+
+def test_videos_play_on_the_screen_only_and_cards_fit_a_narrow_one():
+    assert "IntersectionObserver" not in figures.page("t", "<p>no film</p>")
+    shown = figures.page("t", figures.cards(f"<div class=card>{figures.video(b'x', 'a film')}</div>", 420))
+    assert shown.count("IntersectionObserver") == 1
+    assert "minmax(min(100%,420px),1fr)" in shown
+    assert shown.endswith("</body></html>\n")

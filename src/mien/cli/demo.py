@@ -55,7 +55,9 @@ def run(argv: Sequence[str]) -> int:
         sections.append(section)
     from mien.core import figures, io
 
-    index = io.write_text(options.output / "index.html", figures.page("mien demo", "".join(sections)))
+    links = "".join(f'<a href="#{name}">{name}</a>' for name in (*summary, *more))
+    page = figures.page("mien demo", f"<nav>{links}</nav>{''.join(sections)}")
+    index = io.write_text(options.output / "index.html", page)
     seconds = round(time.perf_counter() - began, 2)
     io.write_json(options.output / "summary.json", {"seconds": seconds, "methods": summary, **more})
     console.show(f"{seconds} s; open {index}")
@@ -90,7 +92,8 @@ def _people(output: Path) -> tuple[dict[str, Any], str]:
     console.show(f"people: 16 rendered faces, one dressed body ({seconds} s)")
     pictures = "".join(f'<p><img alt="{f.stem}" src="people/{f.name}"></p>' for f in files)
     names = [str(f.relative_to(output)) for f in files]
-    text = "<h2>people: rendered, with exact ground truth</h2><p>No real person; see mien data make.</p>"
+    title = f"<h2 id={PEOPLE}>people: rendered, with exact ground truth</h2>"
+    text = f"{title}<p>No real person; see mien data make.</p>"
     return {"ok": True, "seconds": seconds, "files": names}, text + pictures
 
 
@@ -115,7 +118,7 @@ def _one(name: str, output: Path, inputs: list[Path]) -> tuple[dict[str, Any], s
     from mien.core.catalogue import method as entry_of
 
     entry, began = entry_of(name), time.perf_counter()
-    title = f"<h2>{name}: {html.escape(entry.title)}</h2>"
+    title = f"<h2 id={name}>{name}: {html.escape(entry.title)}</h2>"
     try:
         result = entry.load("demo").demo(output, inputs)
     except MienError as error:

@@ -26,8 +26,13 @@ h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem}img{max-width:100%;heigh
 table{border-collapse:collapse;display:block;overflow-x:auto}td,th{border-bottom:1px solid var(--line);padding:.3rem .8rem;text-align:left}
 pre{background:var(--soft);padding:1rem;overflow-x:auto;border-radius:6px}.muted{opacity:.7}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:1rem}.card{background:var(--soft);padding:.7rem;border-radius:6px}
-.card img{width:100%;image-rendering:pixelated}.card video{width:100%;border-radius:6px}.good{color:#1a7f37}.bad{color:#cf222e}
+nav{display:flex;flex-wrap:wrap;gap:.3rem 1rem}.card img{width:100%;image-rendering:pixelated}.card video{width:100%;border-radius:6px}.good{color:#1a7f37}.bad{color:#cf222e}
 """
+
+
+_PLAY = """<script>{const play=new IntersectionObserver(all=>all.forEach(e=>{
+if(e.isIntersecting)e.target.play().catch(()=>0);else e.target.pause()}));
+document.querySelectorAll("video").forEach(v=>play.observe(v))}</script>"""
 
 
 def new_figure(
@@ -63,6 +68,17 @@ def video(data: bytes, alt: str) -> str:
     return f'<video controls autoplay loop muted playsinline aria-label="{html.escape(alt)}" src="{source}"></video>'
 
 
+def cards(inside: str, width: int = 290) -> str:
+    """Cards side by side, as many in a row as fit; on a narrow screen one.
+
+    Args:
+        inside: each as ``<div class=card>...</div>``.
+        width: the least of a card, CSS pixels.
+    """
+    columns = f"repeat(auto-fill,minmax(min(100%,{width}px),1fr))"
+    return f'<div class=cards style="grid-template-columns:{columns}">{inside}</div>'
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """An HTML table; columns from the first row."""
     if not rows:
@@ -75,11 +91,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def page(title: str, body: str) -> str:
-    """A whole self-contained page (no outside request)."""
+    """A whole self-contained page (no outside request); its videos play while they are on the screen."""
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{html.escape(title)}</title>'
-        f"<style>{PAGE_CSS}</style><body><h1>{html.escape(title)}</h1>{body}</body></html>\n"
+        f"<style>{PAGE_CSS}</style><body><h1>{html.escape(title)}</h1>{body}"
+        f"{_PLAY if '<video' in body else ''}</body></html>\n"
     )
 
 
@@ -136,15 +153,16 @@ const put=(name,data,kind,norm)=>{const at=gl.getAttribLocation(program,name);
 put("p",p,gl.FLOAT,false);put("n",n,gl.FLOAT,false);put("c",rgb,gl.UNSIGNED_BYTE,true);
 gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER,gl.createBuffer());gl.bufferData(gl.ELEMENT_ARRAY_BUFFER,f,gl.STATIC_DRAW);
 gl.enable(gl.DEPTH_TEST);
-let yaw=0,pitch=0,zoom=1,held=null,last=0,alone=!matchMedia("(prefers-reduced-motion:reduce)").matches,asked=false;
+let yaw=0,pitch=0,zoom=1,held=null,last=0,alone=!matchMedia("(prefers-reduced-motion:reduce)").matches,asked=false,seen=false;
 const at=name=>gl.getUniformLocation(program,name);
 const show=now=>{asked=false;
- if(alone){yaw+=Math.min(now-last,100)*6e-4;ask()}
+ if(alone&&seen){yaw+=Math.min(now-last,100)*6e-4;ask()}
  last=now;
  gl.clearColor(0,0,0,0);gl.clear(gl.COLOR_BUFFER_BIT|gl.DEPTH_BUFFER_BIT);
  gl.uniform2f(at("angle"),yaw,pitch);gl.uniform1f(at("zoom"),zoom);
  gl.drawElements(gl.TRIANGLES,f.length,f instanceof Uint16Array?gl.UNSIGNED_SHORT:gl.UNSIGNED_INT,0)};
 const ask=()=>{if(!asked){asked=true;requestAnimationFrame(show)}};
+new IntersectionObserver(all=>{seen=all[0].isIntersecting;if(seen)ask()}).observe(canvas);
 canvas.onpointerdown=e=>{alone=false;held=[e.clientX,e.clientY];canvas.setPointerCapture(e.pointerId)};
 canvas.onpointerup=canvas.onpointercancel=()=>{held=null};
 canvas.onpointermove=e=>{if(!held)return;yaw+=(e.clientX-held[0])*.01;

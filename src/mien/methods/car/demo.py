@@ -53,7 +53,6 @@ SIDE = 192
 """Pixels of the drawings."""
 YAWS = (0.5, 1.5)
 """Of the two cameras of the walk, radians."""
-_WIDE = '<div class=cards style="grid-template-columns:repeat(auto-fill,minmax(290px,1fr))">'
 _NOTE = (
     "<p class=muted>The person is made. Whoever makes an avatar of a real person should have their consent,"
     " and say that it is one.</p>"
@@ -118,7 +117,7 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
         "<p>One picture of a made person whom no training saw, in clothes and a pose outside its ranges, and"
         " a body that is a little wrong. Nets guess the normals of front and back, a field in the star pose"
         " gives the coarse surface, and a second field is bent to the normals in the picture's pose.</p>"
-        f"{_WIDE}<div class=card>{viewer}</div><div class=card>{video}<div>walking</div></div></div>"
+        f"{figures.cards(f'<div class=card>{viewer}</div><div class=card>{video}<div>walking</div></div>')}"
         + figures.img(sheet, "picture, normals, surfaces before and after refinement, truth, what is known")
         + f"<p class=muted>{_legend()}</p>"
         + figures.table(_numbers(before, after, seconds, numbers))
@@ -249,7 +248,7 @@ def _reconstruct(folder: Path, model: ModelFolder, inputs: list[Path]) -> DemoRe
     cards = "".join(_answer(p, r) for p, r in zip(inputs, results, strict=True))
     files = tuple(Path(f) for r in results for f in r.files)
     headline = {"pictures": len(results), "status": results[-1].status}
-    return DemoResult(headline, f"{_WIDE}{cards}</div>{_NOTE}", tuple(inputs), files)
+    return DemoResult(headline, f"{figures.cards(cards)}{_NOTE}", tuple(inputs), files)
 
 
 def _answer(path: Path, result: Any) -> str:

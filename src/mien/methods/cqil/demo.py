@@ -28,7 +28,7 @@ TRACKS, FRAMES = 10, 5
 """Tracks that are shown, half of them live, and frames of each."""
 SEVERITIES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 SCALE = 2  # of the pictures on a card
-_WIDE = '<div class=cards style="grid-template-columns:repeat(auto-fill,minmax(300px,1fr))">'
+_WIDE = 300  # CSS pixels of a card
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def show(predictor: Predictor, folder: Path, images: SurveilImages) -> DemoResul
         f"<p>{len(found)} tracks of rendered people before rendered surveillance cameras; a track's score"
         " is the mean of its frames' log odds, weighted by the quality that the model sees in each. Accepted"
         f" from {100 * float(known['track']['value']):.0f} % on (chosen on development tracks).</p>"
-        f"{_WIDE}{cards}</div><h3>The same pictures, worse and worse</h3>"
+        f"{figures.cards(cards, _WIDE)}<h3>The same pictures, worse and worse</h3>"
         + figures.img(curve, "ACER, AUC, severity as read and movement of features against severity")
         + figures.table([sweep_row(p) for p in points])
     )
@@ -155,7 +155,7 @@ def judge_files(predictor: Predictor, folder: Path, inputs: Sequence[Path]) -> D
     file = io.write_json(folder / "input.json", rows)
     cards = "".join(_answer(p, r) for p, r in zip(inputs, results, strict=True))
     headline = {"inputs": len(results), **pad_cards.headline(results[-1])}
-    return DemoResult(headline, f"{_WIDE}{cards}</div>", tuple(inputs), (file,))
+    return DemoResult(headline, figures.cards(cards, _WIDE), tuple(inputs), (file,))
 
 
 def _answer(path: Path, result: SurveilResult) -> str:

@@ -46,7 +46,6 @@ SHOWN = 3
 """Live presentations with a card of their own; each species of attack has one."""
 SCALE = 2  # of the pictures on a card
 _FILES = dict(zip(MODALITIES, ("png", "depth.png", "ir.png"), strict=True))
-_WIDE = '<div class=cards style="grid-template-columns:repeat(auto-fill,minmax(290px,1fr))">'
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +106,7 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
         + figures.img(scores, "probability of being live of each presentation, by kind and by cameras")
         + figures.table(rates(found))
         + "<h3>What the cameras see, and below it where the net looked</h3>"
-        + f"{_WIDE}{''.join(cards)}</div>"
+        + f"{figures.cards(''.join(cards))}"
     )
     headline = {"presentations": len(drawn), **{f"acer_{s}": round(found[s].acer, 4) for s in asked}}
     return DemoResult(headline, text, (model.weights,), tuple(files))
@@ -297,7 +296,7 @@ def _judge(folder: Path, inputs: list[Path]) -> DemoResult:
     cards = "".join(_answer(g, r) for g, r in zip(given, results, strict=True))
     headline = {"presentations": len(results), **pad_cards.headline(results[-1])}
     text = "<p>Below each presentation: where the net looked.</p>" if maps else ""
-    return DemoResult(headline, f"{text}{_WIDE}{cards}</div>", tuple(inputs), (*maps, file))
+    return DemoResult(headline, f"{text}{figures.cards(cards)}", tuple(inputs), (*maps, file))
 
 
 def _answer(given: Mapping[str, Path], result: PadResult) -> str:

@@ -30,6 +30,12 @@ PEOPLE = 4
 """Rendered people; the first is shown."""
 BOX = (182, 82, 268, 174)
 """The face in `skimage.data.astronaut` (NASA, public domain), from the brows to the chin."""
+_NAMES = {
+    "side": "depth: SIDE, % (deviation of ln depth)",
+    "mad": "normals: mean angle, degrees",
+    "iou": "parts: mean IoU with the true ones",
+    "yaw": "yaw: correlation with the true one",
+}
 
 
 class Shown(NamedTuple):
@@ -66,7 +72,7 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
         " parts are matched on the same pictures.</p>"
         + figures.img(files[0].read_bytes(), "two faces taken apart")
         + "".join(_viewer(one) for one in shown)
-        + figures.table([{"": k, "value": f"{v:.3f}"} for k, v in headline.items()])
+        + figures.table([{"": _NAMES[k], "value": f"{v:.3f}"} for k, v in headline.items()])
     )
     return DemoResult(headline, text, (predictor.folder.weights,), tuple(files))
 

@@ -46,11 +46,11 @@ SIDES = (-0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6)
 SHOWN = 7
 """Frames of the sheet."""
 _TURN = Orbit(yaw=0.6, period=50)
-_WIDE = '<div class=cards style="grid-template-columns:repeat(auto-fill,minmax(290px,1fr))">'
 _NOTE = (
     "<p class=muted>All moving pictures here are synthetic. Whoever shows such a video of a real person"
     " should have their consent, and say that it is made.</p>"
 )
+_WIDE = 420  # CSS pixels of a card
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
         f"<p>Two people whom no training saw, from one picture each, moved by {FRAMES} frames of expressions"
         f" and head poses. First a code is sought ({STEPS} steps), then the generator is bent towards the"
         f" portrait ({TUNED} steps).</p>"
-        f"{_WIDE}{''.join(cards)}</div>"
+        f"{figures.cards(''.join(cards), _WIDE)}"
         + figures.table(_numbers(found))
         + figures.img(sheet, "portraits, frames and other sides, true and drawn")
         + _NOTE
@@ -236,7 +236,7 @@ def _animate(folder: Path, avatar: Predictor, inputs: list[Path]) -> DemoResult:
         value = getattr(last, name)
         headline[name] = None if value is None else round(value, 2)
     files = tuple(Path(f) for r in results for f in r.files)
-    return DemoResult(headline, f"{_WIDE}{cards}</div>{_NOTE}", tuple(inputs), files)
+    return DemoResult(headline, f"{figures.cards(cards, _WIDE)}{_NOTE}", tuple(inputs), files)
 
 
 def _answer(path: Path, result: AvatarResult) -> str:

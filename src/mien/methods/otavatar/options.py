@@ -50,8 +50,8 @@ class PredictOptions:
     space: Literal["w", "w+"] = "w"
     """One code for all layers, or one each: closer to the portrait, less sure from other sides."""
     pti_steps: int = 80
-    """Steps that bend the generator towards the portrait (PTI), at most 1000: without them (0, quick) a person
-    unlike those of the training is a blur; 50 as released."""
+    """Steps that bend the generator towards the portrait (PTI), at most 1000; 50 as released. Without them
+    (0, quick) a person unlike those of the training is a blur."""
     pti_lr: float = 3e-3
     """Rate of these steps; 3e-4 as released."""
     pti_keep: float = 1.0

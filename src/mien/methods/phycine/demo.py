@@ -48,8 +48,8 @@ _FILMS = (
     "the clip, what the slots draw of it, whose each pixel is",
     "above: what happens, and as predicted from the first 0.7 s; below: the same without one charge",
 )
-_WIDE = '<div class=cards style="grid-template-columns:repeat(auto-fill,minmax(420px,1fr))">'
 Array = NDArray[np.float64]
+_WIDE = 420  # CSS pixels of a card
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,10 +106,8 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
     text = (
         "<p>A video of a set that no training saw, with four short ones of some of its objects. Nothing is"
         " labelled: masses and charges are what explains the paths best.</p>"
-        + _WIDE
-        + "".join(map(_film, films, _FILMS))
-        + "</div>"
-        "<h3>Found masses and charges, and the true ones</h3>"
+        + figures.cards("".join(map(_film, films, _FILMS)), _WIDE)
+        + "<h3>Found masses and charges, and the true ones</h3>"
         + figures.img(pictures["concepts"], "found masses and charges")
         + f"<h3>What comes next, and what if {html.escape(paths.what)}</h3>"
         + figures.img(pictures["paths"], "true and predicted paths, as it is and changed")
@@ -363,7 +361,7 @@ def _explain(folder: Path, predictor: Predictor, inputs: Sequence[Path]) -> Demo
         "objects": len(last.objects),
     }
     files = tuple(Path(f) for r in results for f in r.files)
-    return DemoResult(headline, f"{_WIDE}{cards}</div>", tuple(inputs), files)
+    return DemoResult(headline, figures.cards(cards, _WIDE), tuple(inputs), files)
 
 
 def _card(path: Path, result: ClipResult) -> str:
