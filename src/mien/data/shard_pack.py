@@ -137,7 +137,7 @@ def _write_shard(path: Path, samples: Iterable[Packed]) -> None:
     import webdataset
 
     with path.open("wb") as stream:
-        with webdataset.TarWriter(stream, user="mien", group="mien", mtime=0.0, encoder=False) as writer:
+        with webdataset.TarWriter(stream, user="mien", group="mien", mtime=0, encoder=False) as writer:
             for sample in samples:
                 files = {ending: _bytes(file) for ending, file in sample.files.items()}
                 texts = {ending: f"{text}\n".encode() for ending, text in sample.texts.items()}

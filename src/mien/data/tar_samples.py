@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +16,11 @@ from mien.core.io import read_text
 from mien.core.limits import max_image_bytes
 from mien.data.folder import TEST_NAMES, TRAIN_NAMES, VAL_NAMES
 from mien.data.labelled import Picture
+from mien.data.tar_index import tar_members
 
 CLASSES = "classes.txt"
 """Beside the shards: name of class k in line k, which ``KEY.cls`` counts from 0."""
 LABELS = ("identity", "label", "class", "subject")
-MOST_SHARDS = 1_000_000
 _SHORT = 1 << 16  # bytes of a label file
 _SPLITS = {"train": TRAIN_NAMES, "val": (*VAL_NAMES, "dev", "devel"), "test": TEST_NAMES}
 
@@ -50,9 +48,17 @@ class Place:
         """
         if self.size > max_image_bytes():
             raise LimitError(f"{name}: {self.size} bytes, more than {max_image_bytes()} allowed")
+        return self.start_of(self.size)
+
+    def start_of(self, most: int) -> bytes:
+        """The first ``most`` bytes of a file in a shard.
+
+        Raises:
+            DataError: the shard cannot be read.
+        """
         try:
-            with open(self.file, "rb") as stream:
-                return os.pread(stream.fileno(), self.size, self.start)
+            with open(self.file, "rb", buffering=0) as stream:
+                return os.pread(stream.fileno(), min(most, self.size), self.start)
         except OSError as error:
             raise DataError(f"{self.file}: cannot read ({error.strerror or error})") from None
 
@@ -144,25 +150,16 @@ def samples_of(shard: Path, texts: Sequence[str] = ("cls", "json")) -> Iterator[
         DataError: damaged, cut short, or compressed; names the shard.
     """
     key, places, read = "", dict[str, Place](), dict[str, bytes]()
-    try:
-        end = shard.stat().st_size
-        with tarfile.open(shard, "r:") as tar:
-            for member in tar:
-                if not member.isfile():
-                    continue
-                if member.offset_data + member.size > end:
-                    raise tarfile.ReadError("unexpected end of data")
-                name, ending = split_name(member.name)
-                if name != key and (places or read):
-                    yield TarSample(shard, key, places, read)
-                    places, read = {}, {}
-                key = name
-                if ending in texts and (stream := tar.extractfile(member)):
-                    read[ending] = stream.read(_SHORT + 1)
-                else:
-                    places[ending] = Place(str(shard), member.offset_data, member.size)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{shard}: damaged, or no uncompressed tar ({error}); fetch it again") from None
+    for member in tar_members(shard):
+        name, ending = split_name(member.name)
+        if name != key and (places or read):
+            yield TarSample(shard, key, places, read)
+            places, read = {}, {}
+        key, place = name, Place(str(shard), member.start, member.size)
+        if ending in texts:
+            read[ending] = place.start_of(_SHORT + 1)
+        else:
+            places[ending] = place
     if places or read:
         yield TarSample(shard, key, places, read)
 
@@ -201,14 +198,12 @@ def shard_paths(root: str | Path) -> list[Path]:
         if not found:
             raise DataError(f"{given}: no shards (*.tar) there; give their folder, or 'DIR/{{000..003}}.tar'")
         return found
-    from braceexpand import braceexpand
+    from webdataset.shardlists import expand_urls
 
     try:
-        names = list(itertools.islice(braceexpand(str(given)), MOST_SHARDS + 1))
+        names = expand_urls(str(given))
     except ValueError:
         raise ConfigError(f"{root}: braces that do not fit; write 'DIR/{{000000..000003}}.tar'") from None
-    if len(names) > MOST_SHARDS:
-        raise LimitError(f"{root}: more than {MOST_SHARDS} shards")
     paths: list[Path] = []
     for name in map(Path, names):
         found = sorted(name.parent.glob(name.name)) if set(name.name) & set("*?") else [name]
