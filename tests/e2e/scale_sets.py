@@ -12,6 +12,8 @@ from PIL import Image
 from mien.core.catalogue import method
 from mien.core.config import evolve_all
 from mien.core.protocol import Stage
+from mien.data.config import PadData
+from mien.data.shard_pack import pack_folder, pack_pad
 from mien.engine.stages import train_recipe, train_stages
 from mien.methods.gkd.protocol import CHAINS
 
@@ -80,6 +82,16 @@ def write_sets(folder: Path) -> dict[str, str]:
     return {name: str(make(folder / name)) for name, make in WRITERS.items()}
 
 
+def pack_sets(folder: Path) -> dict[str, str]:
+    """The same sets as shards of 10; method -> where they lie."""
+    for name, place in write_sets(folder).items():
+        if name == "fm_vit":
+            pack_pad(PadData(kind="csv", root=place, convention="live1"), folder / f"{name}-shards", 10)
+        else:
+            pack_folder(place, folder / f"{name}-shards", 10)
+    return {name: str(folder / f"{name}-shards") for name in METHODS}
+
+
 def recipe_of(name, root, **changes):
     """The debug recipe on a set of files, for a few epochs."""
     data = {
@@ -98,6 +110,33 @@ def teacher_of(recipe):
     """The teacher's recipe for a student's, on the same data and schedule."""
     first = CHAINS["gkd-debug"][0].recipe
     return replace(first, data=recipe.data, optim=recipe.optim, schedule=recipe.schedule)
+
+
+class Recorded:
+    """A source that remembers the places it gave, step by step."""
+
+    def __init__(self, source):
+        self.source, self.steps = source, []
+
+    def steps_per_epoch(self, world):
+        return self.source.steps_per_epoch(world)
+
+    def stream(self, start, rank, world):
+        for batches in self.source.stream(start, rank, world):
+            copies = getattr(self.source, "copies", 1)
+            self.steps.append([int(i) for b in batches for i in b.index[: len(b) // copies]])
+            yield batches
+
+
+def train_from_shards(name, root, folder):
+    """Trains one epoch from shards; for each step, the places that this process saw."""
+    kind = {"data.kind": "shards", "data.root": root, "data.buffer": 8, "schedule.steps": 3}
+    recipe = recipe_of(name, root, **kind, **({"data.convention": None} if name == "fm_vit" else {}))
+    recipe = teacher_of(recipe) if name == "gkd" else recipe
+    experiment = method(name).load("task").build(recipe, {})
+    recorded = Recorded(experiment.source)
+    train_recipe(method(name), recipe, folder, experiment=replace(experiment, source=recorded))
+    return recorded.steps[:3]
 
 
 def train(name, root, folder, **changes):

@@ -4,7 +4,7 @@ Equal up to the order of float32 sums: each process sums half of a batch, then t
 difference (1e-7) grows from step to step, as it does between two kinds of processor, and the faster the
 larger the rate: ``gkd`` runs here at a tenth of its own (at the full rate it is 7e-4 after five steps). Batch
 normalisation is that of all processes (``schedule.sync_bn``, the default); with each process's own the
-weights are others.
+weights are others. From shards each process reads shards of its own, so steps differ; an epoch does not.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from mien.core.catalogue import method
-from mien.core.io import read_lines
+from mien.core.io import read_json, read_lines, write_json
 from tests.e2e import scale_sets
-from tests.e2e.scale_sets import BATCH, METHODS, PICTURES, recipe_of, teacher_of, train
+from tests.e2e.scale_sets import BATCH, METHODS, PICTURES, recipe_of, teacher_of, train, train_from_shards
 
 ROOT = Path(__file__).parents[2]
 CHANGES = {"ncl": {}, "gkd": {"optim.lr": 0.01}, "fm_vit": {}}
 OWN = {"schedule.sync_bn": False, "schedule.steps": 3}
+SHARDS = {"ncl": {}, "gkd": {}, "fm_vit": {"data.convention": None}}
 RELATIVE, ABSOLUTE = 2e-5, 2e-5
 """Largest differences allowed, of a value and for one of 0; seen were 4% of that, in ``fm_vit`` 16%."""
 
@@ -36,6 +38,10 @@ def train_all(folder):
     for m in METHODS:
         train(m, roots[m], folder / m, **CHANGES[m])
     train("ncl", roots["ncl"], folder / "own", **OWN)
+    rank = os.environ.get("RANK", "0")
+    for m in METHODS:
+        steps = train_from_shards(m, str(folder.parent / f"{m}-shards"), folder / f"{m}-shards")
+        write_json(folder / f"{m}-{rank}.json", steps)
 
 
 def path_of(folder, name):
@@ -45,7 +51,7 @@ def path_of(folder, name):
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scale")
-    scale_sets.write_sets(folder)
+    scale_sets.pack_sets(folder)
     return folder
 
 
@@ -112,6 +118,25 @@ def test_steps_hold_the_same_pictures(sets, name):
         assert len(one) == copies * (BATCH if step % 3 < 2 else PICTURES % BATCH)
         assert len(first) == len(second)
         assert sorted(first + second) == sorted(one)
+
+
+@pytest.mark.ddp
+@pytest.mark.parametrize("name", METHODS)
+def test_shards_show_every_picture_once_an_epoch(trained, sets, name):
+    """Each process reads shards of its own; what both saw has the class counts of the set."""
+    recipe = recipe_of(name, str(sets / f"{name}-shards"), **{"data.kind": "shards"}, **SHARDS[name])
+    source = method(name).load("task").build(teacher_of(recipe) if name == "gkd" else recipe, {}).source
+    one, *two = (read_json(trained(n, f"{name}-{rank}.json")) for n, rank in ((1, 0), (2, 0), (2, 1)))
+    assert [len(s) for s in one] == [16, 16, 12]
+    assert [[len(s) for s in part] for part in two] == [[8, 8, 6]] * 2
+    every = sorted(source.table(0)[0].tolist()) if name == "fm_vit" else list(range(PICTURES))
+    for parts in ([one], two):
+        shown = [i for part in parts for step in part for i in step]
+        assert sorted(shown) == every
+        assert shown != every
+    shards = [set(source.images.shards[np.concatenate(part)].tolist()) for part in two]
+    assert len(shards[0] & shards[1]) <= 2 < len(shards[0] | shards[1])
+    assert (trained(2, f"{name}-shards") / "weights.safetensors").is_file()
 
 
 def seen(batches):
