@@ -12,7 +12,7 @@ from mien.core.errors import DataError
 _BLOCK = 512
 _PLAIN, _FOLDER, _NOTES = (b"0", b"\0"), b"5", b"x"
 _TELLING = (b"path=", b"size=", b"sparse", b"charset")
-"""Of the notes before a file, those that say where it is; webdataset itself only notes fractions of seconds."""
+"""Of the notes before a file, those that say where it is; webdataset only notes fractions of seconds."""
 
 
 class Member(NamedTuple):
