@@ -250,7 +250,7 @@ def _run_on_ray(
             # A trial that diverged has no finished folder: its result goes back with the answer.
             return {"trial": done.trial, "error": done.error}
 
-        class Told(tune.Callback):  # type: ignore[misc]
+        class Told(tune.Callback):  # type: ignore[misc, name-defined]
             def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
                 number = int(trial.config["trial"])
                 say(f"trial {number} of {sweep.trials} ended: {sweep.values(number)}")
