@@ -128,3 +128,14 @@ def test_what_cannot_be_spread_is_named():
         synchronised(nn.Sequential(Own(3)), CPU)
     with pytest.raises(ShapeError, match=r"expected \(B, C, ...\), got \(3,\)"):
         synchronised(nn.BatchNorm1d(3), CPU)(torch.zeros(3))
+
+
+def test_on_a_gpu_the_layers_are_torchs_own():
+    net = nn.Sequential(nn.BatchNorm2d(C), BatchNormAct2d(C), nn.Sequential(nn.BatchNorm1d(C)))
+    made = synchronised(net, torch.device("cuda"))
+    assert [type(m).__name__ for m in made.modules() if "Norm" in type(m).__name__] == [
+        "SyncBatchNorm",
+        "SyncBatchNormAct",
+        "SyncBatchNorm",
+    ]
+    assert all(isinstance(m, nn.SyncBatchNorm) for m in made.modules() if "Norm" in type(m).__name__)

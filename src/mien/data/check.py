@@ -110,6 +110,8 @@ def guess_kind(path: str | Path) -> str:
         if len(published) > 1:
             raise DataError(f"{path}: holds several sets, {', '.join(published)}; give the folder of one")
         return published[0]
+    if any(path.glob("*.tar")):
+        return "shards"
     if _has_class_folders(path):
         return "folder"
     signs = [*_SIGNS, *((kind, layout.domains) for kind, layout in domain_sets.LAYOUTS.items())]
