@@ -59,16 +59,17 @@ audit:
 	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 
-# The tests on every other Python found here, and on the oldest packages that pyproject.toml allows (torch 2.9).
+# The tests on every other Python that runs here, and on the oldest packages that pyproject.toml allows (torch 2.9)
+# and that have wheels for this Python.
 LOW := -e '.[export,data,search,postgres]' 'pytest>=8' 'pytest-xdist>=3.6' 'pytest-cov>=5' 'hypothesis>=6.100' 'pymunk>=7' \
        'pytorch_optimizer>=3.5' 'embreex>=4.4'
 matrix:
 	@for v in 3.11 3.12 3.13; do \
-	  if command -v python$$v >/dev/null; then \
+	  if python$$v -c '' 2>/dev/null; then \
 	    echo "== Python $$v"; $(MAKE) test PYTHON=python$$v VENV=.venv-$$v || exit 1; \
 	  else echo "== Python $$v: not on this machine, left out"; fi; done
 	@echo "== oldest packages"; test -x .venv-low/bin/uv || { $(PYTHON) -m venv .venv-low && .venv-low/bin/python -m pip install -q uv; }
-	.venv-low/bin/uv pip install -q --python .venv-low/bin/python --resolution lowest-direct $(LOW)
+	.venv-low/bin/uv pip install -q --python .venv-low/bin/python --resolution lowest-direct --only-binary :all: $(LOW)
 	.venv-low/bin/python -m pytest -m "not slow"
 
 results: $(STAMP)

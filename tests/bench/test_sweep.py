@@ -102,8 +102,11 @@ def test_ray_gives_the_same_trials_to_the_bit(local, tmp_path, capsys):
     pytest.importorskip("ray")
     sweep = search(tmp_path / "ray")
     before = dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    trials = run_sweep(sweep, Cluster(parallel=2), cores=torch.get_num_threads())
+    said = []
+    trials = run_sweep(sweep, Cluster(parallel=2), cores=torch.get_num_threads(), say=said.append)
     assert capsys.readouterr().out == ""
+    assert said[0] == f"2 of 2 trials on Ray, in {sweep.folder}"
+    assert sorted(said[1:]) == [f"trial {i} of 2 ended: {sweep.values(i)}" for i in (0, 1)]
     assert before == (dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT))
     assert [(t.trial, t.values, t.scores) for t in trials] == [
         (t.trial, t.values, t.scores) for t in local[1]

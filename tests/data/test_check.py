@@ -12,7 +12,7 @@ from mien.core.errors import DataError
 from mien.data.check import MAX_PROBLEMS, check_set, guess_kind
 from mien.data.config import ClassificationData
 from mien.data.readers import READERS, read_splits
-from tests.data import fixtures
+from tests.data import fixtures, shard_fixtures
 
 WRITERS = {
     "idx": fixtures.write_idx,
@@ -23,6 +23,7 @@ WRITERS = {
     "inat2018": fixtures.write_inat2018,
     "json": fixtures.write_json,
     "folder": fixtures.write_folder,
+    "shards": shard_fixtures.write_splits,
 }
 
 
@@ -53,7 +54,7 @@ def test_sound_sets_are_guessed_read_and_found_sound(tmp_path, kind):
             "empty_classes": (counts == 0).sum(),
         }
     is_partial = any("looks like a partial copy" in note for note in report.notes)
-    assert is_partial == (kind not in ("idx", "json", "folder"))
+    assert is_partial == (kind not in ("idx", "json", "folder", "shards"))
     json.dumps(dataclasses.asdict(report))
 
 

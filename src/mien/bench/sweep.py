@@ -35,7 +35,10 @@ _RAY_SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_worker_niceness": "0",
 }
+"""The last: Ray's processes have niceness 15 by default, and starve beside other work."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def run_sweep(
                     say(f"trial {i} of {sweep.trials}: {sweep.values(i)}")
                     record(sweep, run_trial(sweep, i, watch))
         elif missing:
-            _run_on_ray(sweep, missing, cores or 1, cluster)
+            _run_on_ray(sweep, missing, cores or 1, cluster, say)
         return [record(sweep, finished(sweep, i)) for i in range(sweep.trials)]
 
 
@@ -234,8 +237,11 @@ def _setting(recipe: Recipe, path: str) -> Any:
     return value
 
 
-def _run_on_ray(sweep: Sweep, missing: list[int], cores: int, cluster: Cluster) -> None:
-    """Trains the missing trials side by side."""
+def _run_on_ray(
+    sweep: Sweep, missing: list[int], cores: int, cluster: Cluster, say: Callable[[str], None]
+) -> None:
+    """Trains the missing trials side by side; processes stay, as starting one takes seconds."""
+    say(f"{len(missing)} of {sweep.trials} trials on Ray, in {sweep.folder}")
     with _ray(cluster.address, cores) as tune:
 
         def one(config: dict[str, Any]) -> dict[str, Any]:
@@ -244,11 +250,19 @@ def _run_on_ray(sweep: Sweep, missing: list[int], cores: int, cluster: Cluster) 
             # A trial that diverged has no finished folder: its result goes back with the answer.
             return {"trial": done.trial, "error": done.error}
 
+        class Told(tune.Callback):  # type: ignore[misc, name-defined]
+            def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+                number = int(trial.config["trial"])
+                say(f"trial {number} of {sweep.trials} ended: {sweep.values(number)}")
+
+        limit = cluster.parallel or None
         tuner = tune.Tuner(
             tune.with_resources(one, {"cpu": cores, "gpu": cluster.gpus}),
             param_space={"trial": tune.grid_search(missing)},
-            tune_config=tune.TuneConfig(max_concurrent_trials=cluster.parallel or None),
-            run_config=tune.RunConfig(storage_path=str(sweep.folder / ".ray"), name="sweep", verbose=0),
+            tune_config=tune.TuneConfig(max_concurrent_trials=limit, reuse_actors=True),
+            run_config=tune.RunConfig(
+                storage_path=str(sweep.folder / ".ray"), name="sweep", verbose=0, callbacks=[Told()]
+            ),
         )
         results = list(tuner.fit())
     for result in results:

@@ -1,4 +1,4 @@
-"""``mien data list / check / make``."""
+"""``mien data list / check / make / pack``."""
 
 from __future__ import annotations
 
@@ -78,6 +78,8 @@ SETS = {
     "inat2018": ("yours", "iNaturalist 2018 JSON and pictures"),
     "json": ("yours", "train.json / val.json / test.json with annotations and num_classes"),
     "folder": ("yours", "a folder of class folders, split or not"),
+    "pad_shards": ("yours", "WebDataset shards of live faces and attacks: KEY.rgb.jpg ... with KEY.json"),
+    "shards": ("yours", "WebDataset shards of labelled pictures: KEY.jpg with KEY.cls or KEY.json"),
     **DOMAIN_SETS,
     **FACE_SETS,
     **PAD_SETS,
@@ -119,15 +121,16 @@ class CheckOptions:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Lists sets, checks a copy, or makes a made set."""
+    """Lists sets, checks a copy, makes a made set, or packs a copy into shards."""
     words = list(argv)
     action = words.pop(0) if words and not words[0].startswith("-") else ""
-    actions = {"list": _list, "check": _check, "make": _make}
+    actions = {"list": _list, "check": _check, "make": _make, "pack": _pack}
     if action not in actions:
         if action:
             console.check_name("action of mien data", action, list(actions))
         console.show(
-            "usage: mien data list [--json] | check PATH [--kind KIND] [--fast] [--json] | make NAME"
+            "usage: mien data list [--json] | check PATH [--kind KIND] [--fast] [--json] | make NAME |"
+            " pack PATH --output DIR"
         )
         return 0 if "--help" in words or "-h" in words else 2
     return actions[action](words)
@@ -158,16 +161,20 @@ def _check(words: list[str]) -> int:
     from mien.data.face_set_check import check_face_set, guess_face_kind
     from mien.data.pad_check import check_pad, guess_pad_kind
     from mien.data.physical_check import check_physical, guess_physical_kind
+    from mien.data.shard_check import check_pad_shards, guess_shard_kind
 
     place = Path(path).expanduser()
     guesses = (
-        guess_pad_kind, guess_face_kind, guess_avatar_kind, guess_physical_kind, guess_capsule_kind
+        guess_shard_kind, guess_pad_kind, guess_face_kind, guess_avatar_kind, guess_physical_kind,
+        guess_capsule_kind,
     )  # fmt: skip
     guessed = options.kind or next(filter(None, (g(place) for g in guesses)), None) or guess_kind(place)
     kind = console.check_name("kind of set", guessed, list(SETS))
     has_domains = kind in DOMAIN_SETS
     if kind in FACE_SETS:
         report = check_face_set(kind, place, decode=not fast)
+    elif kind == "pad_shards":
+        report = check_pad_shards(place, decode=not fast)
     elif kind in PAD_SETS:
         report = check_pad(kind, place, decode=not fast, convention=options.convention)
     elif kind in AVATAR_SETS:
@@ -242,6 +249,46 @@ def _make(words: list[str]) -> int:
         make(settings, output, workers, shards, bar)
     samples = settings.identities * settings.per_identity
     console.show(f"{samples} samples in {time.monotonic() - began:.1f} s; open {output / 'sheet.png'}")
+    return 0
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """Copies a set into WebDataset shards; nothing is decoded. The folder appears when all of it is there."""
+
+    output: Path
+    """Folder of the shards; it must not exist."""
+    kind: str = "folder"
+    """folder (of classes or people, split or not), or a kind of live faces and attacks as `mien train fm_vit
+    --data.kind` has it: csv, casia_surf, cefa ..."""
+    convention: Literal["live1", "live0"] | None = None
+    """csv: which label means live."""
+    protocol: str | None = None
+    """Protocol of a set of live faces and attacks (default: its first)."""
+    samples: int = 2000
+    """Samples of a shard."""
+
+
+def _pack(words: list[str]) -> int:
+    path = words.pop(0) if words and not words[0].startswith("-") else None
+    options = console.parse(PackOptions, words, "data pack")
+    if path is None:
+        raise ConfigError("mien data pack PATH --output DIR: which folder?")
+    from typing import get_args
+
+    from mien.data.config import PAD_MADE, PadData, PadKind
+    from mien.data.shard_pack import pack_folder, pack_pad
+
+    pads = [k for k in get_args(PadKind) if k not in (*PAD_MADE, "shards")]
+    kind = console.check_name("kind of set", options.kind, ["folder", *pads])
+    with console.counter("pack") as bar:
+        if kind == "folder":
+            count = pack_folder(path, options.output, options.samples, bar)
+        else:
+            own: Any = kind
+            data = PadData(kind=own, root=path, protocol=options.protocol, convention=options.convention)
+            count = pack_pad(data, options.output, options.samples, bar)
+    console.show(f"{count} samples; train with --data.kind shards --data.root {options.output}")
     return 0
 
 

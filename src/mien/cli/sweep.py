@@ -117,9 +117,10 @@ def _answer(sweep: Sweep, trials: list[Trial]) -> dict[str, Any]:
 def _show(sweep: Sweep, trials: list[Trial], flags: list[str]) -> None:
     answer = _answer(sweep, trials)
     chosen: Trial = answer["best"]
-    rows = []
+    rows, last = [], [path.rpartition(".")[2] for path in chosen.values]
+    names = {p: name if last.count(name) == 1 else p for p, name in zip(chosen.values, last, strict=True)}
     for t in trials:
-        drawn = {path: _short(value) for path, value in t.values.items()}
+        drawn = {names[path]: _short(value) for path, value in t.values.items()}
         shown = {name: _short(t.scores.get(name, "-")) for name in chosen.scores}
         rows.append({"trial": t.trial, **drawn, **shown, "seconds": f"{t.seconds:.1f}"})
     console.show_table(f"{sweep.method}: {len(trials)} trials in {sweep.folder}", rows)

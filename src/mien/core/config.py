@@ -157,7 +157,7 @@ class ScheduleConfig:
     channels_last: bool = False
     """Memory format of convolutional nets (faster together with bf16)."""
     sync_bn: bool = True
-    """Synchronise batch normalisation between GPU processes."""
+    """Batch normalisation over the pictures of all processes; else each process's own."""
     eval_every: float = field(default=0.0, metadata=NO_HASH)
     """Epochs between looks at the validation split; 0 = only at the end."""
     eval_steps: int | None = field(default=None, metadata=NO_HASH)

@@ -13,9 +13,10 @@ from mien.data import cifar, domain_sets, idx, jsonform
 from mien.data.config import ClassificationData
 from mien.data.domains import subfolders
 from mien.data.folder import TRAIN_NAMES
-from mien.data.labelled import ArrayImages, FileImages, LabelledImages, Splits
+from mien.data.labelled import ArrayImages, FileImages, LabelledImages, Picture, Splits
 from mien.data.longtail import longtail_counts
 from mien.data.readers import read_splits
+from mien.data.shard_images import ShardImages
 
 MAX_PROBLEMS = 100
 PARTS = ("train", "val", "test")
@@ -109,6 +110,8 @@ def guess_kind(path: str | Path) -> str:
         if len(published) > 1:
             raise DataError(f"{path}: holds several sets, {', '.join(published)}; give the folder of one")
         return published[0]
+    if any(path.glob("*.tar")):
+        return "shards"
     if _has_class_folders(path):
         return "folder"
     signs = [*_SIGNS, *((kind, layout.domains) for kind, layout in domain_sets.LAYOUTS.items())]
@@ -177,6 +180,8 @@ def pixels_of(
         found = _array_pixels(images)
     elif isinstance(images, FileImages):
         found = _file_pixels(images, declared or {}, decode, problems)
+    elif isinstance(images, ShardImages) and decode:
+        found = _shard_pixels(images, problems)
     first: dict[bytes, str] = {}
     for name, digest in found:
         first.setdefault(digest, name)
@@ -205,8 +210,19 @@ def _file_pixels(
         height, width = picture.shape[:2]
         if (size := declared.get(path, (height, width))) != (height, width):
             problems.add(f"{path}: {height} x {width} pixels (H x W), declared {size[0]} x {size[1]}")
-        digest = hashlib.blake2b(picture.tobytes(), digest_size=16, key=str(picture.shape).encode())
-        yield str(path), digest.digest()
+        yield str(path), _digest(picture)
+
+
+def _shard_pixels(images: ShardImages, problems: Problems) -> Iterator[tuple[str, bytes]]:
+    for place in range(len(images)):
+        try:
+            yield images.where(place), _digest(*images.pictures([place]))
+        except MienError as error:
+            problems.add(str(error))
+
+
+def _digest(picture: Picture) -> bytes:
+    return hashlib.blake2b(picture.tobytes(), digest_size=16, key=str(picture.shape).encode()).digest()
 
 
 def check_listed_twice(parts: Mapping[str, LabelledImages], problems: Problems) -> None:

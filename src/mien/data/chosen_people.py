@@ -47,6 +47,7 @@ class ChosenPeople(LabelledImages):
     ) -> None:
         self.images, self.places, self.targets, self.classes = images, places, targets, classes
         self.keys = images.keys[places]
+        self.shards = None if images.shards is None else images.shards[places]
 
     def pictures(self, indices: Sequence[int] | NDArray[Any]) -> list[Picture]:
         """The pictures at these places, uint8 HWC."""
@@ -77,6 +78,7 @@ class MaskedFaces(LabelledImages):
     def __init__(self, images: LabelledImages, size: int) -> None:
         self.images, self.size = images, size
         self.targets, self.classes, self.keys = images.targets, images.classes, images.keys
+        self.shards = images.shards
 
     def pictures(self, indices: Sequence[int] | NDArray[Any]) -> list[Picture]:
         """The pictures at these places, uint8 (S, S, 3)."""
@@ -158,6 +160,10 @@ def read_user_faces(data: FaceData) -> LabelledImages:
         from mien.data.record import RecordFile
 
         images: LabelledImages = RecordFile(root).as_images()
+    elif data.kind == "shards":
+        from mien.data.shard_images import read_shards
+
+        images = read_shards(root)
     else:
         from mien.data.face_folder import FaceFolder
 

@@ -19,10 +19,11 @@ ClassificationKind = Literal[
     "inat2018",
     "json",
     "folder",
+    "shards",
     "debug",
 ]
 _BUNDLED = ("fashion_lt", "debug")
-_SUBSAMPLED = ("idx", "cifar10_lt", "cifar100_lt", "folder", "debug")
+_SUBSAMPLED = ("idx", "cifar10_lt", "cifar100_lt", "folder", "shards", "debug")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ClassificationData(DataConfig):
     kind: ClassificationKind = "fashion_lt"
     """fashion_lt and debug come with mien; the others read ``root``."""
     root: str | None = field(default=None, metadata=NO_HASH)
-    """Folder (or JSON file) of the user's copy."""
+    """Folder (or JSON file) of the user's copy; of shards also ``DIR/{000..003}.tar``."""
     size: int = 28
     """Side of the square input, in pixels."""
     channels: Literal[1, 3] = 1
@@ -55,6 +56,8 @@ class ClassificationData(DataConfig):
     """Normalisation standard deviation, one value per channel."""
     workers: int = field(default=0, metadata=NO_HASH)
     """Processes that read and augment; 0 = in the training process."""
+    buffer: int | None = None
+    """shards: pictures that are mixed with each other (default 5000)."""
 
     def __post_init__(self) -> None:
         check_range("data", "size", self.size, 8, 4096)
@@ -62,7 +65,10 @@ class ClassificationData(DataConfig):
         check_range("data", "n_max", self.n_max, 1)
         check_range("data", "val_per_class", self.val_per_class, 0)
         check_range("data", "workers", self.workers, 0, 256)
-        refuse_inapplicable(self, self.kind, {"imbalance": _SUBSAMPLED, "n_max": _SUBSAMPLED})
+        check_range("data", "buffer", self.buffer, 1)
+        refuse_inapplicable(
+            self, self.kind, {"imbalance": _SUBSAMPLED, "n_max": _SUBSAMPLED, "buffer": ("shards",)}
+        )
         _check_normalisation(self.mean, self.std, self.channels)
         if self.n_max is not None and self.imbalance is None:
             raise ConfigError("data.n_max needs data.imbalance")
@@ -139,8 +145,8 @@ class DomainData(DataConfig):
         return require_root(self.kind, self.root)
 
 
-FaceKind = Literal["rendered", "record", "folder", "debug"]
-USER_FACES = ("record", "folder")
+FaceKind = Literal["rendered", "record", "folder", "shards", "debug"]
+USER_FACES = ("record", "folder", "shards")
 """Kinds of faces that are read from the user's copy."""
 
 
@@ -149,8 +155,9 @@ class FaceData(DataConfig):
     """Aligned faces of many people; validation and test people are never trained on."""
 
     kind: FaceKind = "rendered"
-    """rendered: made people, drawn when first asked for; debug: a few of them; record (a RecordIO pair) and
-    folder (people in folders, or WebDataset shards) read ``root``."""
+    """rendered: made people, drawn when first asked for; debug: a few of them; record (a RecordIO pair),
+    folder (people in folders, or WebDataset shards read anywhere) and shards (read one after another) read
+    ``root``."""
     size: int = 32
     """Side of the square input, in pixels."""
     people: int = 3000
@@ -168,12 +175,14 @@ class FaceData(DataConfig):
     augment: Literal["none", "flip"] = "flip"
     """Training augmentation."""
     root: str | None = field(default=None, metadata=NO_HASH)
-    """record, folder: the user's copy."""
+    """record, folder, shards: the user's copy."""
     verification: tuple[str, ...] = field(default=(), metadata=NO_HASH)
     """Verification sets to test on, each PATH or NAME=PATH: a .bin, an array folder, or the folder of LFW,
     CFP, AgeDB, CALFW or CPLFW."""
     workers: int = field(default=0, metadata=NO_HASH)
     """Processes that read and augment; 0 = in the training process."""
+    buffer: int | None = None
+    """shards: pictures that are mixed with each other (default 5000)."""
 
     def __post_init__(self) -> None:
         check_range("data", "size", self.size, 16, 224)
@@ -184,12 +193,13 @@ class FaceData(DataConfig):
                 raise ConfigError(f"data.{name}=1: one person has nobody to be told from; 0 or at least 2")
         check_range("data", "per_identity", self.per_identity, 2, 1000)
         check_range("data", "workers", self.workers, 0, 256)
+        check_range("data", "buffer", self.buffer, 1)
         if self.kind in USER_FACES and self.people != FaceData.people:
             raise ConfigError(
                 f"data.people={self.people} does not apply to kind={self.kind!r}, whose people are all used;"
                 f" leave it out, or at its default {FaceData.people}"
             )
-        refuse_inapplicable(self, self.kind, {"root": USER_FACES})
+        refuse_inapplicable(self, self.kind, {"root": USER_FACES, "buffer": ("shards",)})
 
     def require_root(self) -> Path:
         """See `require_root`; a record may be given as its file."""
@@ -444,6 +454,7 @@ PadKind = Literal[
     "suhifimask",
     "ocim",
     "csv",
+    "shards",
 ]
 PAD_MADE = ("rendered", "debug")
 
@@ -457,7 +468,8 @@ class PadData(DataConfig):
     size: int = 64
     """Side of the square input, in pixels."""
     root: str | None = field(default=None, metadata=NO_HASH)
-    """Folder of the user's copy (csv: the table itself; ocim: the folder that holds the sets' folders)."""
+    """Folder of the user's copy (csv: the table itself; ocim: the folder that holds the sets' folders;
+    shards: also ``DIR/{000..003}.tar``)."""
     protocol: str | None = None
     """Protocol of a user's set, as its reader names them (default: its first)."""
     convention: Literal["live1", "live0"] | None = None
@@ -478,10 +490,13 @@ class PadData(DataConfig):
     """Training augmentation: pad moves all pictures of a sample alike and changes the light of each alone."""
     workers: int = field(default=0, metadata=NO_HASH)
     """Processes that read and augment; 0 = in the training process."""
+    buffer: int | None = None
+    """shards: pictures that are mixed with each other (default 5000)."""
 
     def __post_init__(self) -> None:
         check_range("data", "size", self.size, 16, 512)
         check_range("data", "workers", self.workers, 0, 256)
+        check_range("data", "buffer", self.buffer, 1)
         for name in ("subjects", "each", "devices"):
             for value in getattr(self, name) or ():
                 check_range("data", name, value, 1, 1_000_000)
@@ -493,8 +508,9 @@ class PadData(DataConfig):
             {
                 **table,
                 "root": user,
-                "protocol": tuple(k for k in user if k != "csv"),
+                "protocol": tuple(k for k in user if k not in ("csv", "shards")),
                 "convention": ("csv",),
+                "buffer": ("shards",),
             },
         )
 
@@ -521,11 +537,13 @@ def require_root(kind: str, root: str | None, *, may_be_file: bool = False) -> P
 
     Raises:
         ConfigError: none was given.
-        DataError: it does not exist, or is a file.
+        DataError: it does not exist, or is a file; names of shards are not looked at.
     """
     if root is None:
         raise ConfigError(f"data.kind={kind!r} reads your copy: give its folder with --data.root DIR")
     path = Path(root).expanduser()
+    if kind == "shards":  # names with braces are read by `mien.data.tar_samples.shard_paths`
+        return path
     if not path.is_dir() and not (may_be_file and path.is_file()):
         what = "a file, not a folder" if path.is_file() else "no such folder"
         raise DataError(f"data.root={root}: {what}; give the folder that holds your copy of {kind!r}")

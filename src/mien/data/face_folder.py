@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.errors import DataError, LimitError
-from mien.core.images import SUFFIXES, read_image
+from mien.core.errors import DataError
+from mien.core.images import SUFFIXES
 from mien.core.io import read_json
-from mien.core.limits import max_image_bytes
 from mien.core.seeds import keys_of
-from mien.data.labelled import LabelledImages, Picture
-
-_LABELS = ("identity", "label", "class", "subject")
-_NATURAL = re.compile(r"([0-9]+)")
-_SHORT = 1 << 16  # bytes of a label file
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a picture lies: a whole file, or some bytes of a shard."""
-
-    file: str
-    start: int = 0
-    size: int = -1
-
-    def read(self, name: str) -> Picture:
-        if self.size < 0:
-            return read_image(self.file, name=name)
-        if self.size > max_image_bytes():
-            raise LimitError(f"{name}: {self.size} bytes, more than {max_image_bytes()} allowed")
-        try:
-            with open(self.file, "rb") as stream:
-                data = os.pread(stream.fileno(), self.size, self.start)
-        except OSError as error:
-            raise DataError(f"{self.file}: cannot read ({error.strerror or error})") from None
-        return read_image(data, name=name)
+from mien.data.labelled import LabelledImages, Picture, natural
+from mien.data.tar_samples import Place, chosen, samples_of, split_name
 
 
 class FaceFolder(LabelledImages):
@@ -82,7 +52,7 @@ class FaceFolder(LabelledImages):
         if not self.root.is_dir():
             raise DataError(f"{self.root}: no such folder; check the path")
         self.note = ""
-        found = sorted(self._found(extension), key=lambda f: (_natural(f[0]), f[0], _natural(f[1]), f[1]))
+        found = sorted(self._found(extension), key=lambda f: (natural(f[0]), f[0], natural(f[1]), f[1]))
         if not found:
             wanted = f" with the ending .{extension}" if extension else ""
             raise DataError(f"{self.root}: no pictures{wanted} there; give the folder that holds the people")
@@ -96,7 +66,7 @@ class FaceFolder(LabelledImages):
         self._set(names, [place for _, _, place in found], targets, tuple(people))
 
     def _set(
-        self, names: Sequence[str], places: Sequence[_Place], targets: NDArray[Any], classes: tuple[str, ...]
+        self, names: Sequence[str], places: Sequence[Place], targets: NDArray[Any], classes: tuple[str, ...]
     ) -> None:
         self.names = tuple(names)
         self._places = tuple(places)
@@ -104,7 +74,7 @@ class FaceFolder(LabelledImages):
         self.classes = classes
         self.keys = keys_of(list(names))
 
-    def _found(self, extension: str | None) -> Iterator[tuple[str, str, _Place]]:
+    def _found(self, extension: str | None) -> Iterator[tuple[str, str, Place]]:
         """Person, name and place of every picture."""
         people = made_people(self.root)
         if people is not None and people.is_dir():
@@ -120,7 +90,7 @@ class FaceFolder(LabelledImages):
 
     def _in_folders(
         self, folder: Path, extension: str | None, *, is_made: bool
-    ) -> Iterator[tuple[str, str, _Place]]:
+    ) -> Iterator[tuple[str, str, Place]]:
         left_out = 0
         for person in _folders(folder):
             if is_made and not person.name.isdigit():
@@ -132,26 +102,24 @@ class FaceFolder(LabelledImages):
                     left_out += not is_made
                     continue
                 below = file.relative_to(person).as_posix()
-                stem, ending = _split(below) if is_made else (below, file.suffix[1:].lower())
+                stem, ending = split_name(below) if is_made else (below, file.suffix[1:].lower())
                 samples.setdefault(stem, {})[ending] = file
             for stem, of in samples.items():
-                if (picked := _chosen(of, extension)) is not None:
-                    yield person.name, stem, _Place(str(of[picked]))
+                if (picked := chosen(of, extension)) is not None:
+                    yield person.name, stem, Place(str(of[picked]))
         if left_out:
             self.note = f"{left_out} files are no pictures and were left out"
 
     def _in_shards(
         self, shards: list[Path], extension: str | None, *, is_made: bool
-    ) -> Iterator[tuple[str, str, _Place]]:
+    ) -> Iterator[tuple[str, str, Place]]:
         left_out = 0
         for shard in shards:
-            for key, files in _samples(shard, () if is_made else ("cls", "json")):
-                pictures = {e: m for e, m in files.items() if f".{e}".endswith(SUFFIXES)}
-                if (ending := _chosen(pictures, extension)) is None:
+            for sample in samples_of(shard, () if is_made else ("cls", "json")):
+                if (ending := sample.picture(extension)) is None:
                     left_out += 1
                     continue
-                who, name = _owner(shard, key, files)
-                yield who, name, _Place(str(shard), pictures[ending].offset_data, pictures[ending].size)
+                yield *sample.owner(), sample.places[ending]
         if left_out:
             self.note = f"{left_out} samples have no such picture and were left out"
 
@@ -179,68 +147,6 @@ class FaceFolder(LabelledImages):
         return self._label_hash().hexdigest()[:16]
 
 
-def _samples(shard: Path, labels: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Key and members by extension of each sample; those of labels hold their first bytes instead."""
-    key, own = "", dict[str, Any]()
-    try:
-        with tarfile.open(shard, "r:") as tar:
-            for member in tar:
-                if not member.isfile():
-                    continue
-                name, ending = _split(member.name)
-                if name != key and own:
-                    yield key, own
-                    own = {}
-                key = name
-                stream = tar.extractfile(member) if ending in labels else None
-                own[ending] = stream.read(_SHORT + 1) if stream else member
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{shard}: damaged, or no uncompressed tar ({error}); fetch it again") from None
-    if own:
-        yield key, own
-
-
-def _owner(shard: Path, key: str, files: dict[str, Any]) -> tuple[str, str]:
-    """Person and name of a sample."""
-    own = f"{shard.stem}/{key}"  # keys may begin anew in each shard
-    if isinstance(text := files.get("cls"), bytes):
-        digits = text.decode("ascii", "replace").strip()
-        if not re.fullmatch(r"[0-9]{1,18}", digits):
-            raise DataError(f"{shard}: {key}.cls is {digits[:40]!r}, expected a class number")
-        return str(int(digits)), own
-    if isinstance(text := files.get("json"), bytes) and len(text) <= _SHORT:
-        try:
-            facts = json.loads(text)
-        except (ValueError, RecursionError):
-            raise DataError(f"{shard}: {key}.json is not valid JSON; fetch it again") from None
-        for field in _LABELS:
-            if isinstance(facts, dict) and isinstance(facts.get(field), (int, str)):
-                return str(facts[field]), own
-    who, _, name = key.rpartition("/")
-    if not who:
-        raise DataError(
-            f"{shard}: {key} has no label: neither .cls, nor .json with identity, nor PERSON/NAME as its key"
-        )
-    return who, name
-
-
-def _split(name: str) -> tuple[str, str]:
-    """A path up to the first dot of its last part, and what follows the dot."""
-    folder, _, last = name.removeprefix("./").rpartition("/")
-    stem, _, ending = last.partition(".")
-    return f"{folder}/{stem}" if folder else stem, ending.lower()
-
-
-def _chosen(of: dict[str, Any], extension: str | None) -> str | None:
-    """Which of a sample's files is the picture."""
-    if extension is not None:
-        return extension.lower() if extension.lower() in of else None
-    for ending in ("112.png", "png", "jpg", "jpeg", "webp"):
-        if ending in of:
-            return ending
-    return min(of, default=None)
-
-
 def made_people(root: Path) -> Path | None:
     """Where a set of ``mien data make faces`` or ``heads`` keeps its people's folders; None: no made set.
 
@@ -263,10 +169,3 @@ def _folders(root: Path) -> list[Path]:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; the set is incomplete")
     return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sorts numbers inside of names by value: n2 before n10."""
-    return tuple(
-        (0, int(part), part) if part.isdigit() else (1, 0, part) for part in _NATURAL.split(text) if part
-    )

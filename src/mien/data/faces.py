@@ -85,7 +85,7 @@ def user_faces(data: FaceData) -> FaceSplits:
     whole = read_user_faces(data)
     *parts, notes = split_people(whole, data)
     train, val, test = (p if data.look == "colour" else MaskedFaces(p, data.size) for p in parts)
-    kind = {"record": "RecordIO set", "folder": "folder of people"}[data.kind]
+    kind = {"record": "RecordIO set", "folder": "folder of people", "shards": "shards of people"}[data.kind]
     note = "; ".join([f"{kind} {data.require_root().name}, {len(whole.classes):,} classes", *notes])
     return FaceSplits(train, val, test, user_fingerprint(train, val, test), real=True, note=note)
 

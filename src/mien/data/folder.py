@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,36 @@ def folder_splits(config: ClassificationData) -> Splits:
     train = sets["train"]
     train = train.subset(configured(train.targets, len(train.classes), config))
     return Splits(train, sets["val"], sets["test"], note="; ".join(scan.notes()))
+
+
+def class_folders(root: Path) -> tuple[list[str], dict[str, list[list[str]]]]:
+    """Classes of a folder, and for each split its pictures by class; without splits they are those of "".
+
+    Args:
+        root: see `folder_splits`; one class alone will do.
+
+    Returns:
+        Names of the classes, and split -> class -> paths relative to ``root``.
+
+    Raises:
+        DataError: a class without pictures, or one that training does not have.
+    """
+    scan, split = _Scan(root), _split_folders(root)
+    classes = _subfolders(root / split["train"]) if split else _subfolders(root)
+    if not classes:
+        raise DataError(f"{root}: no folders of classes or people there; give the folder that holds them")
+    if not split:
+        return classes, {"": [scan.pictures(c) for c in classes]}
+    parts = {part: _pictures_of(scan, split["train"], folder, classes) for part, folder in split.items()}
+    return classes, parts
+
+
+def _pictures_of(scan: _Scan, first: str, folder: str, classes: list[str]) -> list[list[str]]:
+    """Pictures of one split by class; none of a class that it lacks."""
+    here = _subfolders(scan.root / folder)
+    if unknown := sorted(set(here) - set(classes)):
+        raise DataError(f"{scan.root / folder / unknown[0]}: no such class in {first}; rename or move it")
+    return [scan.pictures(f"{folder}/{c}") if c in here else [] for c in classes]
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -121,14 +152,9 @@ def _given_splits(
     _check_classes(scan.root / split["train"], classes)
     sets: dict[str, LabelledImages] = {}
     for part, folder in split.items():
-        here = _subfolders(scan.root / folder)
-        if unknown := sorted(set(here) - set(classes)):
-            raise DataError(
-                f"{scan.root / folder / unknown[0]}: no such class in {split['train']}; rename or move it"
-            )
-        if len(here) < len(classes):
-            scan.remarks.append(f"{folder} lacks {len(classes) - len(here)} of {len(classes)} classes")
-        names = [scan.pictures(f"{folder}/{c}") if c in here else [] for c in classes]
+        names = _pictures_of(scan, split["train"], folder, classes)
+        if missing := names.count([]):
+            scan.remarks.append(f"{folder} lacks {missing} of {len(classes)} classes")
         sets[part] = _images(scan.root, classes, names)
     if len(sets) < 3:
         if "test" not in sets:
@@ -145,20 +171,33 @@ def _hashed_splits(scan: _Scan, classes: list[str], config: ClassificationData) 
     single = []
     for name in classes:
         # By name inside the class, so that renaming or moving the folder changes nothing.
-        names = sorted(scan.pictures(name), key=lambda n: _rank(n.partition("/")[2]))
-        total = len(names)
-        test = max(round(TEST_SHARE * total), 1) if total > 1 else 0
-        val = min(round(VAL_SHARE * total), total - test - 1) if total > 1 else 0
-        parts["test"].append(sorted(names[:test]))
-        parts["val"].append(sorted(names[test : test + val]))
-        parts["train"].append(sorted(names[test + val :]))
-        single += [name] if total == 1 else []
-    if single:
-        shown = ", ".join(repr(n) for n in single[:5]) + (" ..." if len(single) > 5 else "")
-        scan.remarks.append(f"{len(single)} classes have one image, used for training only: {shown}")
+        names = scan.pictures(name)
+        for part, places in hashed_parts([n.partition("/")[2] for n in names]).items():
+            parts[part].append([names[i] for i in places])
+        single += [name] if len(names) == 1 else []
+    scan.remarks += single_note(single)
     sets: dict[str, LabelledImages] = {p: _images(scan.root, classes, names) for p, names in parts.items()}
     scan.remarks.append("split 70/10/20 within each class by a hash of the file names")
     return sets
+
+
+def hashed_parts(names: Sequence[str]) -> dict[str, list[int]]:
+    """Places of one class's pictures in train, val and test, 70/10/20 by a hash of their names.
+
+    A lone picture is for training; of two, one is. Places are in the order of the names. O(N log N).
+    """
+    ranked = sorted(range(len(names)), key=lambda i: _rank(names[i]))
+    total = len(names)
+    test = max(round(TEST_SHARE * total), 1) if total > 1 else 0
+    val = min(round(VAL_SHARE * total), total - test - 1) if total > 1 else 0
+    parts = {"test": ranked[:test], "val": ranked[test : test + val], "train": ranked[test + val :]}
+    return {part: sorted(places, key=lambda i: names[i]) for part, places in parts.items()}
+
+
+def single_note(classes: Sequence[str]) -> list[str]:
+    """What to say of classes that have one picture, or nothing."""
+    shown = ", ".join(repr(n) for n in classes[:5]) + (" ..." if len(classes) > 5 else "")
+    return [f"{len(classes)} classes have one image, used for training only: {shown}"] if classes else []
 
 
 def _rank(name: str) -> bytes:

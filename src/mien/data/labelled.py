@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from mien.core.errors import DataError
 from mien.core.images import read_image
 from mien.core.seeds import keys_of
 
+_NUMBER = re.compile(r"([0-9]+)")
 Picture = NDArray[np.uint8]
 """(H, W, C) uint8."""
 
@@ -27,11 +29,14 @@ class LabelledImages(ABC):
         targets: (N,) int64, index into ``classes``.
         classes: names.
         keys: (N,) uint64, a stable name of each picture; augmentation depends on it.
+        shards: (N,) int64, the shard of each picture where training should read shard after shard; None =
+            anywhere.
     """
 
     targets: NDArray[np.int64]
     classes: tuple[str, ...]
     keys: NDArray[np.uint64]
+    shards: NDArray[np.int64] | None = None
 
     @abstractmethod
     def pictures(self, indices: Sequence[int] | NDArray[Any]) -> list[Picture]:
@@ -180,3 +185,10 @@ class Splits:
 def spread(total: int, count: int) -> NDArray[np.int64]:
     """At most ``count`` places, evenly over 0..total-1."""
     return np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64))
+
+
+def natural(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorts numbers inside of names by value: n2 before n10."""
+    return tuple(
+        (0, int(part), part) if part.isdigit() else (1, 0, part) for part in _NUMBER.split(text) if part
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,10 @@ from mien.core.errors import DataError
 from mien.core.seeds import derive
 from mien.data.augment import Augment, prepare
 from mien.data.labelled import LabelledImages
+from mien.data.shard_order import BUFFER, shard_order
+
+Order = Callable[[int], NDArray[np.int64]]
+"""Epoch -> places."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,13 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         rank: this process.
         world: number of processes.
         start: first step.
+        order: epoch -> this process's places, in order; default: process r has every ``world``-th place of a
+            random order of the set.
     """
 
-    def __init__(self, count: int, batch: int, seed: int, rank: int, world: int, start: int) -> None:
+    def __init__(
+        self, count: int, batch: int, seed: int, rank: int, world: int, start: int, order: Order | None = None
+    ) -> None:
         self.sizes = epoch_batches(count, batch, world)
         if not self.sizes or batch % world:
             raise DataError(
@@ -70,16 +78,21 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
                 " use a batch that is a multiple of the processes, and at least two images for each"
             )
         self.count, self.seed, self.rank, self.world, self.start = count, seed, rank, world, start
+        self.order = order or self._anywhere
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         """Endless."""
         epoch, skip = divmod(self.start, len(self.sizes))
+        offsets = np.cumsum([0, *self.sizes]) // self.world
         while True:
-            order = np.random.default_rng(derive(self.seed, "order", epoch)).permutation(self.count)
-            offsets = np.cumsum([0, *self.sizes])
+            own = self.order(epoch)
             for first, last in zip(offsets[skip:-1], offsets[skip + 1 :], strict=True):
-                yield [(epoch, int(i)) for i in order[first:last][self.rank :: self.world]]
+                yield [(epoch, int(i)) for i in own[first:last]]
             epoch, skip = epoch + 1, 0
+
+    def _anywhere(self, epoch: int) -> NDArray[np.int64]:
+        order = np.random.default_rng(derive(self.seed, "order", epoch)).permutation(self.count)
+        return order[self.rank :: self.world]
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
@@ -111,7 +124,10 @@ class _Augmented(Dataset[Any]):
 
 @dataclass(frozen=True)
 class StepLoader:
-    """The training stream of one recipe: `stream(start)` yields, for each step, its list of micro-batches."""
+    """The training stream of one recipe: `stream(start)` yields, for each step, its list of micro-batches.
+
+    Pictures in shards are read in `shard_order`, others anywhere in the set.
+    """
 
     images: LabelledImages
     augment: Augment
@@ -120,14 +136,22 @@ class StepLoader:
     copies: int = 1
     accumulate: int = 1
     workers: int = 0
+    buffer: int | None = None
 
     def steps_per_epoch(self, world: int) -> int:
         """Optimiser steps in one pass."""
         return len(StepSampler(len(self.images), self.batch, 0, 0, world, 0).sizes)
 
+    def _order(self, rank: int, world: int) -> Order | None:
+        shards = self.images.shards
+        if shards is None:
+            return None
+        return lambda epoch: shard_order(shards, self.seed, epoch, rank, world, self.buffer or BUFFER)
+
     def stream(self, start: int, rank: int, world: int) -> Iterator[list[ImageBatch]]:
         """Micro-batches of step ``start``, ``start + 1``, ... for this process."""
-        sampler = StepSampler(len(self.images), self.batch, self.seed, rank, world, start)
+        order = self._order(rank, world)
+        sampler = StepSampler(len(self.images), self.batch, self.seed, rank, world, start, order)
         data = _Augmented(self.images, self.augment, self.seed, self.copies, self.accumulate)
         loader: DataLoader[Any] = DataLoader(
             data, batch_sampler=sampler, num_workers=self.workers, collate_fn=_same, pin_memory=False

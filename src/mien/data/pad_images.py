@@ -76,10 +76,12 @@ class PadImages(ABC):
     Attributes:
         labels: what is known of each.
         modalities: the cameras that saw them, in the order of `MODALITIES`.
+        shards: (N,) int64, the shard of each where training should read shard after shard; None = anywhere.
     """
 
     labels: PadLabels
     modalities: tuple[str, ...]
+    shards: NDArray[np.int64] | None = None
 
     @abstractmethod
     def pictures(self, modality: str, indices: Sequence[int] | NDArray[Any]) -> list[NDArray[np.uint8]]:

@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from mien.core.seeds import derive, mix64, uniform
 from mien.data.augment import prepare
-from mien.data.loader import StepSampler, epoch_seed
+from mien.data.loader import Order, StepSampler, epoch_seed
 from mien.data.pad_images import PadImages
+from mien.data.shard_order import BUFFER, shard_order
 
 Images = dict[str, Tensor]
 """Modality -> (B, 3 or 1, S, S) float in [0, 1]."""
@@ -153,9 +154,7 @@ class _Steps(Dataset[Any]):
     def __getitems__(self, pairs: list[tuple[int, int]]) -> list[PadBatch]:
         own, epoch = self.loader, pairs[0][0]
         if epoch != self.epoch:
-            targets = own.images.labels.targets
-            every = (np.arange(len(targets)), np.zeros(len(targets), np.uint64))
-            self.table = balanced(targets, derive(own.seed, "balance", epoch)) if own.balance else every
+            self.table = own.table(epoch)
             self.images, self.epoch = own.images.for_epoch(own.seed, epoch), epoch
         parts = max(1, min(own.accumulate, len(pairs) // 2))
         return [self._batch(at, epoch) for at in np.array_split(np.array([i for _, i in pairs]), parts)]
@@ -172,7 +171,10 @@ class _Steps(Dataset[Any]):
 
 @dataclass(frozen=True)
 class PadLoader:
-    """The training stream of one recipe: `stream(start)` yields, for each step, its list of micro-batches."""
+    """The training stream of one recipe: `stream(start)` yields, for each step, its list of micro-batches.
+
+    Presentations in shards are read in `shard_order`, others anywhere in the set.
+    """
 
     images: PadImages
     modalities: tuple[str, ...]
@@ -183,18 +185,34 @@ class PadLoader:
     balance: bool = True
     accumulate: int = 1
     workers: int = 0
+    buffer: int | None = None
 
     def __len__(self) -> int:
         counts = np.bincount(self.images.labels.targets, minlength=2)
         return int(2 * counts.max()) if self.balance and counts.min() else len(self.images)
 
+    def table(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """What one epoch shows: places, and for each how often it came before."""
+        targets = self.images.labels.targets
+        if self.balance:
+            return balanced(targets, derive(self.seed, "balance", epoch))
+        return np.arange(len(targets)), np.zeros(len(targets), np.uint64)
+
     def steps_per_epoch(self, world: int) -> int:
         """Optimiser steps in one pass."""
         return len(StepSampler(len(self), self.batch, 0, 0, world, 0).sizes)
 
+    def _order(self, rank: int, world: int) -> Order | None:
+        shards = self.images.shards
+        if shards is None:
+            return None
+        buffer = self.buffer or BUFFER
+        return lambda e: shard_order(shards[self.table(e)[0]], self.seed, e, rank, world, buffer)
+
     def stream(self, start: int, rank: int, world: int) -> Iterator[list[PadBatch]]:
         """Micro-batches of step ``start``, ``start + 1``, ... for this process."""
-        sampler = StepSampler(len(self), self.batch, self.seed, rank, world, start)
+        order = self._order(rank, world)
+        sampler = StepSampler(len(self), self.batch, self.seed, rank, world, start, order)
         loader: DataLoader[Any] = DataLoader(
             _Steps(self), batch_sampler=sampler, num_workers=self.workers, collate_fn=_same, pin_memory=False
         )

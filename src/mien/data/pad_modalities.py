@@ -6,6 +6,7 @@ does, relative (uint8, brighter is nearer there); `DepthMap` says which.
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -184,10 +185,25 @@ def raw_picture(path: Path, modality: str, frame: str = "") -> NDArray[Any]:
         return read_video_frame(path, frame)
     if path.suffix.lower() in (".npy", ".npz"):
         return _array(path, modality)
+    return stored_picture(path, str(path))
+
+
+def stored_picture(source: Path | bytes, name: str) -> NDArray[Any]:
+    """A picture file with its own type: (H, W) of 16 or 32 bits, or uint8 (H, W, 3). O(pixels).
+
+    Args:
+        source: the file, or its bytes.
+        name: what to call it in messages.
+
+    Raises:
+        DataError: missing or damaged.
+    """
     from PIL import Image
 
-    picture = read_image(path)  # bounded and checked; it scales 16 bits to 8, so these are read once more
-    with Image.open(path) as image:
+    picture = read_image(
+        source, name=name
+    )  # bounded and checked; it scales 16 bits to 8, so those are read anew
+    with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
         if image.mode.startswith("I") or image.mode == "F":
             return np.asarray(image)
     return picture

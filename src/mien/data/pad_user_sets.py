@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +14,17 @@ from mien.core.errors import ConfigError, DataError
 from mien.core.seeds import keys_of
 from mien.data.check import Problems
 from mien.data.config import PadData
+from mien.data.labelled import spread
 from mien.data.pad_check import audit_splits
 from mien.data.pad_csv import PadCsv
 from mien.data.pad_files import PadFiles, joint_fingerprint, title_of
 from mien.data.pad_images import MODALITIES, PadSplits
 from mien.data.pad_lists import Convention
-from mien.data.pad_modalities import check_modalities
+from mien.data.pad_modalities import channel_spread, check_modalities, likeness, slot_problem
 from mien.data.pad_protocols import CROSS_SETS, PAD_READERS, cross_set
 from mien.data.pad_sample import PadList, eval_frames
+from mien.data.pad_shards import PadShards, pad_samples
+from mien.data.tar_samples import shard_paths, split_of
 
 SPLITS = ("train", "dev", "test")
 READER_OF = {
@@ -56,6 +59,8 @@ def user_pad(data: PadData) -> PadSplits:
         ConfigError: no root or convention, or a protocol that the set does not have.
         DataError: lists or files are missing or damaged, or the set fails a check.
     """
+    if data.kind == "shards":
+        return pad_shard_splits(data)
     lists = user_lists(data)
     note = " ".join(filter(None, (lists["test"].name, lists["test"].protocol)))
     if "dev" not in lists:
@@ -68,6 +73,52 @@ def user_pad(data: PadData) -> PadSplits:
     also = {name: files for name, files in shown.items() if name not in SPLITS}
     note = "; ".join(dict.fromkeys(filter(None, (note, *(p.note for p in lists.values())))))
     return PadSplits(train, shown["dev"], shown["test"], mark, also, real=True, note=note)
+
+
+def pad_shard_splits(data: PadData) -> PadSplits:
+    """The presentations of WebDataset shards, whose names say train, dev (or val) or test.
+
+    Every sample is shown once an epoch; in development and test, the scores of the samples of a video are
+    averaged. Without a development split some subjects choose thresholds, as in `hold_out_dev`.
+
+    Raises:
+        DataError: shards are missing or damaged, a sample is incomplete, or a split has one class only.
+    """
+    shards = shard_paths(data.require_root())
+    parts = {part: [s for s in shards if split_of(s) == part] for part in ("train", "val", "test")}
+    for part in ("train", "test"):
+        if not parts[part]:
+            raise DataError(
+                f"{data.root}: no shards with the word {part} in their names, as {part}-000000.tar"
+            )
+    train, test = (PadShards([one for s in parts[p] for one in pad_samples(s)]) for p in ("train", "test"))
+    note = f"{len(shards)} shards"
+    if parts["val"]:
+        dev = PadShards([one for s in parts["val"] for one in pad_samples(s)])
+    else:
+        held = held_out(train.labels.subjects.tolist(), str(data.root))
+        is_held = np.isin(train.labels.subjects, list(held))
+        train, dev = train.subset(np.flatnonzero(~is_held)), train.subset(np.flatnonzero(is_held))
+        note += f"; no dev split: {HELD_OUT:.0%} of the training subjects choose thresholds"
+    for name, images in (("train", train), ("dev", dev)):
+        check_classes(f"{data.root}: {name}", images.labels.live)
+        check_slots(images)
+    return PadSplits(train, dev, test, joint_fingerprint([train, dev, test]), real=True, note=note)
+
+
+def check_slots(images: PadShards) -> None:
+    """Refuses a depth or infrared slot that holds colour, or a copy of it; a few samples are decoded.
+
+    Raises:
+        DataError: one does.
+    """
+    at = spread(len(images), LOOKED_AT)
+    for modality in (m for m in images.modalities if m != "rgb"):
+        raw = [images.raw(modality, int(i)) for i in at]
+        rgb = images.pictures("rgb", at) if "rgb" in images.modalities else []
+        alike = [likeness(a, b) for a, b in zip(raw, rgb, strict=False)]
+        if text := slot_problem(modality, [channel_spread(a) for a in raw], alike):
+            raise DataError(f"{images.found[int(at[0])].where}.{modality}: {text}")
 
 
 def user_lists(data: PadData) -> dict[str, PadList]:
@@ -129,14 +180,28 @@ def hold_out_dev(train: PadList, share: float = HELD_OUT) -> tuple[PadList, PadL
         DataError: fewer than two subjects.
     """
     who = [s.subject or s.video_id or f"#{i}" for i, s in enumerate(train.samples)]
-    names = sorted(set(who))
-    if len(names) < 2:
-        raise DataError(f"{title_of(train)}: one subject, and no dev split; thresholds need other subjects")
-    drawn = np.argsort(keys_of(names), kind="stable")[: max(1, round(share * len(names)))]
-    held = {names[int(i)] for i in drawn}
+    held = held_out(who, title_of(train), share)
     pairs = list(zip(who, train.samples, strict=True))
     kept, moved = (tuple(s for w, s in pairs if (w in held) is k) for k in (False, True))
     return replace(train, samples=kept), replace(train, split="dev", samples=moved)
+
+
+def held_out(who: Sequence[str], where: str, share: float = HELD_OUT) -> set[str]:
+    """The subjects of a development split: always the same ones, whatever the order. O(N log N).
+
+    Args:
+        who: subject of each sample.
+        where: the training set, for messages.
+        share: of the subjects.
+
+    Raises:
+        DataError: fewer than two subjects.
+    """
+    names = sorted(set(who))
+    if len(names) < 2:
+        raise DataError(f"{where}: one subject, and no dev split; thresholds need other subjects")
+    drawn = np.argsort(keys_of(names), kind="stable")[: max(1, round(share * len(names)))]
+    return {names[int(i)] for i in drawn}
 
 
 def check_lists(lists: Mapping[str, PadList]) -> None:

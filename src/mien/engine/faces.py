@@ -142,7 +142,9 @@ def face_stream(recipe: Recipe, faces: FaceSplits) -> StepLoader:
     """The training stream of a recipe for faces."""
     _, data = face_configs(recipe)
     augment, schedule = build_augment(data.augment, data.size, 3), recipe.schedule
-    return StepLoader(faces.train, augment, schedule.batch, recipe.seed, 1, schedule.accumulate, data.workers)
+    return StepLoader(
+        faces.train, augment, schedule.batch, recipe.seed, 1, schedule.accumulate, data.workers, data.buffer
+    )
 
 
 def teacher_folder(uses: Mapping[str, Path], faces: FaceSplits) -> ModelFolder:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mien.core import io
 from mien.core.config import SAM_KINDS, Recipe, hash_recipe
@@ -32,7 +32,8 @@ from mien.engine import checkpoint
 from mien.engine.kept import Keeper
 from mien.engine.runlog import RunLog
 from mien.engine.shards import Shards
-from mien.engine.task import Clock, Experiment, ManualTask, Rng, StepOut, Task
+from mien.engine.task import AbstractTask, Clock, Experiment, ManualTask, Rng, StepOut, Task
+from mien.nn.sync_norm import synchronised
 from mien.optim.build import build_optimizer, lr_factor, set_lr
 from mien.optim.sam import TwoPassOptimizer, frozen_batch_statistics
 
@@ -75,8 +76,8 @@ class Trainer:
         task = self.experiment.task
         if self.schedule.channels_last:
             task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self.schedule.sync_bn and self.accelerator.num_processes > 1 and self.device.type == "cuda":
-            task = nn.SyncBatchNorm.convert_sync_batchnorm(task)
+        if self.schedule.sync_bn and self.accelerator.num_processes > 1:
+            task = cast("AbstractTask[Any]", synchronised(task, self.device))
         task.place_held(self.device)
         self.task = task
         self.shards = Shards(task, self.recipe, self.accelerator)

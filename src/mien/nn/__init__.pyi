@@ -45,6 +45,8 @@ from .recognizer_config import RecognizerConfig as RecognizerConfig
 from .style_blocks import MappingNetwork as MappingNetwork
 from .style_blocks import StyleBlock as StyleBlock
 from .style_blocks import StyleSynthesis as StyleSynthesis
+from .sync_norm import SyncBatchNorm as SyncBatchNorm
+from .sync_norm import synchronised as synchronised
 from .taps import Taps as Taps
 from .taps import Tokens as Tokens
 from .taps import as_map as as_map

@@ -178,7 +178,7 @@ def build(recipe: Recipe, uses: Mapping[str, Path], splits: PadSplits | None = N
     augment = PadAugment(data.size) if data.augment == "pad" else None
     schedule = recipe.schedule
     source = PadLoader(splits.train, method.modalities, data.size, schedule.batch, recipe.seed, augment,
-                       data.balance, schedule.accumulate, data.workers)  # fmt: skip
+                       data.balance, schedule.accumulate, data.workers, data.buffer)  # fmt: skip
     return Experiment(
         FlexibleTask(model, method, recipe.optim.lr),
         source,

@@ -118,6 +118,7 @@ def build(recipe: Recipe, uses: Mapping[str, Path], splits: Splits | None = None
         method.copies,
         recipe.schedule.accumulate,
         data.workers,
+        data.buffer,
     )
     return Experiment(
         NclTask(net, method, [int(n) for n in counts]),
