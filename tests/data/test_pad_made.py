@@ -6,7 +6,10 @@ import pytest
 
 from mien.core.errors import DataError
 from mien.data import PadFiles, SyntheticPAD
+from mien.data.config import PadData
+from mien.data.pad_check import check_pad, guess_pad_kind
 from mien.data.pad_modalities import check_modalities
+from mien.data.pads import read_pad
 from mien.synth.made_sets import PadSet
 from mien.synth.maker import make
 
@@ -39,3 +42,13 @@ def test_its_pictures_are_what_they_say(made: Path) -> None:
 def test_another_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no set.json of kind pad; make one with mien data make pad"):
         SyntheticPAD(tmp_path)
+    (tmp_path / "set.json").write_text('{"kind": "pad", "shards": true}')
+    with pytest.raises(DataError, match="no folder pad"):
+        SyntheticPAD(tmp_path)
+
+
+def test_it_is_guessed_checked_and_trained_on(made: Path) -> None:
+    assert guess_pad_kind(made) == "synthetic_pad"
+    assert check_pad("synthetic_pad", made).problems == ()
+    splits = read_pad(PadData(kind="made", root=str(made)))
+    assert [len(getattr(splits, name)) for name in ("train", "dev", "test")] == [6, 2, 2]

@@ -27,7 +27,7 @@ def roots(tmp_path_factory):
 def test_every_reader_is_in_the_table():
     assert list(PAD_READERS) == [
         "casia_surf", "casia_cefa", "wmca", "casia_hifimask", "oulu_npu", "msu_mfsd", "casia_fasd",
-        "replay_attack", "flexible_modal", "suhifimask",
+        "replay_attack", "flexible_modal", "suhifimask", "synthetic_pad",
     ]  # fmt: skip
     for name, reader in PAD_READERS.items():
         assert reader.name == name

@@ -50,6 +50,7 @@ PAD_SETS = {
     "flexible_modal": ("yours", "flexible-modal benchmark: lists of SURF, CeFA and WMCA frames"),
     "suhifimask": ("yours", "SuHiFiMask: surveillance cameras; masks, prints, screens; p1 to p3, p3_strict"),
     "pad_list": ("yours", "a list of 'path label' or 'rgb depth ir label' lines; needs --convention"),
+    "synthetic_pad": ("made", "a folder of mien data make pad (--data.kind made)"),
     "pad_csv": ("yours", "a CSV table of live faces and attacks; needs --convention"),
 }
 AVATAR_SETS = {

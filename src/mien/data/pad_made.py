@@ -24,6 +24,8 @@ def _read(place: Path, protocol: str, split: str) -> PadList:
         raise DataError(
             f"{place}: no set.json of kind pad; make one with mien data make pad --output {place}"
         )
+    if not (place / "pad").is_dir():
+        raise DataError(f"{place}: no folder pad (a set in shards?); make it without --shards")
     people = sorted(p for p in (place / "pad").glob("*") if p.is_dir())
     first, last = (round(share * len(people)) for share in _SHARES[split])
     found = [s for person in people[first:last] for s in map(_sample, sorted(person.glob("*.json")))]

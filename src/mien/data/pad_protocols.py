@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mien.core.errors import ConfigError
 from mien.data.pad_casia import CasiaSurf, Cefa, FlexibleModal, HiFiMask
+from mien.data.pad_made import SyntheticPAD
 from mien.data.pad_ocim import CasiaFasd, MsuMfsd, OuluNpu, ReplayAttack
 from mien.data.pad_reader import PadReader
 from mien.data.pad_sample import PadList, joined
@@ -26,6 +27,7 @@ PAD_READERS: dict[str, PadReader] = {
         ReplayAttack,
         FlexibleModal,
         SuHiFiMaskPad,
+        SyntheticPAD,
     )
 }
 """Name -> reader."""

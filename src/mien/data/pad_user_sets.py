@@ -38,6 +38,7 @@ READER_OF = {
     "casia_fasd": "casia_fasd",
     "msu_mfsd": "msu_mfsd",
     "suhifimask": "suhifimask",
+    "made": "synthetic_pad",
 }
 """``data.kind`` -> name of its reader in `PAD_READERS`."""
 HELD_OUT = 0.25
