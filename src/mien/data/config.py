@@ -465,8 +465,8 @@ class PadData(DataConfig):
     """Live faces and presentation attacks in up to three modalities; subjects of the splits never overlap."""
 
     kind: PadKind = "rendered"
-    """rendered: made people and devices, drawn when first asked for; debug: noise; others read ``root``; made:
-    a folder of ``mien data make pad``."""
+    """rendered: made people and devices, drawn when first asked for; debug: noise; others read ``root``;
+    made: a folder of ``mien data make pad``."""
     size: int = 64
     """Side of the square input, in pixels."""
     root: str | None = field(default=None, metadata=NO_HASH)
