@@ -40,6 +40,11 @@ ROWS: tuple[Row, ...] = (
     _row("no_semantic", "no semantic constraint", "claims"),
     _row("alpha", "alpha instead of depth", "claims"),
     _row("autoencoder2d", "2-D autoencoder", "claims"),
+    _row("no_light", "no light"),
+    _row("no_flip", "no mirrored object"),
+    _row("no_background", "no background layer"),
+    _row("flat", "no dome"),
+    _row("no_cycle", "no own pictures of known view"),
 )
 MAIN = "ours"
 SHOWN: dict[str, tuple[str, float]] = {
