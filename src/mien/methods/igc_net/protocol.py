@@ -60,6 +60,8 @@ SHOWN: dict[str, tuple[str, float]] = {
     "yaw": ("yaw, r", 1.0),
     "object_across": ("rank-1 across views, %", 100.0),
     "parts_across": ("by part codes, %", 100.0),
+    "pseudo_depth": ("depth as the mesh's, r", 1.0),
+    "pseudo_depth_dome": ("half an ellipsoid's, r", 1.0),
 }
 _DEPTH = ("ours", "mean")
 _PARTS = tuple(name for other in ("kmeans", "kmeans_place", "boxes") for name in ("ours", other))
