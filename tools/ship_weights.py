@@ -57,7 +57,7 @@ TESTED = {
     "gkd": "400 rendered people that were not in training",
     "cakd": "120 rendered people that were not in training",
     "fm_vit": "100 rendered people before three devices, none of them in training",
-    "igc_net": "500 pictures of 100 rendered people that were not in training",
+    "igc_net": "1,500 pictures of 300 rendered people that were not in training",
     "otavatar": "48 people of the same kind that were not in training",
     "phycine": "80 made sets of videos that were not in training",
     "sagm": "the inner part of the style that is held out of training (noto)",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.data.face_detector import MESH_68, find_landmarks
+from mien.data.face_detector import MESH_68, find_landmarks, find_landmarks_3d
 from mien.data.video import write_video
 from mien.methods.car.keypoints import read_keypoints
 from mien.synth.fit_actions import Fit, mean_rig, posed, project
@@ -57,6 +57,9 @@ def test_landmarks_come_in_pixels_of_the_picture(tracker):
     np.testing.assert_allclose(got[[0, 2]], known[[0, 2]], atol=1e-3)
     assert np.isnan(got[1]).all()
     assert find_landmarks([], str(tracker)).shape == (0, 68, 2)
+    deep = find_landmarks_3d([grey(20), grey(0), grey(60)], str(tracker))
+    assert deep.shape == (3, 68, 3)
+    np.testing.assert_array_equal(deep[..., :2], got)
     assert len(set(MESH_68)) == 68
 
 

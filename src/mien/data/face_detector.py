@@ -116,7 +116,14 @@ def find_faces(pictures: Sequence[Picture]) -> list[FoundFace]:
 
 
 def find_landmarks(pictures: Sequence[Picture], python: str | None = None) -> NDArray[np.float64]:
-    """(N, 68, 2) landmarks of one face in each picture, iBUG's order, pixels; NaN where there is none.
+    """(N, 68, 2) landmarks of one face in each picture; see `find_landmarks_3d`."""
+    return find_landmarks_3d(pictures, python)[..., :2]
+
+
+def find_landmarks_3d(pictures: Sequence[Picture], python: str | None = None) -> NDArray[np.float64]:
+    """(N, 68, 3) landmarks of one face in each picture, iBUG's order, pixels; NaN where there is none.
+
+    The third number is a guess of the mesh's model: away from the camera, from the middle of the head.
 
     Args:
         pictures: (H, W, 3) uint8 of any sizes.
@@ -127,10 +134,11 @@ def find_landmarks(pictures: Sequence[Picture], python: str | None = None) -> ND
         DataError: it fails.
     """
     if not pictures:
-        return np.zeros((0, 68, 2))
+        return np.zeros((0, 68, 3))
     squares, scales, corners = zip(*map(_square, pictures), strict=True)
-    mesh = track(np.stack(squares), ("mesh",), python)["mesh"][:, list(MESH_68), :2].astype(np.float64)
-    return np.asarray((mesh - np.stack(corners)[:, None]) / np.array(scales)[:, None, None])
+    mesh = track(np.stack(squares), ("mesh",), python)["mesh"][:, list(MESH_68)].astype(np.float64)
+    mesh[..., :2] -= np.stack(corners)[:, None]
+    return np.asarray(mesh / np.array(scales)[:, None, None])
 
 
 @dataclass(frozen=True, eq=False)

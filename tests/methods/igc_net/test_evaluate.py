@@ -190,7 +190,7 @@ def test_real_pictures_without_a_detector(orl, monkeypatch):
     def missing(pictures):
         raise real.MissingPackageError("no MediaPipe")
 
-    monkeypatch.setattr(real, "find_landmarks", missing)
+    monkeypatch.setattr(real, "find_landmarks_3d", missing)
     found = real.measured_on_orl(tiny_net(), 32)
     assert found.extra == {"nme": "skipped: no MediaPipe"}
     assert found.units["object_rank_1"].shape == (4,)
@@ -202,13 +202,24 @@ def test_real_pictures_with_a_detector(orl, monkeypatch):
     rng = np.random.default_rng(0)
 
     def found_in(pictures):
-        marks = rng.uniform(0, 184, (len(pictures), 68, 2))
+        marks = rng.uniform(0, 184, (len(pictures), 68, 3))
         marks[0] = np.nan
         return marks
 
-    monkeypatch.setattr(real, "find_landmarks", found_in)
+    monkeypatch.setattr(real, "find_landmarks_3d", found_in)
     found = real.measured_on_orl(tiny_net(), 32)
-    assert found.units["nme"].shape == (len(orl) - 1,)
+    for name in ("nme", "pseudo_depth", "pseudo_depth_dome"):
+        assert found.units[name].shape == (len(orl) - 1,)
+    assert -1 <= found.metrics["pseudo_depth"] <= 1
+
+
+def test_depth_that_follows_the_landmarks_correlates_wholly():
+    rows, columns = np.mgrid[:16, :16].astype(float)
+    depth = np.stack([1 + 0.01 * columns - 0.02 * rows, 1 - 0.01 * columns])
+    points = np.random.default_rng(0).uniform(1, 14, (2, 51, 3))
+    points[0, :, 2] = 7 + 3 * points[0, :, 0] - 6 * points[0, :, 1]
+    points[1, :, 2] = points[1, :, 0]
+    np.testing.assert_allclose(real.pseudo_depth_correlation(depth, points), [1, -1], atol=1e-5)
 
 
 def test_real_pictures_that_are_not_here(monkeypatch):

@@ -93,7 +93,7 @@ class IgcNetConfig(MethodConfig):
     """Weight of what is known of views of many faces: their spread of yaw, and that pitch is 0 on average."""
     spread: float = 20.0
     """Least root mean square of yaw, degrees."""
-    contrast: float = 0.03
+    contrast: float = 0.06
     """Weight of embeddings that are alike for own pictures of a face and not for others, after ``warmup``: by
     pictures of unfinished faces nobody is known."""
     views_from: float = 0.08
@@ -140,9 +140,9 @@ def _small() -> Recipe:
     return Recipe(
         name="igc-net-small",
         method=IgcNetConfig(),
-        data=CapsuleData(size=32),
+        data=CapsuleData(size=32, val_people=140, test_people=300),
         optim=OptimConfig(kind="adam", lr=4e-3),
-        schedule=ScheduleConfig(steps=1000, batch=24, warmup_epochs=0.5, lr_end=0.02, grad_clip=5.0),
+        schedule=ScheduleConfig(steps=1350, batch=24, warmup_epochs=0.5, lr_end=0.02, grad_clip=5.0),
     )
 
 

@@ -40,6 +40,11 @@ ROWS: tuple[Row, ...] = (
     _row("no_semantic", "no semantic constraint", "claims"),
     _row("alpha", "alpha instead of depth", "claims"),
     _row("autoencoder2d", "2-D autoencoder", "claims"),
+    _row("no_light", "no light"),
+    _row("no_flip", "no mirrored object"),
+    _row("no_background", "no background layer"),
+    _row("flat", "no dome"),
+    _row("no_cycle", "no own pictures of known view"),
 )
 MAIN = "ours"
 SHOWN: dict[str, tuple[str, float]] = {
@@ -55,6 +60,8 @@ SHOWN: dict[str, tuple[str, float]] = {
     "yaw": ("yaw, r", 1.0),
     "object_across": ("rank-1 across views, %", 100.0),
     "parts_across": ("by part codes, %", 100.0),
+    "pseudo_depth": ("depth as the mesh's, r", 1.0),
+    "pseudo_depth_dome": ("half an ellipsoid's, r", 1.0),
 }
 _DEPTH = ("ours", "mean")
 _PARTS = tuple(name for other in ("kmeans", "kmeans_place", "boxes") for name in ("ours", other))
