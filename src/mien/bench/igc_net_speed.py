@@ -2,14 +2,17 @@
 
 The reference is the same net whose warped depth is drawn as a mesh (`mien.render.rasterize`, two triangles
 a cell, z-buffered, differentiable through `mien.render.interpolate`), as the released code of Unsup3D does.
+Where embreex is installed its rays find the same mesh, without a gradient.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +22,7 @@ from mien.methods.igc_net.config import IgcNetConfig
 from mien.methods.igc_net.losses import perceptual_loss, photometric_loss
 from mien.methods.igc_net.meshes import grid_faces
 from mien.methods.igc_net.model import IGCNet
-from mien.render.canonical import Renderer
+from mien.render.canonical import Renderer, pixel_rays
 from mien.render.raster import interpolate, rasterize
 
 
@@ -65,11 +68,34 @@ def raster_depth(renderer: Renderer, depth: Tensor, view: Tensor) -> Tensor:
     return torch.where(drawn.face_id >= 0, found, renderer.nothing)
 
 
+def embreex_depth(renderer: Renderer, depth: Tensor, view: Tensor) -> Tensor:
+    """Depth in the view of the nearest triangle on each pixel's ray, by Intel's Embree; no gradient.
+
+    Builds a tree for each picture: O(B S^2 log S).
+    """
+    from embreex.mesh_construction import TriangleMesh
+    from embreex.rtcore_scene import EmbreeScene
+
+    size = renderer.image_size
+    points = renderer.get_warped_3d_grid(depth, view).flatten(1, 2).numpy()
+    rays = pixel_rays(size, renderer.fov_deg, depth).reshape(-1, 3).numpy()
+    faces, origins = grid_faces(size), np.zeros_like(rays)
+    found = np.full((len(points), size * size), renderer.nothing, np.float32)
+    for own, out in zip(points, found, strict=True):
+        scene = EmbreeScene()
+        TriangleMesh(scene, own, faces)
+        hits = scene.run(origins, rays, output=True)
+        hit = hits["primID"] >= 0
+        out[hit] = hits["tfar"][hit]  # in lengths of the ray, whose z is 1
+    return torch.from_numpy(found).reshape(depth.shape)
+
+
 def bench(plan: Plan | None = None) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Seconds of the forward pass and of a training step, ours and with a mesh, at each size, one thread.
 
     ``step_speedup_over_mesh_raster``: a step with the mesh over ours, at the second size; with ``_SIZE`` at
-    each one; ``forward_`` likewise, and ``warp_``: depth of the view alone, with its gradient.
+    each one; ``forward_`` likewise, and ``warp_``: depth of the view alone, with its gradient;
+    ``seen_speedup_over_embreex``: without it, where embreex is installed.
 
     Args:
         plan: how long; default `Plan`.
@@ -95,23 +121,25 @@ def at_size(size: int, plan: Plan) -> tuple[list[dict[str, Any]], dict[str, floa
     theirs.load_state_dict(ours.state_dict())
     own = ours.renderer
     theirs.renderer = MeshRenderer(own.image_size, own.fov_deg, own.min_depth, own.max_depth, own.warp)
-    seconds = interleave(
-        {
-            "forward": _forward(ours, image),
-            "forward_mesh": _forward(theirs, image),
-            "step": _step(ours, image),
-            "step_mesh": _step(theirs, image),
-            "warp": _warp(ours, image),
-            "warp_mesh": _warp(theirs, image),
-        },
-        plan.repeats,
-        warmup=1,
-    )
+    runs = {
+        "forward": _forward(ours, image),
+        "forward_mesh": _forward(theirs, image),
+        "step": _step(ours, image),
+        "step_mesh": _step(theirs, image),
+        "warp": _warp(ours, image),
+        "warp_mesh": _warp(theirs, image),
+    }
+    if importlib.util.find_spec("embreex"):
+        runs |= _seen(ours, image)
+    seconds = interleave(runs, plan.repeats, warmup=1)
     entries = [entry(f"{name}_{size}", s) for name, s in seconds.items()]
-    return entries, {
+    ratios = {
         f"{name}_speedup_over_mesh_raster": ratio(seconds[f"{name}_mesh"], seconds[name])
         for name in ("forward", "step", "warp")
     }
+    if "seen" in seconds:
+        ratios["seen_speedup_over_embreex"] = ratio(seconds["seen_embreex"], seconds["seen"])
+    return entries, ratios
 
 
 def _forward(net: IGCNet, image: Tensor) -> Callable[[], object]:
@@ -133,6 +161,17 @@ def _warp(net: IGCNet, image: Tensor) -> Callable[[], object]:
         return torch.autograd.grad(found.sum(), (depth, view))
 
     return run
+
+
+@torch.no_grad()
+def _seen(net: IGCNet, image: Tensor) -> dict[str, Callable[[], object]]:
+    """Depth of the view, ours and by rays."""
+    obj, renderer = net.encode(image), net.renderer
+    there = 1 - obj.visibility[:, 0]
+    return {
+        "seen": torch.no_grad()(lambda: renderer.warp_canon_depth(obj.depth, obj.view, there)),
+        "seen_embreex": lambda: embreex_depth(renderer, obj.depth, obj.view),
+    }
 
 
 def _step(net: IGCNet, image: Tensor) -> Callable[[], object]:
