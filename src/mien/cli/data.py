@@ -78,6 +78,7 @@ SETS = {
     "inat2018": ("yours", "iNaturalist 2018 JSON and pictures"),
     "json": ("yours", "train.json / val.json / test.json with annotations and num_classes"),
     "folder": ("yours", "a folder of class folders, split or not"),
+    "people": ("made", "faces of made people, each a class, with as long a tail as --data.imbalance says"),
     **DOMAIN_SETS,
     **FACE_SETS,
     **PAD_SETS,
