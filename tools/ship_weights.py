@@ -1,7 +1,7 @@
 """Trains the shipped weights by their committed recipes and writes them with cards under src/mien/zoo.
 
     python tools/ship_weights.py ncl/small=small ncl/ce-small=small-ce otavatar/demo=runs/otavatar-gpu-sr-s0
-    python tools/ship_weights.py --groups gkd/small cakd/small   # errors by group, into cards that are there
+    python tools/ship_weights.py --groups gkd/small cqil/small   # errors by group, into cards that are there
 
 Each name gets the weights that ``mien train METHOD --preset RECIPE --seed 0`` makes; a stage that
 ``mien reproduce`` has already trained is used, since it is the same training. A finished run folder of such a
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -121,9 +122,36 @@ BEGIN, END = "Errors by group", "Licence:"
 
 
 def with_groups(card: str, folder: ModelFolder) -> str:
-    """The card with errors by group before its licence, for models that tell people apart; else the card."""
-    if method(folder.method).family != "face recognition":
+    """The card with errors by group of people before its licence, where its model judges people."""
+    tables = {"face recognition": recognition_errors, "face anti-spoofing": liveness_errors}
+    family = method(folder.method).family
+    if family not in tables:
         return card
+    head, tail = card.partition(BEGIN)[0], END + card.partition(END)[2]
+    return head.partition(END)[0] + tables[family](folder) + "\n\n" + tail
+
+
+def liveness_errors(folder: ModelFolder) -> str:
+    """BPCER and APCER by group of a model that tells live faces from attacks, as text and a table."""
+    found = import_module(f"{method(folder.method).package}.by_people").errors_by_people(folder)
+    lines = []
+    for seen, rates in found.items():
+        for r in rates:
+            errors = [f"{100 * v:.1f}" for v in (r.refused, r.accepted)]
+            cells = (seen, f"{r.attribute}: {r.group}", r.people, r.live, errors[0], r.attacks, errors[1])
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
+    head = "input | group | live people | live pictures | BPCER, % | attacks | APCER, %"
+    table = f"| {head} |\n|---|---|---|---|---|---|---|\n" + "\n".join(lines)
+    said = (
+        f"{BEGIN}, on the same test pictures, at the model's own thresholds: live faces refused (BPCER) and"
+        " attacks accepted (APCER, all kinds together). An attack counts for the person whom it shows. They"
+        " are made people: the table shows how such a model can differ, not how it does on anybody.\n\n"
+    )
+    return said + table
+
+
+def recognition_errors(folder: ModelFolder) -> str:
+    """Missed and false matches by group of a model that tells people apart, as text and a table."""
     from mien.engine.face_demo import demo_people
     from mien.engine.face_embedding import embed
     from mien.engine.face_groups import errors_by_group, made_groups
@@ -146,9 +174,7 @@ def with_groups(card: str, folder: ModelFolder) -> str:
         f"{BEGIN}, on the first {PEOPLE} of those people, {EACH} pictures of each, all pairs within a group."
         " They are made people: the table shows how such a model can differ, not how it does on anybody.\n\n"
     )
-    head, tail = card.partition(BEGIN)[0], END + card.partition(END)[2]
-    head = head.partition(END)[0]
-    return head + said + table + "\n".join(lines) + "\n\n" + tail
+    return said + table + "\n".join(lines)
 
 
 def regroup(name: str) -> None:

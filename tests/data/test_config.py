@@ -15,7 +15,7 @@ BASE = Recipe("x", MethodConfig(), ClassificationData())
 
 @pytest.mark.parametrize("kind", get_args(ClassificationKind))
 def test_every_kind_survives_a_file(kind):
-    root = None if kind in ("fashion_lt", "debug") else "/data"
+    root = None if kind in ("fashion_lt", "people", "debug") else "/data"
     recipe = replace(BASE, data=ClassificationData(kind=kind, root=root, size=32, **RGB))
     assert recipe_from_dict(to_dict(recipe), BASE) == recipe
 
@@ -40,9 +40,11 @@ def test_every_kind_survives_a_file(kind):
         ("mean", (float("nan"),), "data.mean="),
         ("mean", (float("inf"),), "data.mean="),
         ("channels", 3, "need 3 value"),
-        ("root", "/somewhere", "root does not apply to the bundled set 'fashion_lt'"),
+        ("root", "/somewhere", "root does not apply to 'fashion_lt', which needs no files"),
         ("imbalance", 10.0, "imbalance does not apply to kind='fashion_lt'"),
         ("n_max", 10, "n_max does not apply to kind='fashion_lt'"),
+        ("people", 10, "people does not apply to kind='fashion_lt'"),
+        ("test_per_class", 10, "test_per_class does not apply to kind='fashion_lt'"),
     ],
 )
 def test_values_that_are_refused(path, value, says):
@@ -57,7 +59,7 @@ def test_sets_that_are_long_tailed_as_they_are(kind):
         ClassificationData(kind=kind, imbalance=100.0, **RGB)
 
 
-@pytest.mark.parametrize("kind", ["idx", "cifar10_lt", "cifar100_lt", "folder", "debug"])
+@pytest.mark.parametrize("kind", ["idx", "cifar10_lt", "cifar100_lt", "folder", "people", "debug"])
 def test_sets_that_are_cut_to_a_long_tail(kind):
     assert ClassificationData(kind=kind, imbalance=100.0, n_max=50).n_max == 50
     with pytest.raises(ConfigError, match=r"n_max needs data\.imbalance"):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
+from mien.core.errors import ShapeError
+from mien.core.seeds import derive
+from mien.engine.face_groups import made_groups
 from mien.engine.pad_groups import (
     GroupError,
     acer_by,
@@ -12,6 +17,7 @@ from mien.engine.pad_groups import (
     error_by,
     group_rows,
     plot_groups,
+    rates_of_people,
     tenths,
 )
 
@@ -59,3 +65,33 @@ def test_equals_stay_together_however_the_list_is_sorted():
 def test_a_figure():
     groups = acer_by(WRONG, LIVE, np.array([1, 1, 1, 2, 2, 3]))
     assert plot_groups({"a": groups, "b": groups, "c": groups}, 0.5).startswith(b"\x89PNG")
+
+
+def test_rates_of_made_people_against_loops():
+    rng = np.random.default_rng(0)
+    derived = np.array([derive(0, "identity", n) for n in range(12)], np.int64)
+    seeds = derived[rng.integers(0, 12, 200)]
+    live, passed = rng.random(200) < 0.5, rng.random(200) < 0.6
+    rates = rates_of_people(passed, live, seeds)
+    assert (rates[0].attribute, rates[0].people, rates[0].live + rates[0].attacks) == ("all", 12, 200)
+    for r in rates[1:]:
+        groups = made_groups(0, 0, 12)[r.attribute]
+        own = [int(s) for s, g in zip(derived, groups, strict=True) if g == r.group]
+        rows = [k for k in range(200) if int(seeds[k]) in own]
+        real, fake = [k for k in rows if live[k]], [k for k in rows if not live[k]]
+        assert (r.live, r.attacks) == (len(real), len(fake))
+        assert r.people == len({int(seeds[k]) for k in real})
+        assert r.refused == pytest.approx(sum(not passed[k] for k in real) / len(real))
+        assert r.accepted == pytest.approx(sum(bool(passed[k]) for k in fake) / len(fake))
+    for attribute in ("sex", "skin", "age"):
+        assert sum(r.live for r in rates if r.attribute == attribute) == rates[0].live
+
+
+def test_a_group_without_attacks_has_no_rate_of_them():
+    one = np.full(3, derive(0, "identity", 0), np.int64)
+    rates = rates_of_people(np.array([True, False, True]), np.ones(3, bool), one)
+    assert len(rates) == 4
+    assert rates[0][:5] == ("all", "people", 1, 3, pytest.approx(1 / 3))
+    assert math.isnan(rates[0].accepted)
+    with pytest.raises(ShapeError, match=r"expected \(n,\) each, got \(2,\), \(3,\) and \(3,\)"):
+        rates_of_people(np.ones(2, bool), np.ones(3, bool), one)

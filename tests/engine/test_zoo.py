@@ -33,6 +33,16 @@ def test_shipped_weights_have_cards_that_match():
     assert total <= 25 * 2**20
 
 
+def test_cards_of_models_that_judge_people_tell_errors_by_group():
+    judges = [n for n in shipped() if n.split("/")[0] in ("gkd", "cakd", "fm_vit", "cqil")]
+    assert len(judges) == 8
+    for name in judges:
+        card = (shipped()[name] / "card.md").read_text()
+        assert "Errors by group" in card
+        for group in ("sex: women", "skin: dark", "age: older"):
+            assert f"| {group} |" in card
+
+
 def test_a_shipped_file_that_changed_is_refused(tmp_path, monkeypatch):
     copy = tmp_path / "small"
     shutil.copytree(shipped()["ncl/small"], copy)

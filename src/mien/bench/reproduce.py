@@ -9,7 +9,8 @@ from typing import Any
 
 from mien.bench.benches import run_bench
 from mien.bench.compose import crossed
-from mien.bench.compose.protocol import SPLIT
+from mien.bench.compose.longtail import longtail
+from mien.bench.compose.protocol import PEOPLE, SPLIT
 from mien.bench.store import Table, load_table, make_record, results_dir
 from mien.core import io
 from mien.core.catalogue import COMPOSE, Entry, owner
@@ -77,6 +78,8 @@ def measure(
     if evaluation.split == "bench":
         ratios = run_bench(str(evaluation.options["name"]))["ratios"]
         return Measured(ratios)
+    if evaluation.split == PEOPLE:
+        return longtail(models[-1])
     own = owner(row.stages[-1].recipe, entry) if entry is COMPOSE else entry
     module = own.load("evaluate")
     if row.models == "all":

@@ -81,6 +81,7 @@ SETS = {
     "folder": ("yours", "a folder of class folders, split or not"),
     "pad_shards": ("yours", "WebDataset shards of live faces and attacks: KEY.rgb.jpg ... with KEY.json"),
     "shards": ("yours", "WebDataset shards of labelled pictures: KEY.jpg with KEY.cls or KEY.json"),
+    "people": ("made", "faces of made people, each a class, with as long a tail as --data.imbalance says"),
     **DOMAIN_SETS,
     **FACE_SETS,
     **PAD_SETS,

@@ -20,10 +20,11 @@ ClassificationKind = Literal[
     "json",
     "folder",
     "shards",
+    "people",
     "debug",
 ]
-_BUNDLED = ("fashion_lt", "debug")
-_SUBSAMPLED = ("idx", "cifar10_lt", "cifar100_lt", "folder", "shards", "debug")
+_AT_HAND = ("fashion_lt", "people", "debug")
+_SUBSAMPLED = ("idx", "cifar10_lt", "cifar100_lt", "folder", "shards", "people", "debug")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class ClassificationData(DataConfig):
     """Images with one class each; training set long-tailed, test set as the data set defines it."""
 
     kind: ClassificationKind = "fashion_lt"
-    """fashion_lt and debug come with mien; the others read ``root``."""
+    """fashion_lt and debug come with mien; people: made faces, drawn when first asked for; others read
+    ``root``."""
     root: str | None = field(default=None, metadata=NO_HASH)
     """Folder (or JSON file) of the user's copy; of shards also ``DIR/{000..003}.tar``."""
     size: int = 28
@@ -47,7 +49,11 @@ class ClassificationData(DataConfig):
     val_per_class: int = 10
     """Images per class held out of training for validation, where the set has no such split."""
     subset_seed: int = 0
-    """Which images the subset keeps."""
+    """Which images the subset keeps; people: also who they are."""
+    people: int | None = None
+    """people: how many, each a class (default 64)."""
+    test_per_class: int | None = None
+    """people: test pictures of each (default 20)."""
     augment: Literal["none", "affine", "cifar", "imagenet"] = "affine"
     """Training augmentation."""
     mean: tuple[float, ...] = (0.5,)
@@ -64,16 +70,18 @@ class ClassificationData(DataConfig):
         check_range("data", "imbalance", self.imbalance, 1.0, 1e9)
         check_range("data", "n_max", self.n_max, 1)
         check_range("data", "val_per_class", self.val_per_class, 0)
+        check_range("data", "people", self.people, 2, 1_000_000)
+        check_range("data", "test_per_class", self.test_per_class, 1, 1000)
         check_range("data", "workers", self.workers, 0, 256)
         check_range("data", "buffer", self.buffer, 1)
-        refuse_inapplicable(
-            self, self.kind, {"imbalance": _SUBSAMPLED, "n_max": _SUBSAMPLED, "buffer": ("shards",)}
-        )
+        table: dict[str, tuple[str, ...]] = {"imbalance": _SUBSAMPLED, "n_max": _SUBSAMPLED}
+        table |= {"people": ("people",), "test_per_class": ("people",), "buffer": ("shards",)}
+        refuse_inapplicable(self, self.kind, table)
         _check_normalisation(self.mean, self.std, self.channels)
         if self.n_max is not None and self.imbalance is None:
             raise ConfigError("data.n_max needs data.imbalance")
-        if self.kind in _BUNDLED and self.root is not None:
-            raise ConfigError(f"data.root does not apply to the bundled set {self.kind!r}")
+        if self.kind in _AT_HAND and self.root is not None:
+            raise ConfigError(f"data.root does not apply to {self.kind!r}, which needs no files")
 
     def require_root(self, *, may_be_file: bool = False) -> Path:
         """See `require_root`."""

@@ -12,6 +12,7 @@ from mien.data.inat import inat_splits
 from mien.data.jsonform import json_splits
 from mien.data.labelled import Splits
 from mien.data.lists import imagenet_splits, places_splits
+from mien.data.longtail_people import people_splits
 from mien.data.shard_images import shard_splits
 
 READERS: dict[str, Callable[[ClassificationData], Splits]] = {
@@ -23,6 +24,7 @@ READERS: dict[str, Callable[[ClassificationData], Splits]] = {
     "inat2018": inat_splits,
     "json": json_splits,
     "folder": folder_splits,
+    "people": people_splits,
     "shards": shard_splits,
 }
 

@@ -69,7 +69,7 @@ def rendered_faces(
         DataError: the cache holds something else.
     """
     whole = AlignedSet(train + val + test, per_identity, size, seed)
-    images, five = _load(whole, workers or os.cpu_count() or 1, done)
+    images, five = aligned_faces(whole, workers, done)
     splits, landmarks, first = [], {}, 0
     for name, count in (("train", train), ("val", val), ("test", test)):
         own = slice(first * per_identity, (first + count) * per_identity)
@@ -91,13 +91,23 @@ def kept_at(settings: AlignedSet) -> Path:
     return io.home() / "data" / f"{hashlib.sha256(record.encode()).hexdigest()[:16]}.npz"
 
 
-def _load(
-    settings: AlignedSet, workers: int, done: Callable[[int, int], None]
+def aligned_faces(
+    settings: AlignedSet, workers: int = 0, done: Callable[[int, int], None] = lambda n, of: None
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Pictures (N, S, S, 3) of a set, person by person, and their five points (N, 5, 2); drawn once.
+
+    Args:
+        settings: who, how often, how large.
+        workers: processes that draw; 0: all cores.
+        done: called with (finished, all) identities while drawing.
+
+    Raises:
+        DataError: the cache holds something else.
+    """
     table = kept_at(settings)
     if not table.is_file():
         folder = table.with_suffix("")
-        make(settings, folder, workers, True, done)
+        make(settings, folder, workers or os.cpu_count() or 1, True, done)
         _assemble(settings, folder, table)
     with np.load(table, allow_pickle=False) as file:
         images, five = file["images"], file["five"]

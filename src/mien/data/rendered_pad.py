@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core import io
+from mien.core.seeds import derive
 from mien.data.pad_images import MODALITIES, PadArrays, PadLabels, PadSplits
 from mien.synth.made_sets import PadSet
 from mien.synth.maker import VERSION, make, read_samples
@@ -80,12 +81,16 @@ def rendered_pad(
     Raises:
         DataError: the cache holds something else.
     """
-    made = {
-        name: _load(s, plan.size, workers or os.cpu_count() or 1, done) for name, s in plan.sets().items()
-    }
+    made = {name: presentations(s, plan.size, workers, done) for name, s in plan.sets().items()}
     joined = ":".join(s.fingerprint for s in made.values())
     mark = hashlib.sha256(joined.encode()).hexdigest()[:12]
     return PadSplits(made["train"], made["dev"], made["test"], mark, {"seen": made["seen"]}, note=NOTE)
+
+
+def seeds_of(settings: PadSet, labels: PadLabels) -> NDArray[np.int64]:
+    """(N,) of whom each presentation of a made set shows, as `mien.synth.portraits.make_face` takes it."""
+    known = {name: derive(settings.seed, "identity", int(name[1:])) for name in np.unique(labels.subjects)}
+    return np.array([known[name] for name in labels.subjects], np.int64)
 
 
 def kept_at(settings: PadSet, size: int) -> Path:
@@ -120,11 +125,24 @@ def crop_face(
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, (x, y, x + side, y + side)))
 
 
-def _load(settings: PadSet, size: int, workers: int, done: Callable[[int, int], None]) -> PadArrays:
+def presentations(
+    settings: PadSet, size: int, workers: int = 0, done: Callable[[int, int], None] = lambda n, of: None
+) -> PadArrays:
+    """The crops of one set of a plan, drawn when they are first asked for.
+
+    Args:
+        settings: of `PadPlan.sets`.
+        size: pixels a side of a crop.
+        workers: processes that draw; 0: all cores.
+        done: called with (finished, all) identities while drawing.
+
+    Raises:
+        DataError: the cache holds something else.
+    """
     table = kept_at(settings, size)
     if not table.is_file():
         folder = table.with_suffix("")
-        make(settings, folder, workers, True, done)
+        make(settings, folder, workers or os.cpu_count() or 1, True, done)
         _assemble(folder, size, table)
     with np.load(table, allow_pickle=False) as file:
         text = {name: file[name] for name in ("species", "subjects", "devices")}

@@ -21,7 +21,7 @@ from mien.core.seeds import keys_of
 from mien.data.suhifimask import SuHiFiMask, SurveilSample
 from mien.data.surveil_images import SurveilImages
 from mien.metrics.quality import quality_scores
-from mien.synth.surveil_set import VERSION, SurveilSet, make_suhifimask
+from mien.synth.surveil_set import VERSION, SurveilSet, make_suhifimask, plan
 
 TRUTH = "truth.jsonl"
 """Beside ``Data`` of a made set: a record for each picture, among them its ``quality``."""
@@ -122,8 +122,20 @@ def _score(image: NDArray[np.uint8]) -> float:
 
 def track_numbers(samples: Sequence[SurveilSample]) -> NDArray[np.int64]:
     """(N,) a stable number of each track: a hash of its video and number, the same in every split."""
-    names = [f"{s.video}/id_{s.track}" for s in samples]
-    return (keys_of(names) >> np.uint64(1)).astype(np.int64)
+    return numbers_of_tracks([(s.video, s.track) for s in samples])
+
+
+def numbers_of_tracks(tracks: Sequence[tuple[str, int | None]]) -> NDArray[np.int64]:
+    """(N,) the same of (video, k of its folder ``id_k``)."""
+    return (keys_of([f"{video}/id_{k}" for video, k in tracks]) >> np.uint64(1)).astype(np.int64)
+
+
+def faces_of_tracks(settings: SurveilSet) -> dict[int, int]:
+    """Number of a made track -> seed of whose face is seen: who stands there, or whom an instrument shows."""
+    rows = [(v.name, k, t) for v in plan(settings) for k, t in zip(v.numbers, v.tracks, strict=True)]
+    numbers = numbers_of_tracks([(name, k) for name, k, _ in rows]).tolist()
+    seeds = [t.shown if t.label else t.person for *_, t in rows]
+    return dict(zip(numbers, seeds, strict=True))
 
 
 def known_quality(place: Path) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,22 +74,30 @@ def _errors(name: str, e: NDArray[np.float64], who: NDArray[Any], threshold: flo
 
 
 def made_groups(set_seed: int, first: int, people: int) -> Mapping[str, NDArray[np.str_]]:
-    """Sex, skin and age of made people, as groups: name -> (people,).
-
-    Skin by melanin (0.08 very light to 2.6 very dark), age by the scale of the human model (0.5 is 25 years).
+    """`groups_of_seeds` of people who follow each other in a made set.
 
     Args:
         set_seed: of the made set.
         first: number of the first person.
         people: how many.
     """
+    return groups_of_seeds([derive(set_seed, "identity", first + number) for number in range(people)])
+
+
+def groups_of_seeds(seeds: Sequence[int]) -> Mapping[str, NDArray[np.str_]]:
+    """Sex, skin and age of made people, as groups: name -> (people,).
+
+    Skin by melanin (0.08 very light to 2.6 very dark), age by the scale of the human model (0.5 is 25 years).
+
+    Args:
+        seeds: of `mien.synth.portraits.make_face`.
+    """
     from mien.synth.body import people as human
     from mien.synth.identity import sample_identity
     from mien.synth.looks import sample_looks
 
     shapes, rows = frozenset(human().shapes), []
-    for number in range(people):
-        who = derive(set_seed, "identity", first + number)
+    for who in seeds:
         macro = sample_identity(who, shapes).macro
         melanin = sample_looks(who, macro).skin.melanin
         skin = "light" if melanin < 0.45 else "medium" if melanin < 0.95 else "dark"

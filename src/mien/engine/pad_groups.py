@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.core import figures
+from mien.core.errors import ShapeError
+from mien.engine.face_groups import groups_of_seeds
 
 Bools = NDArray[np.bool_]
 
@@ -66,6 +68,60 @@ def error_by(wrong: Bools, label: NDArray[Any]) -> list[GroupError]:
     """Error rate of each label: BPCER of the live one, APCER of each kind of attack. O(n labels)."""
     rows = [(value, label == value) for value in np.unique(label)]
     return [GroupError(str(v), int(at.sum()), float(wrong[at].mean())) for v, at in rows]
+
+
+class GroupRates(NamedTuple):
+    """Both errors among the people of one group.
+
+    Attributes:
+        attribute: what people are grouped by, as "skin".
+        group: its name, as "dark".
+        people: whose live pictures they are.
+        live: live pictures of them.
+        refused: share of those that are taken for attacks (BPCER); NaN without any.
+        attacks: pictures of attacks with the face of somebody of the group.
+        accepted: share of those that pass (APCER over all attacks); NaN without any.
+    """
+
+    attribute: str
+    group: str
+    people: int
+    live: int
+    refused: float
+    attacks: int
+    accepted: float
+
+
+def rates_of_people(passed: Bools, live: Bools, seeds: NDArray[np.int64]) -> list[GroupRates]:
+    """BPCER and APCER of all made people, then by sex, skin and age (`groups_of_seeds`). O(n groups).
+
+    Args:
+        passed: (n,) pictures that are taken for live.
+        live: (n,).
+        seeds: (n,) of whose face is seen: an attack counts for the person whom it shows.
+
+    Raises:
+        ShapeError: lengths that differ.
+    """
+    if not passed.shape == live.shape == seeds.shape or passed.ndim != 1:
+        got = f"{passed.shape}, {live.shape} and {seeds.shape}"
+        raise ShapeError(f"passed, live and seeds: expected (n,) each, got {got}")
+    people, who = np.unique(seeds, return_inverse=True)
+    named = {"all": np.full(len(people), "people"), **groups_of_seeds(people.tolist())}
+    rows = [(name, str(g), groups[who] == g) for name, groups in named.items() for g in np.unique(groups)]
+    return [_rates(name, group, passed[at], live[at], seeds[at]) for name, group, at in rows]
+
+
+def _rates(attribute: str, group: str, passed: Bools, live: Bools, seeds: NDArray[np.int64]) -> GroupRates:
+    return GroupRates(
+        attribute,
+        group,
+        len(np.unique(seeds[live])),
+        int(live.sum()),
+        float((~passed[live]).mean()) if live.any() else float("nan"),
+        int((~live).sum()),
+        float(passed[~live].mean()) if (~live).any() else float("nan"),
+    )
 
 
 def group_rows(name: str, groups: Sequence[GroupError], what: str = "ACER, %") -> list[dict[str, str]]:

@@ -20,6 +20,7 @@ from mien.data.augment import build_augment, eval_zoom
 from mien.data.config import ClassificationData
 from mien.data.labelled import LabelledImages, Splits
 from mien.data.loader import ImageBatch, StepLoader, eval_batches
+from mien.data.longtail_people import people_at_hand
 from mien.data.readers import read_splits
 from mien.engine.task import Clock, Experiment, Rng, StepOut, Task
 from mien.methods.ncl.baselines import LDAMLoss
@@ -94,6 +95,12 @@ def configs(recipe: Recipe) -> tuple[NclConfig, ClassificationData]:
     if not isinstance(recipe.method, NclConfig) or not isinstance(recipe.data, ClassificationData):
         raise ConfigError(f"recipe {recipe.name!r} is not one of ncl's")
     return recipe.method, recipe.data
+
+
+def at_hand(recipe: Recipe) -> bool:
+    """Whether the recipe's pictures are there, or would first be drawn."""
+    data = configs(recipe)[1]
+    return data.kind != "people" or people_at_hand(data)
 
 
 def build(recipe: Recipe, uses: Mapping[str, Path], splits: Splits | None = None) -> Experiment:
