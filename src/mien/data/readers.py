@@ -12,7 +12,6 @@ from mien.data.inat import inat_splits
 from mien.data.jsonform import json_splits
 from mien.data.labelled import Splits
 from mien.data.lists import imagenet_splits, places_splits
-from mien.data.longtail_people import people_splits
 from mien.data.shard_images import shard_splits
 
 READERS: dict[str, Callable[[ClassificationData], Splits]] = {
@@ -24,7 +23,6 @@ READERS: dict[str, Callable[[ClassificationData], Splits]] = {
     "inat2018": inat_splits,
     "json": json_splits,
     "folder": folder_splits,
-    "people": people_splits,
     "shards": shard_splits,
 }
 
@@ -38,5 +36,8 @@ def read_splits(config: ClassificationData) -> Splits:
     if config.kind in READERS:
         return READERS[config.kind](config)
     from mien.data import bundled
+    from mien.data.longtail_people import people_splits
 
+    if config.kind == "people":
+        return people_splits(config)
     return bundled.debug_splits(config) if config.kind == "debug" else bundled.fashion_lt_splits(config)
