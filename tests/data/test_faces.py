@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import pickle
-import tarfile
 import warnings
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,6 +21,7 @@ from mien.data.labelled import ArrayImages
 from mien.synth.maker import Sample, make
 from tests.data.fixtures import write_picture
 from tests.data.record_fixtures import picture_bytes
+from tests.data.shard_fixtures import write_shard
 
 
 def pixels(data):
@@ -35,16 +35,6 @@ def write_people(root, counts, suffix=".png", size=(112, 112)):
             write_picture(root / name / f"{k}{suffix}", seed, size)
             seed += 1
     return root
-
-
-def write_shard(path, files):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return path
 
 
 def test_folders_of_people(tmp_path):

@@ -114,3 +114,24 @@ def test_a_failed_quantisation_leaves_nothing(tmp_path):
     with pytest.raises(Exception, match=r".*"):
         quantize(tmp_path / "x.onnx", np.zeros((1, 1), np.float32), dynamic=True)
     assert [p.name for p in tmp_path.iterdir()] == ["x.onnx"]
+
+
+class Shares(nn.Module):
+    """Softmax of ln sig of numbers that may lie far below zero, as a capsule net's presences do."""
+
+    def forward(self, image):
+        return nn.functional.logsigmoid(500 * (image - 1)).softmax(1)
+
+
+def test_far_below_zero_a_log_sigmoid_stays_finite(tmp_path):
+    image = 0.5 * torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    (report,) = export_all({"shares": Shares()}, image, tmp_path, int8=False)
+    assert report.max_difference < 1e-4
+
+
+def test_a_graph_that_answers_nan_is_no_parity(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "mien.engine.export.run_session", lambda *_: np.full((4, 3, 8, 8), np.nan, np.float32)
+    )
+    with pytest.raises(MienError, match="answers NaN or infinity where torch does not"):
+        export_all({"shares": Shares()}, torch.rand(4, 3, 8, 8), tmp_path, int8=False)

@@ -282,7 +282,7 @@ def test_physics(visitor, files, shots):
 def test_results(visitor, shots):
     visitor.open("Results")
     visitor.press("Show")
-    visitor.has("table", LATE)
+    assert visitor.has("table", LATE).count()
     taken(visitor, shots, "job-results")
 
 

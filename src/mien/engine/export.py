@@ -127,6 +127,7 @@ def export_graph(net: nn.Module, example: Inputs, path: Path) -> Path:
                 input_names=list(names.inputs),
                 output_names=[names.output],
                 opset_version=OPSET,
+                custom_translation_table={torch.ops.aten.log_sigmoid.default: _log_sigmoid},
                 verbose=False,
             )
             if program is None:
@@ -138,6 +139,13 @@ def export_graph(net: nn.Module, example: Inputs, path: Path) -> Path:
     except Exception as error:
         raise MienError(f"{path}: cannot export ({str(error).strip().splitlines()[-1][:200]})") from error
     return path
+
+
+def _log_sigmoid(x: Any) -> Any:
+    """ln sig(x) = -softplus(-x). The exporter's own, ln(sig(x)), is -inf from x = -104 on."""
+    from onnxscript import opset18 as op
+
+    return op.Neg(op.Softplus(op.Neg(x)))
 
 
 def quantize(path: Path, calibration: Arrays, *, dynamic: bool) -> Path:
@@ -270,6 +278,8 @@ def _measure(
 ) -> GraphReport:
     session = open_session(path)
     got = run_session(session, given)
+    if np.isfinite(expected).all() and not np.isfinite(got).all():
+        raise MienError(f"{path}: the exported graph answers NaN or infinity where torch does not")
     value = metric(got) if metric else None
     one = next(_feeds(session, given, 1))
     tensors = [torch.from_numpy(x) for x in one.values()]
