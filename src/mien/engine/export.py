@@ -142,7 +142,7 @@ def export_graph(net: nn.Module, example: Inputs, path: Path) -> Path:
 
 
 def _log_sigmoid(x: Any) -> Any:
-    """ln sig(x) = -softplus(-x). The exporter's own, ln(sig(x)), is -inf from x = -104 on."""
+    """Ln sig(x) = -softplus(-x). The exporter's own, ln(sig(x)), is -inf from x = -104 on."""
     from onnxscript import opset18 as op
 
     return op.Neg(op.Softplus(op.Neg(x)))
