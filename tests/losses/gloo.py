@@ -6,6 +6,7 @@ import importlib
 import multiprocessing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 
 def launch(module: str, world: int, folder: Path) -> None:
@@ -37,3 +38,11 @@ def main(module: str, world: int, folder: Path, rank: int) -> None:
     )
     importlib.import_module(module).worker(rank, folder)
     dist.destroy_process_group()
+
+
+def answers(module: str, world: int, folder: Path) -> list[Any]:
+    """What each process of `launch` saved as ``RANK.pt``."""
+    import torch
+
+    launch(module, world, folder)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)]

@@ -9,7 +9,7 @@ from torch import nn
 
 from mien.core.errors import ConfigError, ShapeError
 from mien.nn import SyncBatchNorm, synchronised
-from tests.losses.gloo import launch
+from tests.losses.gloo import answers
 
 F64, CPU = torch.float64, torch.device("cpu")
 WORLD, C = 2, 5
@@ -73,9 +73,7 @@ def worker(rank, folder):
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("norm")
-    launch("tests.nn.test_sync_norm", WORLD, folder)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
+    return answers("tests.nn.test_sync_norm", WORLD, tmp_path_factory.mktemp("norm"))
 
 
 def close(a, b):

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core import figures
-from mien.core.errors import ShapeError
+from mien.core.errors import ConfigError, ShapeError
 from mien.engine.face_groups import groups_of_seeds
+from mien.engine.folder import ModelFolder
 
 Bools = NDArray[np.bool_]
 
@@ -110,6 +111,13 @@ def rates_of_people(passed: Bools, live: Bools, seeds: NDArray[np.int64]) -> lis
     named = {"all": np.full(len(people), "people"), **groups_of_seeds(people.tolist())}
     rows = [(name, str(g), groups[who] == g) for name, groups in named.items() for g in np.unique(groups)]
     return [_rates(name, group, passed[at], live[at], seeds[at]) for name, group, at in rows]
+
+
+def only_made(folder: ModelFolder) -> None:
+    """Raises ConfigError for a model of real people, of whom groups are not known."""
+    kind = getattr(folder.recipe.data, "kind", "")
+    if kind != "rendered":
+        raise ConfigError(f"{folder.path}: groups are known of made people only, not of kind={kind!r}")
 
 
 def _rates(attribute: str, group: str, passed: Bools, live: Bools, seeds: NDArray[np.int64]) -> GroupRates:

@@ -9,7 +9,7 @@ from mien.losses import DKDLoss, KDLoss, Shard
 from mien.methods.gkd import PRESETS, GKDLoss, GroupSelector
 from mien.methods.gkd.loss import EVERY, best_columns
 from mien.nn import Margin, PartialFC
-from tests.losses.gloo import launch
+from tests.losses.gloo import answers
 
 F64 = torch.float64
 N, C, WORLD = 6, 301, 2
@@ -78,9 +78,7 @@ def worker(rank, folder):
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gkd")
-    launch("tests.methods.gkd.test_sharded", WORLD, folder)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
+    return answers("tests.methods.gkd.test_sharded", WORLD, tmp_path_factory.mktemp("gkd"))
 
 
 def close(a, b):

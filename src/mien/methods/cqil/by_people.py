@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from mien.core.errors import ConfigError
 from mien.data.surveil_images import SurveilImages
 from mien.data.surveil_pictures import faces_of_tracks
 from mien.data.surveil_sets import made_set, read_surveil
 from mien.engine.folder import ModelFolder
-from mien.engine.pad_groups import GroupRates, rates_of_people
+from mien.engine.pad_groups import GroupRates, only_made, rates_of_people
 from mien.engine.predictor import default_device
 from mien.methods.cqil.evaluate import restore
 from mien.methods.cqil.score import level_scores, scored
@@ -26,9 +25,8 @@ def errors_by_people(folder: ModelFolder, images: SurveilImages | None = None) -
     Raises:
         ConfigError: the model was not trained on made people, of whom alone groups are known.
     """
+    only_made(folder)
     data = configs(folder.recipe)[1]
-    if data.kind != "rendered":
-        raise ConfigError(f"{folder.path}: groups are known of made people only, not of kind={data.kind!r}")
     images = images or read_surveil(data).test
     seeds = faces_of_tracks(made_set(data))
     found = {}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from mien.core.errors import ConfigError
 from mien.data.pad_images import MODALITIES, PadArrays
 from mien.data.pads import plan_of
 from mien.data.rendered_pad import presentations, seeds_of
 from mien.engine.folder import ModelFolder
-from mien.engine.pad_groups import GroupRates, rates_of_people
+from mien.engine.pad_groups import GroupRates, only_made, rates_of_people
 from mien.engine.predictor import default_device
 from mien.methods.fm_vit.evaluate import restore
 from mien.methods.fm_vit.score import live_logits, subset_name
@@ -27,9 +26,8 @@ def errors_by_people(folder: ModelFolder, images: PadArrays | None = None) -> di
     Raises:
         ConfigError: the model was not trained on made people, of whom alone groups are known.
     """
+    only_made(folder)
     data = configs(folder.recipe)[1]
-    if data.kind != "rendered":
-        raise ConfigError(f"{folder.path}: groups are known of made people only, not of kind={data.kind!r}")
     made = plan_of(data).sets()["test"]
     images = images or presentations(made, data.size)
     seeds, live, net = seeds_of(made, images.labels), images.labels.live, restore(folder)
