@@ -47,6 +47,16 @@ def test_fingerprint_sees_pixels_and_labels() -> None:
     assert own.fingerprint != renamed.fingerprint
 
 
+def test_a_mark_stands_for_the_pixels() -> None:
+    """Drawn pixels differ by one now and then between processors; what drew them does not."""
+    own, other = (PadArrays(x.images, x.labels, "m") for x in (four(), four()))
+    other.images["rgb"][0, 0, 0, 0] = 1
+    assert own.fingerprint == other.fingerprint != four().fingerprint
+    assert PadArrays(own.images, own.labels, "n").fingerprint != own.fingerprint
+    first = np.arange(2)
+    assert own.subset(first).fingerprint == other.subset(first).fingerprint != own.fingerprint
+
+
 def test_wrong_arrays_are_refused() -> None:
     with pytest.raises(DataError, match="3 pictures of rgb, but 4 labels"):
         PadArrays({"rgb": np.zeros((3, 2, 2, 3), np.uint8)}, four().labels)

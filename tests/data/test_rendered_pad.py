@@ -1,5 +1,6 @@
 """The rendered set: disjoint people and devices, crops, and drawing once."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,12 @@ def test_it_is_drawn_once_and_alike(home: Path, monkeypatch: pytest.MonkeyPatch,
     assert again.fingerprint == first.fingerprint
     assert not calls
     monkeypatch.setenv("MIEN_HOME", str(tmp_path))
-    assert rendered_pad(TINY, workers=1).fingerprint == first.fingerprint
+    elsewhere = rendered_pad(TINY, workers=1)
+    assert elsewhere.fingerprint == first.fingerprint
+    for m in MODALITIES:
+        assert np.array_equal(elsewhere.test.pictures(m, range(4)), first.test.pictures(m, range(4)))
+    other = rendered_pad(replace(TINY, seed=1), workers=1)
+    assert other.fingerprint != first.fingerprint
 
 
 def test_prints_screens_and_masks_are_equal_parts() -> None:

@@ -7,6 +7,7 @@ import torch
 from mien.core.config import evolve_all
 from mien.core.errors import ConfigError, DataError
 from mien.core.seeds import keys_of
+from mien.data import surveil_sets
 from mien.data.loader import epoch_seed
 from mien.data.surveil_config import SurveilData
 from mien.data.surveil_images import SurveilImages
@@ -19,6 +20,7 @@ from mien.data.surveil_loader import (
     targets_of,
     track_folds,
 )
+from mien.data.surveil_pictures import rendered_folder
 from mien.data.surveil_sets import joined, read_surveil
 from mien.synth import surveil, surveil_batch
 
@@ -130,6 +132,20 @@ def test_the_debug_set_is_what_it_says() -> None:
     assert joined(splits.train, splits.dev, splits.dev, "x").fingerprint != splits.fingerprint
     with pytest.raises(DataError, match="no split 'val'; there are train, dev, test"):
         splits.get("val")
+
+
+def test_a_made_copy_is_named_by_what_draws_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn pixels differ by one now and then between processors."""
+    parts = [read_surveil(evolve_all(DATA, {"set_seed": n})) for n in range(2)]
+    monkeypatch.setattr(surveil_sets, "rendered_suhifimask", lambda settings, *_: rendered_folder(settings))
+
+    def named(which: int, **changes: object) -> str:
+        drawn = parts[which]
+        monkeypatch.setattr(surveil_sets, "read_parts", lambda *_: (drawn.train, drawn.dev, drawn.test))
+        return read_surveil(SurveilData(**changes)).fingerprint
+
+    assert named(0) == named(1)
+    assert len({named(0), named(0, protocol="p1"), named(0, set_seed=1), named(0, size=24)}) == 4
 
 
 def test_configs_that_make_no_sense() -> None:

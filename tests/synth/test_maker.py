@@ -17,7 +17,7 @@ from mien.core.errors import ConfigError, DataError, MienError
 from mien.synth import maker
 from mien.synth.body import people
 from mien.synth.made_sets import SETS, BodySet, FaceSet, PadSet, VideoSet, made_set
-from mien.synth.maker import Sample, make, png, read_samples
+from mien.synth.maker import Sample, make, mark_of, png, read_samples
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,15 @@ def test_other_settings_or_a_strange_folder_are_refused(tmp_path):
 def test_settings_out_of_range_say_so(cls, bad):
     with pytest.raises(ConfigError, match=next(iter(bad)) + r"|species"):
         cls(**bad)
+
+
+def test_a_mark_names_what_is_drawn(monkeypatch):
+    marks = {mark_of(s) for s in (Squares(), Squares(size=9), Squares(seed=1))}
+    marks |= {mark_of(Squares(), crop=[1.15, 8]), mark_of(Squares(), version=(2, 1))}
+    assert len(marks) == 5
+    assert mark_of(Squares()) in marks
+    monkeypatch.setattr(maker, "VERSION", maker.VERSION + 1)
+    assert mark_of(Squares()) not in marks
 
 
 def test_unknown_kind_suggests():

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io as streams
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +31,7 @@ from mien.data.multipie import MULTIPIE_SIDE, multipie_files
 from mien.data.orl import EACH, PEOPLE, WIDTH, Orl
 from mien.synth import capsule_set as made
 from mien.synth.capsule_set import Heads3d, ParamHeadSet, unpacked
-from mien.synth.maker import VERSION, make, read_samples
+from mien.synth.maker import VERSION, make, mark_of, read_samples
 from mien.synth.param_heads import PARTS
 
 _LOOK = 1  # raised when the heads are drawn otherwise
@@ -84,8 +81,7 @@ def head_settings(data: CapsuleData) -> Heads3d:
 
 def kept_at(settings: Heads3d) -> Path:
     """Where the pictures of a made set lie once they are drawn."""
-    record = {"version": (VERSION, _LOOK), "kind": settings.kind, **asdict(settings)}
-    return io.home() / "data" / hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
+    return io.home() / "data" / mark_of(settings, version=(VERSION, _LOOK))
 
 
 def _made(data: CapsuleData, part: Part, done: Callable[[int, int], None]) -> CapsuleSet:

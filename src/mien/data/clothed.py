@@ -5,12 +5,10 @@ They lie in ``$MIEN_HOME/data/<fingerprint>`` as `mien.synth.maker` writes them 
 
 from __future__ import annotations
 
-import hashlib
 import io as streams
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from mien.render.mesh_io import Mesh
 from mien.synth.clothed_people import Rig
 from mien.synth.clothed_poses import skinned
 from mien.synth.clothed_set import ClothedSet
-from mien.synth.maker import VERSION, make, read_samples
+from mien.synth.maker import VERSION, make, mark_of, read_samples
 
 Array = NDArray[Any]
 _LOOK = 1  # raised when `mien.synth.clothed_set` draws otherwise
@@ -191,10 +189,7 @@ def clothed_in_memory(settings: ClothedSet, parts: tuple[int, int, int]) -> Clot
 
 def kept_at(settings: ClothedSet) -> Path:
     """Where the people of a set lie once they are drawn."""
-    record = json.dumps(
-        {"version": (VERSION, _LOOK), "kind": settings.kind, **asdict(settings)}, sort_keys=True
-    )
-    return io.home() / "data" / hashlib.sha256(record.encode()).hexdigest()[:16]
+    return io.home() / "data" / mark_of(settings, version=(VERSION, _LOOK))
 
 
 def is_kept(settings: ClothedSet) -> bool:

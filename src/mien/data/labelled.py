@@ -73,6 +73,7 @@ class ArrayImages(LabelledImages):
         targets: (N,) class indices.
         classes: names.
         keys: (N,) stable keys; default the place in this array.
+        mark: of what drew the pixels (`mien.synth.maker.mark_of`); the fingerprint has it instead of them.
     """
 
     def __init__(
@@ -81,7 +82,9 @@ class ArrayImages(LabelledImages):
         targets: NDArray[Any],
         classes: Sequence[str],
         keys: NDArray[np.uint64] | None = None,
+        mark: str | None = None,
     ) -> None:
+        self.mark = mark
         self.images = images if images.ndim == 4 else images[..., None]
         self.targets = np.asarray(targets, dtype=np.int64)
         self.classes = tuple(classes)
@@ -96,13 +99,14 @@ class ArrayImages(LabelledImages):
 
     def subset(self, indices: NDArray[Any]) -> ArrayImages:
         """The same set with only these places, in this order (copies the pixels)."""
-        return ArrayImages(self.images[indices], self.targets[indices], self.classes, self.keys[indices])
+        own = self.images[indices], self.targets[indices], self.classes, self.keys[indices]
+        return ArrayImages(*own, self.mark)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of labels, keys and pixels. O(bytes)."""
+        """Hash of labels, keys, and pixels or their mark. O(bytes)."""
         digest = self._label_hash()
-        digest.update(np.ascontiguousarray(self.images).tobytes())
+        digest.update(self.mark.encode() if self.mark else np.ascontiguousarray(self.images).tobytes())
         return digest.hexdigest()[:16]
 
 

@@ -12,6 +12,7 @@ from mien.data.labelled import ArrayImages, Splits
 from mien.data.longtail import configured
 from mien.data.rendered_faces import aligned_faces, kept_at, masked
 from mien.synth.made_sets import AlignedSet
+from mien.synth.maker import mark_of
 
 PEOPLE, LARGEST, TEST = 64, 40, 20
 """People, training pictures of the most frequent one, test pictures of each, where a config is silent."""
@@ -35,6 +36,7 @@ def people_splits(config: ClassificationData) -> Splits:
         masked(images),
         np.repeat(np.arange(shape[0]), shape[1]),
         [f"person{n:04d}" for n in range(shape[0])],
+        mark=mark_of(whole),
     )
     pool, val, test = (faces.subset(part.ravel()) for part in np.split(number, ends, axis=1))
     train = pool.subset(configured(pool.targets, shape[0], config, _largest(config)))

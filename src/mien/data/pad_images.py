@@ -126,9 +126,13 @@ class PadArrays(PadImages):
     Args:
         images: modality -> (N, H, W) or (N, H, W, 3) uint8.
         labels: of the N presentations.
+        mark: of what drew the pixels (`mien.synth.maker.mark_of`); the fingerprint has it instead of them.
     """
 
-    def __init__(self, images: Mapping[str, NDArray[np.uint8]], labels: PadLabels) -> None:
+    def __init__(
+        self, images: Mapping[str, NDArray[np.uint8]], labels: PadLabels, mark: str | None = None
+    ) -> None:
+        self.mark = mark
         self.images = {
             m: images[m] if images[m].ndim == 4 else images[m][..., None] for m in MODALITIES if m in images
         }
@@ -146,14 +150,16 @@ class PadArrays(PadImages):
 
     def subset(self, indices: NDArray[Any]) -> PadArrays:
         """Only these places, in this order (copies the pixels)."""
-        return PadArrays({m: x[indices] for m, x in self.images.items()}, self.labels.subset(indices))
+        pictures = {m: x[indices] for m, x in self.images.items()}
+        return PadArrays(pictures, self.labels.subset(indices), self.mark)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of labels, keys and pixels. O(bytes)."""
+        """Hash of labels, keys, and pixels or their mark. O(bytes)."""
         digest = hashlib.sha256(self.labels.digest().encode())
         for m, x in self.images.items():
-            digest.update(m.encode() + np.ascontiguousarray(x).tobytes())
+            digest.update(m.encode())
+            digest.update(self.mark.encode() if self.mark else np.ascontiguousarray(x).tobytes())
         return digest.hexdigest()[:16]
 
 

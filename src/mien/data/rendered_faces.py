@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import io as streams
-import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from mien.core.errors import DataError
 from mien.data.labelled import ArrayImages
 from mien.data.orl import Orl
 from mien.synth.made_sets import AlignedSet
-from mien.synth.maker import VERSION, make, read_samples
+from mien.synth.maker import make, mark_of, read_samples
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class RenderedFaces:
         val: of the validation identities.
         test: of the test identities.
         landmarks: five points (N, 5, 2) of each picture, by split name, pixels.
-        fingerprint: of settings and pixels.
+        fingerprint: of settings, labels and keys.
     """
 
     train: ArrayImages
@@ -76,7 +75,7 @@ def rendered_faces(
         labels = np.repeat(np.arange(count), per_identity)
         names = [f"{name}{n:06d}" for n in range(count)]
         keys = np.arange(own.start, own.stop, dtype=np.uint64)
-        splits.append(ArrayImages(images[own], labels, names, keys))
+        splits.append(ArrayImages(images[own], labels, names, keys, mark_of(whole)))
         landmarks[name] = five[own]
         first += count
     joined = ":".join(s.fingerprint for s in splits)
@@ -87,8 +86,7 @@ def rendered_faces(
 
 def kept_at(settings: AlignedSet) -> Path:
     """Where the pictures of a set lie once they are drawn."""
-    record = json.dumps({"version": VERSION, "kind": settings.kind, **asdict(settings)}, sort_keys=True)
-    return io.home() / "data" / f"{hashlib.sha256(record.encode()).hexdigest()[:16]}.npz"
+    return io.home() / "data" / f"{mark_of(settings)}.npz"
 
 
 def aligned_faces(

@@ -11,7 +11,7 @@ import io as streams
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from mien.core import io
 from mien.core.seeds import derive
 from mien.data.pad_images import MODALITIES, PadArrays, PadLabels, PadSplits
 from mien.synth.made_sets import PadSet
-from mien.synth.maker import VERSION, make, read_samples
+from mien.synth.maker import make, mark_of, read_samples
 
 PRINTS = ("print_flat", "print_bent", "print_cut")
 SCREENS = ("replay",)
@@ -95,9 +95,7 @@ def seeds_of(settings: PadSet, labels: PadLabels) -> NDArray[np.int64]:
 
 def kept_at(settings: PadSet, size: int) -> Path:
     """Where the crops of a set lie once they are drawn."""
-    record = json.dumps({"version": VERSION, "kind": settings.kind, "crop": [CROP, size], **asdict(settings)},
-                        sort_keys=True)  # fmt: skip
-    return io.home() / "data" / f"{hashlib.sha256(record.encode()).hexdigest()[:16]}.npz"
+    return io.home() / "data" / f"{mark_of(settings, crop=[CROP, size])}.npz"
 
 
 def is_drawn(plan: PadPlan) -> bool:
@@ -147,7 +145,7 @@ def presentations(
     with np.load(table, allow_pickle=False) as file:
         text = {name: file[name] for name in ("species", "subjects", "devices")}
         labels = PadLabels(**text, keys=file["keys"])
-        return PadArrays({m: file[m] for m in MODALITIES}, labels)
+        return PadArrays({m: file[m] for m in MODALITIES}, labels, table.stem)
 
 
 def _assemble(folder: Path, size: int, table: Path) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +18,7 @@ from mien.core.seeds import keys_of
 from mien.data.suhifimask import SuHiFiMask, SurveilSample
 from mien.data.surveil_images import SurveilImages
 from mien.metrics.quality import quality_scores
+from mien.synth.maker import mark_of
 from mien.synth.surveil_set import VERSION, SurveilSet, make_suhifimask, plan
 
 TRUTH = "truth.jsonl"
@@ -173,8 +171,7 @@ def rendered_suhifimask(
 
 def rendered_folder(settings: SurveilSet) -> Path:
     """Where a made twin lies."""
-    record = json.dumps({"kind": settings.kind, "version": VERSION, **asdict(settings)}, sort_keys=True)
-    return io.home() / "data" / f"suhifimask-{hashlib.sha256(record.encode()).hexdigest()[:12]}"
+    return io.home() / "data" / f"suhifimask-{mark_of(settings, version=VERSION)[:12]}"
 
 
 def is_drawn(settings: SurveilSet) -> bool:

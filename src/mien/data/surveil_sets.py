@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mien.core.config import hash_dict
 from mien.core.errors import DataError
 from mien.core.seeds import derive
 from mien.data.surveil_config import SurveilData
@@ -67,7 +68,9 @@ def read_surveil(data: SurveilData) -> SurveilSplits:
         splits = joined(train, dev, test, "made noise")
     elif data.kind == "rendered":
         root = rendered_suhifimask(made_set(data), os.cpu_count() or 1)
-        splits = joined(*read_parts(root, data), f"{NOTE}, {data.protocol}")
+        train, dev, test = read_parts(root, data)
+        mark = hash_dict([root.name, data.protocol, data.size])
+        splits = SurveilSplits(train, dev, test, mark, f"{NOTE}, {data.protocol}")
     else:
         parts = read_parts(data.require_root(), data)
         splits = joined(*parts, f"SuHiFiMask, {data.protocol}", real=True)

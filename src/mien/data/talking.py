@@ -5,13 +5,11 @@ The pictures are drawn once into ``$MIEN_HOME/data/<fingerprint>`` (resumable), 
 
 from __future__ import annotations
 
-import hashlib
 import io as streams
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from numpy.typing import NDArray
 
 from mien.core import io
 from mien.core.errors import DataError
-from mien.synth.maker import VERSION, make, read_samples
+from mien.synth.maker import VERSION, make, mark_of, read_samples
 from mien.synth.talking_set import TalkingSet
 
 _LOOK = 2  # raised when `mien.synth.orbit` draws otherwise
@@ -132,10 +130,7 @@ def heads_in_memory(settings: TalkingSet, parts: tuple[int, int, int]) -> Talkin
 
 def kept_at(settings: TalkingSet) -> Path:
     """Where the pictures of a set lie once they are drawn."""
-    record = json.dumps(
-        {"version": (VERSION, _LOOK), "kind": settings.kind, **asdict(settings)}, sort_keys=True
-    )
-    return io.home() / "data" / hashlib.sha256(record.encode()).hexdigest()[:16]
+    return io.home() / "data" / mark_of(settings, version=(VERSION, _LOOK))
 
 
 def is_kept(settings: TalkingSet) -> bool:

@@ -6,6 +6,7 @@ whole identities. Both hold ``set.json`` (settings), ``sheet.png`` (contact shee
 
 from __future__ import annotations
 
+import hashlib
 import io as streams
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -40,7 +41,13 @@ class Sample:
     files: dict[str, bytes]
 
 
-class MadeSet(Protocol):
+class Kind(Protocol):
+    """A frozen dataclass of settings with a name for their kind."""
+
+    kind: ClassVar[str]
+
+
+class MadeSet(Kind, Protocol):
     """Settings of a made set; a frozen dataclass.
 
     Attributes:
@@ -52,7 +59,6 @@ class MadeSet(Protocol):
         shown: extensions of the pictures for the contact sheet.
     """
 
-    kind: ClassVar[str]
     shown: ClassVar[tuple[str, ...]]
 
     @property
@@ -147,6 +153,15 @@ def make(
         done(finished, settings.identities)
     _finish(settings, output, shards)
     return output
+
+
+def mark_of(settings: Kind, **more: object) -> str:
+    """16 hex digits that name what is drawn: kind, settings, `VERSION`, and what a reader adds or overrides.
+
+    Not of pixels: compilers for other processors round otherwise, and now and then a pixel differs by one.
+    """
+    record = {"version": VERSION, "kind": settings.kind, **more, **asdict(settings)}  # type: ignore[call-overload]
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def claim_folder(output: Path, record: dict[str, Any]) -> None:
