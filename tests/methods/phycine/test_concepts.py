@@ -19,7 +19,7 @@ from mien.methods.phycine.concepts import (
     velocities,
     window_maps,
 )
-from mien.methods.phycine.laws import Laws
+from mien.methods.phycine.laws import Laws, rollout
 from mien.synth import PhysWorld
 
 DT = 0.1
@@ -51,17 +51,29 @@ def none(path):
 
 def test_a_straight_line_leaves_nothing():
     t = torch.arange(6.0)
-    project, _ = window_maps(6, DT)
+    project = window_maps(6, DT)[0]
     assert float((project @ (2 - 3 * t)).abs().max()) < 1e-5
     assert float((project @ t**2).abs().max()) > 1
 
 
 def test_a_kick_explains_the_bend_it_makes():
-    """Velocity 1 until the middle of frame 2, then 3: places 0 .1 .2 .4 .7 1, a kick of 2 at frame 2."""
-    places = torch.tensor([0, 0.1, 0.2, 0.4, 0.7, 1.0])
+    """Velocity 1 until frame 2, then 3: 0 .1 .2 .5 .8 1.1; a quarter of the frame later: .45 .75 1.05."""
     kicks = torch.tensor([0.0, 0, 2, 0, 0, 0])
-    project, kicked = window_maps(6, DT)
-    assert torch.allclose(project @ places, kicked @ kicks, atol=1e-6)
+    project, kicked, late = window_maps(6, DT)
+    assert torch.allclose(project @ torch.tensor([0, 0.1, 0.2, 0.5, 0.8, 1.1]), kicked @ kicks, atol=1e-6)
+    later = torch.tensor([0, 0.1, 0.2, 0.45, 0.75, 1.05])
+    assert torch.allclose(project @ later, kicked @ kicks - late @ kicks / 4, atol=1e-6)
+
+
+def test_laws_that_explain_a_path_also_go_on_with_it():
+    """Windows and rollouts have one rule: what laws have rolled out they explain in whole."""
+    start = torch.randn(2, 3, 4, 2, generator=torch.Generator().manual_seed(1))
+    z = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        path, _ = rollout(Coulomb(), *start, *z, 12, DT)
+        r = residuals(Coulomb(), path, torch.ones(path.shape[:3], dtype=torch.bool), Latents(*z), 6, DT)
+        straight = residuals(Coulomb(), path, torch.ones(path.shape[:3], dtype=torch.bool), none(path), 6, DT)
+    assert float(r.max()) < 1e-5 * float(straight.max()) + 2e-6
 
 
 def test_velocities_are_of_the_frame_before():

@@ -24,6 +24,7 @@ from mien.synth.comphy_set import WORLD
 from tests.methods.phycine.debug import recipe
 
 DATA = recipe(data__stride=3, data__sets=1, data__test_sets=8, data__refs=1).data
+NOISE = 0.02
 TRUE = Thresholds(Split(0.0, float(np.log(5))), Split(0.0, 1.0))
 
 
@@ -77,7 +78,7 @@ def test_leaving_is_read_off_the_path():
 
 
 def test_what_is_shown_is_found_and_labels_come_from_latents(sets):
-    scenes = found_scenes(Still(), sets, found(sets), TRUE)
+    scenes = found_scenes(Still(), sets, found(sets), TRUE, NOISE)
     right = wrong = 0
     for one, scene in zip(sets, scenes, strict=True):
         true, own = (pairs_of([e for e in x.collisions if e.frame < 120]) for x in (one.scene, scene))
@@ -92,13 +93,13 @@ def test_without_latents_all_is_light_and_neutral_and_no_change_matters(sets):
     """Laws without forces foresee no effect: under every change the same pairs collide."""
     none = found(sets)
     none = none._replace(latents=Latents(*(0 * z for z in none.latents)))
-    for scene in found_scenes(Still(), sets, none, NOTHING_FOUND):
+    for scene in found_scenes(Still(), sets, none, NOTHING_FOUND, NOISE):
         assert {(t.mass, t.charge) for t in scene.things} == {(1, 0)}
         assert len({frozenset(pairs_of(e)) for e in scene.counterfactuals.values()}) == 1
 
 
 def test_a_lost_object_is_nowhere_and_meets_none(sets):
-    scene = found_scenes(Still(), sets, found(sets, lost=1), TRUE)[0]
+    scene = found_scenes(Still(), sets, found(sets, lost=1), TRUE, NOISE)[0]
     events = [*scene.collisions, *scene.in_out, *(e for v in scene.counterfactuals.values() for e in v)]
     assert all(1 not in e.objects for e in events)
     assert not scene.visible[:, 1].any()

@@ -45,14 +45,17 @@ def test_a_law_that_breaks_momentum_is_seen():
 
 
 def test_forces_of_known_laws():
-    laws = Laws(8)
+    laws = Laws(8, dt=0.2)
     with torch.no_grad():
         for part in (laws.collision, laws.attraction):
             part[-1].weight.zero_()
         laws.collision[-1].bias.copy_(torch.tensor([1.0, 0.0]))
         laws.attraction[-1].bias.fill_(2.0)
+        for number, value in {laws.reach: 0.95, laws.log_blur: -9.0}.items():
+            number.fill_(value)  # at a speed of .5 they touch from 1.05 on
     at = np.array([0.5, 1.0, 2.0])
-    np.testing.assert_allclose(collision_push(laws, at, 0.5), np.log1p(np.e), rtol=1e-5)
+    pushed = np.where(at < 1.05, np.log1p(np.e), 0)
+    np.testing.assert_allclose(collision_push(laws, at, 0.5), pushed, rtol=1e-5)
     np.testing.assert_allclose(charge_strength(laws, at), np.log1p(np.exp(2)), rtol=1e-4)
 
 

@@ -41,14 +41,45 @@ def test_slow_twin():
     model = laws()
     p, v, z_m, z_c = (x[0] for x in state())
     m = z_m.exp()
-    want = torch.zeros_like(p)
+    want, lag = torch.zeros_like(p), torch.zeros_like(p)
     for i in range(4):
         for j in range(4):
             if i != j:
                 both = pairs_of(p[[i, j]], v[[i, j]])
-                force = model.pair_forces(both, z_m[[i, j]], z_c[[i, j]])[0]
-                want[i] += force / m[i]
-    assert torch.allclose(model(p, v, z_m, z_c), want, atol=1e-5)
+                push, pull, late = model.pair_forces(both, z_m[[i, j]], z_c[[i, j]])
+                want[i] += (push + pull)[0] / m[i]
+                lag[i] += late[0] * push[0] / m[i]
+    found = model.kicks(p, v, z_m, z_c)
+    assert torch.allclose(found.change, want, atol=1e-5)
+    assert torch.allclose(found.lag, lag, atol=1e-5)
+    assert torch.equal(model(p, v, z_m, z_c), found.change)
+
+
+def test_a_collision_acts_from_where_they_touch():
+    """Radii .4, .9 apart, closing at 2: they touch after .05 of .1 s. Equal masses exchange velocities."""
+    model = laws(charge="none", dt=0.1)
+    last = model.collision[-1]
+    torch.nn.init.zeros_(last.weight)
+    last.bias.data[:] = torch.tensor([torch.expm1(torch.tensor(4.0)).log(), 0.0])  # softplus: 2 |closing|
+    model.reach.data.fill_(0.8)
+    model.log_blur.data.fill_(-8.0)
+    p, v = torch.tensor([[[0.9, 0], [0.0, 0]]]), torch.tensor([[[-1.5, 0], [0.5, 0]]])
+    zeros = torch.zeros(1, 2)
+    with torch.no_grad():
+        path, speed = rollout(model, p, v, zeros, zeros, 2, 0.1)
+    assert speed[0, 1].flatten().tolist() == pytest.approx([0.5, 0, -1.5, 0], abs=1e-3)
+    moved = [0.9 - 1.5 * 0.05 + 0.5 * 0.05, 0.5 * 0.05 - 1.5 * 0.05]
+    assert path[0, 1, :, 0].tolist() == pytest.approx(moved, abs=0.01)
+    assert torch.equal(speed[0, 2], speed[0, 1])  # they part: no second collision
+
+
+def test_far_apart_or_parting_nothing_collides():
+    model = laws(charge="none")
+    p, v = torch.tensor([[3.0, 0], [0, 0]]), torch.tensor([[-1.0, 0], [0, 0]])
+    zeros = torch.zeros(2)
+    assert model(p, v, zeros, zeros).abs().max() < 1e-6
+    assert model(0.4 * p, -20 * v, zeros, zeros).abs().max() < 1e-6
+    assert model(0.4 * p, 4 * v, zeros, zeros).abs().max() > 0.1
 
 
 def test_charges_turned_over_change_nothing_and_none_is_no_force():

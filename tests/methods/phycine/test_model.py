@@ -138,6 +138,9 @@ def test_shapes_of_a_rollout():
     assert out.frames.shape == (2, 4, 3, *SIZE)
     assert out.masks.shape == (2, 4, 4, *SIZE)
     assert out.place.shape == out.velocity.shape == (2, 4, 4, 2)
+    apart = model()
+    apart.laws.reach.data.fill_(-10.0)  # no collisions, which move objects from where they touch
+    out = apart.rollout(latents(), 3)
     torch.testing.assert_close(out.place[:, 1:], out.place[:, :-1] + DT * out.velocity[:, 1:])
 
 

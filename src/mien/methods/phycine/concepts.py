@@ -4,11 +4,11 @@ Level 3 of the bottom-up inference. It sees places, never appearance. Places are
 are not compared frame by frame: inside every window of W frames the path must be a straight line plus what
 the laws' kicks add up to,
 
-  r = P (p - S k),  k_s the laws' velocity change at frame s,
-  S_ts = (t - s - 1/2)+ dt,  P = I - projection on (1, t).
+  r = P (p - S k + L l),  k_s the laws' velocity change at frame s, l_s what of it came late (`Kicks`),
+  S_ts = (t - s)+ dt,  L_ts = dt where t > s,  P = I - projection on (1, t).
 
-W = 3 is the velocity change of one step; a longer window averages the noise of places away. The half frame
-is the middle of the frame in which the kick happens.
+W = 3 is the velocity change of one step; a longer window averages the noise of places away. It is what
+`rollout` does, so that laws that explain a path also go on with it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.core.errors import ConfigError, DataError
+from mien.methods.phycine.laws import Kicks, kicks_of
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,19 @@ class Latents(NamedTuple):
     charge: Tensor
 
 
-def window_maps(window: int, dt: float) -> tuple[Tensor, Tensor]:
-    """P and P S, (W, W) each: what a straight line does not explain, of places and of kicks."""
+def kick_maps(window: int, dt: float) -> tuple[Tensor, Tensor]:
+    """S and L, (W, W) each: how far kicks of a frame have moved an object by another, and their lag less."""
+    t = torch.arange(window, dtype=torch.float64)
+    after = t[:, None] - t[None]
+    return after.clamp_min(0).float() * dt, (after > 0).float() * dt
+
+
+def window_maps(window: int, dt: float) -> tuple[Tensor, Tensor, Tensor]:
+    """P, P S and P L, (W, W) each: what a straight line does not explain, of places, kicks and lags."""
     t = torch.arange(window, dtype=torch.float64)
     line = torch.stack([torch.ones_like(t), t], 1)
     project = torch.eye(window, dtype=torch.float64) - line @ torch.linalg.pinv(line)
-    shift = (t[:, None] - t[None] - 0.5).clamp_min(0) * dt
-    return project.float(), (project @ shift).float()
+    return project.float(), *((project @ x.double()).float() for x in kick_maps(window, dt))  # type: ignore[return-value]
 
 
 def velocities(path: Tensor, dt: float) -> Tensor:
@@ -100,11 +107,19 @@ def unexplained(
         window: W.
         dt: seconds of a frame.
     """
-    project, kicked = (x.to(path) for x in window_maps(window, dt))
+    project, kicked, late = (x.to(path) for x in window_maps(window, dt))
+    kicks, seen = seen_kicks(laws, path, present, latents, dt)
+    places, change, lag = (x.unfold(1, window, 1) for x in (path[:, 1:], *kicks))
+    return places @ project.T - change @ kicked.T + lag @ late.T, seen.unfold(1, window, 1).all(-1)
+
+
+def seen_kicks(
+    laws: nn.Module, path: Tensor, present: Tensor, latents: Latents, dt: float
+) -> tuple[Kicks, Tensor]:
+    """Kicks (B, T - 1, N, 2) of frames 1 .. T - 1 of paths (B, T, N, 2), and who is seen in them."""
     seen = present[:, 1:] & present[:, :-1]
-    kicks = laws(path[:, 1:], velocities(path, dt), latents.mass[:, None], latents.charge[:, None], seen)
-    places, kicks = path[:, 1:].unfold(1, window, 1), kicks.unfold(1, window, 1)
-    return places @ project.T - kicks @ kicked.T, seen.unfold(1, window, 1).all(-1)
+    moving = velocities(path, dt)
+    return kicks_of(laws, path[:, 1:], moving, latents.mass[:, None], latents.charge[:, None], seen), seen
 
 
 def residuals(
@@ -121,7 +136,7 @@ def calmest(path: Tensor, present: Tensor, window: int, share: float) -> Tensor:
     A clip's bend is the median over its windows of |P p|, what a straight line does not explain: a collision
     is in few windows, a force between charges in all of them.
     """
-    project, _ = (x.to(path) for x in window_maps(window, 1.0))
+    project = window_maps(window, 1.0)[0].to(path)
     places = path.unfold(1, window, 1)
     r = (places @ project.T).square().sum((-1, -2)).sqrt()
     whole = present.unfold(1, window, 1).all(-1)

@@ -130,7 +130,7 @@ def _small() -> Recipe:
         "method.stage": "laws",
         "method.noise": 0.02,
         "method.pull_mass": 3e-4,
-        "method.pull_charge": 3e-4,
+        "method.pull_charge": 1e-3,
         "optim.lr": 3e-3,
         "schedule.steps": 500,
         "schedule.warmup_epochs": 0.0,

@@ -23,7 +23,7 @@ from mien.engine.zoo import load_folder
 from mien.methods.phycine.asking import physical_questions
 from mien.methods.phycine.concepts import Latents
 from mien.methods.phycine.config import PredictOptions
-from mien.methods.phycine.forecast import FITTED, Start, changed_latents, fitted_start, forecast
+from mien.methods.phycine.forecast import FITTED, Start, changed_latents, explained_start, forecast
 from mien.methods.phycine.model import Normal, Phycine, PhysLatents
 from mien.methods.phycine.objects import FoundObject, objects_of, thresholds_at_hand
 from mien.methods.phycine.pictures import Picture, beside, enlarged, frames_of, slot_frames
@@ -191,7 +191,8 @@ class Beginning(NamedTuple):
         at = list(clip.slots)
         z = Latents(*(x.mean[:, at] for x in (clip.latents.mass, clip.latents.charge)))
         present = clip.seen.present[:, :FITTED]
-        start = fitted_start(net.laws, clip.seen.place[:, :FITTED], present, z, net.dt)
+        place, noise = clip.seen.place[:, :FITTED], net.config.noise
+        start = explained_start(net.laws, place, present, z, net.dt, noise, "first")
         return cls(z, start, present.any(1))
 
 

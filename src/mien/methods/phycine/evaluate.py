@@ -26,7 +26,15 @@ from mien.engine.task import Measured
 from mien.methods.phycine.answers import answers, submission
 from mien.methods.phycine.concepts import Latents
 from mien.methods.phycine.config import PhycineConfig
-from mien.methods.phycine.forecast import FITTED, Still, changed_latents, fitted_start, forecast
+from mien.methods.phycine.forecast import (
+    FITTED,
+    Start,
+    Still,
+    changed_latents,
+    explained_start,
+    forecast,
+    straight_start,
+)
 from mien.methods.phycine.found import (
     clip_latents,
     kept_concepts,
@@ -320,15 +328,18 @@ def predicted(case: Case, latents: Latents | None, laws: nn.Module) -> dict[str,
     """Mean distance (world units) to the true places `HORIZON` frames on, from the middle of what is shown.
 
     Objects that are in the picture at the last seen frame are predicted; the truth is the simulation's.
+    Constant velocity (no latents) is that of the line through all `FITTED` frames: it predicts better than
+    the line through those after the last bend.
     """
     now, last = case.shown // 2, case.seen.targets.frames - 1
     window = slice(now - FITTED + 1, now + 1)
-    z = latents or Latents(*(torch.zeros(case.slot.shape[0], case.seen.targets.place.shape[2]),) * 2)
     place, present = case.seen.targets.place[:, window], case.seen.targets.present[:, window]
-    start = fitted_start(laws, place, present, z, case.dt)
-    path = _slots(
-        case, forecast(laws, start, z, FITTED - 1 + 2 * HORIZON, case.dt, present.any(1)).transpose(1, 2)
-    )
+    if latents is None:
+        z = Latents(*(torch.zeros(case.slot.shape[0], place.shape[2]),) * 2)
+        start = straight_start(place, present, case.dt, "last")
+    else:
+        z, start = latents, explained_start(laws, place, present, latents, case.dt, case.net.config.noise)
+    path = _slots(case, forecast(laws, start, z, 2 * HORIZON, case.dt, present.any(1)).transpose(1, 2))
     true, visible = padded([s.target for s in case.sets], case.seen.targets.frames)
     there = (
         visible[:, now]
@@ -338,7 +349,7 @@ def predicted(case: Case, latents: Latents | None, laws: nn.Module) -> dict[str,
     out: dict[str, Values] = {}
     for name, ahead in (("error", HORIZON), ("error_far", 2 * HORIZON)):
         steps = min(ahead, last - now)
-        far = np.linalg.norm(path[:, :, FITTED - 1 + steps].numpy() - true[:, now + steps], axis=-1)
+        far = np.linalg.norm(path[:, :, steps].numpy() - true[:, now + steps], axis=-1)
         sets = np.repeat(np.arange(len(far))[:, None], far.shape[1], 1)
         out[name] = by_cluster(far[there], sets[there], len(far))
     return out | {f"less_{k}": -v for k, v in out.items()}
@@ -352,7 +363,7 @@ def intervened(case: Case, latents: Latents) -> dict[str, Values]:
     """
     laws, steps = case.net.laws, min(HORIZON, case.seen.targets.frames - 1)
     place, present = case.seen.targets.place[:, :FITTED], case.seen.targets.present[:, :FITTED]
-    start = fitted_start(laws, place, present, latents, case.dt)
+    start = explained_start(laws, place, present, latents, case.dt, case.net.config.noise, "first")
     there = present.any(1)
     base = _slots(case, forecast(laws, start, latents, steps, case.dt, there)[:, -1])
     found: dict[str, list[tuple[Array, Array, Array]]] = {"mass": [], "charge": []}
@@ -367,7 +378,7 @@ def intervened(case: Case, latents: Latents) -> dict[str, Values]:
             value = torch.tensor([change.value / was])
             row = Latents(*(z[b : b + 1] for z in latents))
             other = changed_latents(row, change.what, torch.tensor([slot]), value)
-            begin = type(start)(*(x[b : b + 1] for x in start))
+            begin = Start(*(x[b : b + 1] for x in start))
             after = forecast(laws, begin, other, steps, case.dt, there[b : b + 1])[0, -1]
             own = len(one.target.things)
             slots = np.maximum(case.slot[b, :own], 0)
@@ -420,7 +431,9 @@ def programs_on_found(case: Case, key: object) -> Measured:
         _slots(case, v.transpose(1, 2)).transpose(1, 2) for v in (targets.place, targets.present)
     )
     latents = Latents(*(torch.from_numpy(z).float() for z in (z_m, z_c)))
-    scenes = found_scenes(net.laws, case.sets, FoundObjects(place, present.bool(), latents), thresholds)
+    scenes = found_scenes(
+        net.laws, case.sets, FoundObjects(place, present.bool(), latents), thresholds, net.config.noise
+    )
     told = {
         (one.number, q["question_id"]): answer
         for one, scene in zip(case.sets, scenes, strict=True)

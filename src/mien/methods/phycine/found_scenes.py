@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mien.core.errors import DataError
 from mien.data.physical import PhysicalSet
 from mien.methods.phycine.concepts import Latents
-from mien.methods.phycine.forecast import FITTED, Start, fitted_start, forecast
+from mien.methods.phycine.forecast import FITTED, At, Start, explained_start, forecast
 from mien.methods.phycine.symbolic import Motion, Split, Thresholds, contacts, predicted_scene
 from mien.synth.comphy_scene import ComPhyScene, Thing, in_out_events, inside, to_pixels
 from mien.synth.comphy_set import VIEW
@@ -116,7 +116,11 @@ def shown_scene(things: Sequence[Thing], path: Array, touch: float, stride: int)
 
 
 def found_scenes(
-    laws: nn.Module, sets: Sequence[PhysicalSet], found: FoundObjects, thresholds: Thresholds
+    laws: nn.Module,
+    sets: Sequence[PhysicalSet],
+    found: FoundObjects,
+    thresholds: Thresholds,
+    noise: float,
 ) -> list[ComPhyScene]:
     """A scene of each set: `predicted_scene` of what is found. O(S C T N^2) of the laws, C changes of a set.
 
@@ -129,6 +133,7 @@ def found_scenes(
         sets: whose looks are told, and nothing else.
         found: in their targets.
         thresholds: where light ends and charged begins.
+        noise: of places, world units.
     """
     clip, shown = sets[0].target, found.place.shape[1]
     stride, last, there = clip.stride, len(clip.place) - 1, found.present.any(1)
@@ -136,16 +141,16 @@ def found_scenes(
     path = np.stack([whole_path(p, q) for p, q in zip(found.place.numpy(), present, strict=True)])
     rows = torch.from_numpy(np.nan_to_num(path)).float()
 
-    def rolled(window: slice, steps: int) -> tuple[Start, Array]:
-        """The start at the first row of a window, and what the laws make of it; NaN = nowhere."""
+    def rolled(window: slice, at: At, steps: int) -> tuple[Start, Array]:
+        """The start at the first or last row of a window, and what the laws make of it; NaN = nowhere."""
         fitted = rows[:, window]
         known = there[:, None].expand(fitted.shape[:3])
-        start = fitted_start(laws, fitted, known, found.latents, clip.dt)
+        start = explained_start(laws, fitted, known, found.latents, clip.dt, noise, at)
         return start, _placed(forecast(laws, start, found.latents, steps, clip.dt, there), there)
 
-    begin, base = rolled(slice(0, FITTED), last)
-    _, later = rolled(slice(shown - FITTED, shown), FITTED + last - shown)
-    whole = np.concatenate([path, later[:, FITTED:]], 1)
+    begin, base = rolled(slice(0, FITTED), "first", last)
+    _, later = rolled(slice(shown - FITTED, shown), "last", last - shown + 1)
+    whole = np.concatenate([path, later[:, 1:]], 1)
     touch = touch_of(found.place.numpy(), present)
     scenes = []
     for s, one in enumerate(sets):

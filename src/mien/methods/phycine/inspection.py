@@ -74,18 +74,19 @@ def collision_push(laws: Laws, distance: Array, speed: float) -> Array:
     """(n,) force along the normal over the reduced mass, a frame; of an elastic one 2 |closing speed|."""
     p, v = _facing(distance, speed)
     nothing = torch.zeros(len(distance), 2)
-    force = laws.pair_forces(pairs_of(p, v), nothing, nothing)[:, 0, 0]
+    force = laws.pair_forces(pairs_of(p, v), nothing, nothing).push[:, 0, 0]
     m = laws.masses(nothing)
     return (force * m.sum(1) / m.prod(1)).double().numpy()
 
 
 @torch.no_grad()
 def charge_strength(laws: Laws, distance: Array) -> Array:
-    """(n,) repulsion of two equal charges z_c = 1 at rest, of a frame, without what collisions add."""
+    """(n,) repulsion of two equal charges z_c = 1 at rest, of a frame."""
     p, v = _facing(distance, 0.0)
-    pairs, nothing = pairs_of(p, v), torch.zeros(len(distance), 2)
-    force = laws.pair_forces(pairs, nothing, nothing + 1) - laws.pair_forces(pairs, nothing, nothing)
-    return force[:, 0, 0].double().numpy()
+    nothing = torch.zeros(len(distance), 2)
+    pull = laws.pair_forces(pairs_of(p, v), nothing, nothing + 1).pull
+    assert pull is not None
+    return pull[:, 0, 0].double().numpy()
 
 
 def true_strength(distance: Array) -> Array:

@@ -13,7 +13,7 @@ from mien.methods.phycine.blackbox import PairwiseDynamics, SlotTransformer
 from mien.methods.phycine.concepts import FitSettings, Latents, infer
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.decoder import without
-from mien.methods.phycine.forecast import FITTED, Start, changed_latents, fitted_start
+from mien.methods.phycine.forecast import FITTED, Start, changed_latents, explained_start
 from mien.methods.phycine.found import Find, clip_latents
 from mien.methods.phycine.iodine import Iodine
 from mien.methods.phycine.laws import Laws, rollout
@@ -94,7 +94,7 @@ class Phycine(nn.Module):
         super().__init__()
         self.config, self.size, self.dt = config, size, dt
         self.perception = _perception(config, size)
-        self.laws = _laws(config)
+        self.laws = _laws(config, dt)
         if config.stage == "refiner":
             self.refiner = Refiner(config.window, rounds=config.rounds or 3)
 
@@ -137,11 +137,8 @@ class Phycine(nn.Module):
         seen = Seen(tracks.place, present, codes.mean(1), codes)
         found = clip_latents(self.laws, fit_settings(self.config), seen, self.dt, find=self.find)
         last = min(FITTED, seen.frames)
-        start = fitted_start(self.laws, seen.place[:, -last:], present[:, -last:], found.mean, self.dt)
-        there = present[:, -last:].any(1)
-        with torch.no_grad():
-            path = rollout(self.laws, *start, *found.mean, last - 1, self.dt, there)
-        place, velocity = (x[:, -1] for x in path)
+        window, there = (seen.place[:, -last:], present[:, -last:]), present[:, -last:].any(1)
+        place, velocity = explained_start(self.laws, *window, found.mean, self.dt, self.config.noise)
         noise = torch.full_like(place, self.config.noise)
         last_code = torch.where(there[..., None], last_seen(codes, tracks.present)[:, -1], codes[:, -1])
         return PhysLatents(
@@ -197,12 +194,12 @@ def _perception(config: PhycineConfig, size: tuple[int, int]) -> nn.Module:
     return nn.Identity()
 
 
-def _laws(config: PhycineConfig) -> Dynamics:
+def _laws(config: PhycineConfig, dt: float) -> Dynamics:
     if config.dynamics == "pairwise":
         return PairwiseDynamics(config.hidden)
     if config.dynamics == "transformer":
         return SlotTransformer(config.hidden)
-    return Laws(config.hidden, charge=config.charge, mass=config.mass)
+    return Laws(config.hidden, charge=config.charge, mass=config.mass, dt=dt)
 
 
 def fit_settings(config: PhycineConfig) -> FitSettings:

@@ -12,7 +12,7 @@ from mien.core.config import Recipe, evolve_all
 from mien.core.protocol import Above, Claim, Equal, Evaluation, Monotone, PairedGain, Row, Stage, Within
 from mien.methods.phycine.config import RECIPES
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 SEEDS = (0, 1, 2)
 Group = Literal["claims", "all"]
 Changes = dict[str, object]
