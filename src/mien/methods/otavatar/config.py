@@ -60,6 +60,8 @@ class OtavatarConfig(MethodConfig):
     """Of the decoder; the first three are the colour."""
     sigma_bias: float = -3.0
     """Raw density that empty space starts at."""
+    warped: bool | None = None
+    """The planes are moved to where a face's landmarks are, which the code tells (default no)."""
     sr_side: int = 64
     """Side of the raw picture that super-resolution starts from."""
     sr_channels: tuple[int, ...] = ()
@@ -105,6 +107,8 @@ class OtavatarConfig(MethodConfig):
     """Share of the rays that fall near mouth and eyes where the picture has contrast (default 0)."""
     squared: float | None = None
     """prior: weight of the squared colour error beside the absolute one (default 0)."""
+    align: float | None = None
+    """prior: weight of the landmarks' error, where planes are warped (default 10)."""
     depth: float = 0.3
     """prior: weight of the distance along the ray."""
     opacity: float = 0.5
@@ -140,7 +144,7 @@ class OtavatarConfig(MethodConfig):
     def __post_init__(self) -> None:
         for name in ("z_dim", "w_dim", "plane_size", "plane_channels", "decoder_width", "rays", "width"):
             check_range("method", name, getattr(self, name), 1, 100_000)
-        for name in ("squared", "depth", "opacity", "norm"):
+        for name in ("squared", "align", "depth", "opacity", "norm"):
             check_range("method", name, getattr(self, name), 0.0, 1e6)
         for name in ("face", "parts", "pose_dropout"):
             check_range("method", name, getattr(self, name), 0.0, 1.0)
@@ -172,7 +176,7 @@ class OtavatarConfig(MethodConfig):
         own: dict[str, tuple[str, ...]] = dict.fromkeys(
             ("mode", "bank", "inner_steps", "controller_steps", "beta1"), ("controller",)
         )
-        own |= {"inner_lr": ("controller", "sr"), "squared": ("prior",)}
+        own |= {"inner_lr": ("controller", "sr"), "squared": ("prior",), "align": ("prior",)}
         refuse_inapplicable(self, self.stage, {**own, "crop": ("sr",), "emphasis": ("sr",)})
         dbi = "dbi" if self.stage == "controller" and self.mode != "naive" else "other"
         refuse_inapplicable(self, dbi, {"inner": ("dbi",), "frames": ("dbi",)})
@@ -233,13 +237,18 @@ def _demo_prior() -> Recipe:
             w_dim=160,
             mapping_layers=0,
             plane_size=128,
+            start=32,
+            channel_base=3072,
+            warped=True,
             squared=1.0,
+            face=0.3,
             parts=0.45,
+            detail=0.1,
         ),
         data=TalkingData(size=128),
         optim=OptimConfig(kind="adam", lr=1e-2),
         schedule=ScheduleConfig(
-            steps=12_000, batch=8, warmup_epochs=0.07, grad_clip=1.0, ema=0.995, checkpoint_every=500
+            steps=6000, batch=8, warmup_epochs=0.07, grad_clip=1.0, ema=0.995, checkpoint_every=500
         ),
     )
 

@@ -13,9 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mien.core.errors import ConfigError, ShapeError
+from mien.methods.otavatar.plane_warp import PlaneWarp
 from mien.nn.modulated import EqualizedLinear
 from mien.nn.softplus import Softplus
 from mien.nn.style_blocks import MappingNetwork, StyleBlock, StyleSynthesis
+from mien.render.plane_settings import PlaneAxes
 from mien.render.triplane import PlaneDecoder
 
 MARGIN = 2
@@ -164,6 +166,8 @@ class TriPlaneGenerator(nn.Module):
         sr_side: side that the raw render is brought to before super-resolution.
         sr_channels: of its blocks, each of which doubles the side; () = no super-resolution.
         sr_empty: ``empty`` of `SuperResolution`.
+        warped: a `PlaneWarp` is behind the synthesis, told the first code.
+        axes: of its planes.
 
     Raises:
         ConfigError: sizes that do not fit together.
@@ -193,6 +197,8 @@ class TriPlaneGenerator(nn.Module):
         sr_side: int = 128,
         sr_channels: tuple[int, ...] = (256, 128),
         sr_empty: float = 0.0,
+        warped: bool = False,
+        axes: PlaneAxes = "corrected",
     ) -> None:
         super().__init__()
         if plane_channels < 1 or features < 3:
@@ -209,6 +215,7 @@ class TriPlaneGenerator(nn.Module):
         self.mapping = MappingNetwork(
             z_dim, c_dim, w_dim, self.num_ws, depth=mapping_layers, lr_multiplier=mapping_rate
         )
+        self.warp = PlaneWarp(w_dim, axes) if warped else None
         self.decoder = FieldDecoder(plane_channels, decoder_width, features, sigma_bias)
         self.super_resolution = (
             SuperResolution(features, w_dim, sr_side, tuple(sr_channels), empty=sr_empty)
@@ -227,6 +234,6 @@ class TriPlaneGenerator(nn.Module):
         Raises:
             ShapeError: another number or width of codes.
         """
-        return cast("Tensor", self.synthesis(ws)).view(
-            ws.shape[0], 3, self.plane_channels, self.size, self.size
-        )
+        shape = (ws.shape[0], 3, self.plane_channels, self.size, self.size)
+        planes = cast("Tensor", self.synthesis(ws)).view(shape)
+        return planes if self.warp is None else cast("Tensor", self.warp(planes, ws[:, 0]))

@@ -80,9 +80,10 @@ def build_generator(config: OtavatarConfig, **changes: Any) -> TriPlaneGenerator
         k: getattr(config, k)
         for k in ("z_dim", "w_dim", "plane_size", "plane_channels", "start", "channel_base", "channel_max",
                   "decoder_width", "features", "sigma_bias", "sr_side", "sr_channels", "mapping_layers",
-                  "mapping_rate")
+                  "mapping_rate", "axes")
     }  # fmt: skip
     sizes |= {
+        "warped": bool(config.warped),
         "c_dim": 25 if config.conditioned else 0,
         "sr_empty": 0.0 if config.background == "black" else 1.0,
     }

@@ -69,6 +69,22 @@ class PriorTask(Task[TalkingBatch]):
             self.register_buffer("numbers", numbers, persistent=False)
             self.mix = orthonormal_columns(torch.randn(config.z_dim, count))
 
+    @torch.no_grad()
+    def place(self, rows: Tensor, points: Tensor) -> None:
+        """Tells a warped generator the landmarks of all moments, as far as a linear map can.
+
+        Args:
+            rows: (P, M, C) expressions.
+            points: (P, M, 68, 3) landmarks.
+        """
+        warp = self.net.generator.warp
+        if warp is None:
+            return
+        warp.mean.copy_(points.mean((0, 1)))
+        if self.mix is not None:  # else codes are not known yet
+            who = torch.arange(len(rows)).repeat_interleave(rows.shape[1])
+            warp.fit(self._mixed(who, rows.flatten(0, 1))[:, 0], points.flatten(0, 1))
+
     def loss(self, batch: TalkingBatch, clock: Clock, rng: Rng) -> StepOut:
         """The loss of moments (B, 1, V)."""
         own, net = self.config, self.net
@@ -85,6 +101,9 @@ class PriorTask(Task[TalkingBatch]):
         opacity, depth = shape_loss(out, target)
         logs = {"colour": colour, "opacity": opacity, "depth": depth}
         total = colour + own.opacity * opacity + own.depth * depth
+        if net.generator.warp is not None:
+            logs["align"] = net.generator.warp.misses(w[:, 0], batch.points[:, 0]).mean()
+            total = total + (10.0 if own.align is None else own.align) * logs["align"]
         if read is not None:
             logs["read"] = ((read - w.detach()) / net.w_std.clamp(min=1e-3)).square().mean()
             total = total + own.read * logs["read"]
@@ -100,7 +119,12 @@ class PriorTask(Task[TalkingBatch]):
         if self.mix is None:
             return read, None
         now = batch.windows[:, 0, :, batch.windows.shape[-1] // 2]
-        return net.codes(torch.cat([self.numbers[batch.person], 4 * now], 1) @ self.mix.T), read
+        return self._mixed(batch.person, now), read
+
+    def _mixed(self, person: Tensor, rows: Tensor) -> Tensor:
+        """(B, 1, W) of people (B,) with expressions (B, C)."""
+        assert self.mix is not None
+        return self.net.codes(torch.cat([self.numbers[person], 4 * rows], 1) @ self.mix.T)
 
     def _view(self, batch: TalkingBatch, rng: Rng) -> Tensor:
         """(B, 3, S, S) the front view, or in a third of the moments any view."""

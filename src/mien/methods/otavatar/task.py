@@ -68,6 +68,8 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
         numbers = identity_numbers(data, heads) if method.latent == "mixed" else None
         known = None if numbers is None else torch.from_numpy(numbers)
         prior = PriorTask(net, method, recipe.optim.lr, people, moments, known)
+        rows = heads.tracks[np.arange(people)[:, None], heads.moments]
+        prior.place(torch.from_numpy(rows), torch.from_numpy(heads.points))
         return Experiment(prior, source, splits.fingerprint, facts=facts)
     if method.stage == "sr":
         load_avatar(net, uses)
@@ -133,7 +135,7 @@ def load_avatar(net: AvatarNet, uses: Mapping[str, Path]) -> None:
 
 _PRIOR = (
     "z_dim", "w_dim", "plane_size", "plane_channels", "channel_base", "channel_max", "decoder_width",
-    "features", "latent", "conditioned", "axes", "aggregate", "background", "density_scale",
+    "features", "latent", "conditioned", "axes", "warped", "aggregate", "background", "density_scale",
 )  # fmt: skip
 _ENLARGE = ("sr_side", "sr_channels")
 _CONTROLLER = ("radius", "width", "directions", "code_book", "pose_rows")

@@ -76,6 +76,8 @@ def tuned_delta(
     own = settings or TuningSettings()
     generator, plan = copy.deepcopy(net.generator).requires_grad_(False), net.config.settings()
     learnt = [*generator.synthesis.parameters(), *generator.decoder.parameters()]
+    if generator.warp is not None:
+        learnt += generator.warp.parameters()
     for p in learnt:
         p.requires_grad_(True)
     random = torch.Generator(w_id.device).manual_seed(seed)

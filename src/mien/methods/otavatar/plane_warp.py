@@ -1,0 +1,111 @@
+"""Planes that are moved to where a face's parts are, so that before it they lie at the same places for all.
+
+    l_j(w) = m_j + d_j(w),   planes(p) = canonical(p + u(p)),
+    u(p) = sum_j k(p - l_j) (m_j - l_j) / (sum_j k(p - l_j) + 1/8),   k(x) = exp(-|x|^2 / 2 s^2)
+
+with m_j the mean place of landmark j and d linear. A generator of convolutions places an eye anew for each w,
+and what it is not sure of it blurs; here landmarks teach the place directly. u is a mean of what the landmarks
+around ask for and fades to 0 away from all. Each plane has a u of its own, so that what is drawn is still
+three planes, marched as fast as others.
+
+Source: ours; canonical spaces with a learnt way there are usual for moving heads, two-dimensional ones for
+each plane are not.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mien.nn.modulated import EqualizedLinear
+from mien.render.plane_settings import PlaneAxes
+from mien.render.triplane import project_to_planes
+
+SPREAD = 0.1
+"""s, half sides of the cube."""
+FADE = 0.125
+"""Of k: what a place far from all landmarks is held still with."""
+CELLS = 32
+"""u is computed on a grid of so many a side, linear between."""
+REACH = 0.1
+"""d of a unit output, half sides of the cube."""
+
+
+class PlaneWarp(nn.Module):
+    """Style code -> landmarks; moves planes from the mean landmarks there.
+
+    Args:
+        w_dim: width of w.
+        axes: of the planes.
+        box: side of the cube.
+
+    >>> warp = PlaneWarp(8)
+    >>> planes = torch.randn(2, 3, 5, 16, 16)
+    >>> torch.allclose(warp(planes, torch.randn(2, 8)), planes, atol=1e-5)       # nothing moves at first
+    True
+    """
+
+    mean: Tensor
+
+    def __init__(self, w_dim: int, axes: PlaneAxes = "corrected", box: float = 1.0) -> None:
+        super().__init__()
+        self.axes, self.box = axes, box
+        self.places = EqualizedLinear(w_dim, 68 * 3)
+        nn.init.zeros_(self.places.weight)
+        self.register_buffer("mean", torch.zeros(68, 3))
+
+    def landmarks(self, w: Tensor) -> Tensor:
+        """Codes (B, W) -> landmarks (B, 68, 3) in the units of the cube. O(B W)."""
+        offset: Tensor = self.places(w).view(len(w), 68, 3)
+        return self.mean + REACH * self.box / 2 * offset
+
+    @torch.no_grad()
+    def fit(self, w: Tensor, points: Tensor) -> None:
+        """Least squares (with a ridge of 1e-4) for landmarks (N, 68, 3) of codes (N, W). O(N W^2)."""
+        self.mean.copy_(points.mean(0))
+        x = F.pad(w, (0, 1), value=1.0).double()
+        y = (points - self.mean).flatten(1).double() * (2 / self.box / REACH)
+        ridge = 1e-4 * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+        found = torch.linalg.solve(x.T @ x + ridge, x.T @ y).to(w)
+        gain = math.sqrt(w.shape[1])
+        self.places.weight.copy_(found[:-1].T * gain)
+        self.places.bias.copy_(found[-1])
+
+    def misses(self, w: Tensor, points: Tensor) -> Tensor:
+        """Mean distance of landmarks (B, 68, 3) from those of w (B, W), half sides of the cube: (B,)."""
+        return (self.landmarks(w) - points).norm(dim=-1).mean(1) * (2 / self.box)
+
+    def field(self, w: Tensor, size: int) -> Tensor:
+        """U (B, 3, size, size, 2) of w (B, W), along width and height, half sides. O(B CELLS^2 + B size^2)."""
+        there = project_to_planes(self.landmarks(w), self.axes, self.box)
+        asked = project_to_planes(self.mean[None], self.axes, self.box) - there
+        cells = min(CELLS, size)
+        at = _centres(cells, there)
+        across, down = (_bell(at[:, None] - there[:, :, None, :, k]) for k in (0, 1))  # (B, 3, cells, 68)
+        share = torch.einsum("bkxj,bkyj,bkjd->bkdyx", across, down, asked)
+        total = torch.einsum("bkxj,bkyj->bkyx", across, down) + FADE
+        coarse = (share / total[:, :, None]).flatten(0, 1)
+        u = F.interpolate(coarse, (size, size), mode="bilinear", align_corners=False)
+        return u.unflatten(0, (len(w), 3)).movedim(2, 4)
+
+    def forward(self, planes: Tensor, w: Tensor) -> Tensor:
+        """Planes (B, 3, C, P, P) moved by the u of w (B, W). O(B C P^2)."""
+        b, _, channels, size, _ = planes.shape
+        at = _centres(size, planes)
+        still = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1)
+        grid = (still + self.field(w, size)).flatten(0, 1)
+        flat = planes.reshape(3 * b, channels, size, size)
+        moved: Tensor = F.grid_sample(flat, grid, padding_mode="border", align_corners=False)
+        return moved.view_as(planes)
+
+
+def _centres(count: int, like: Tensor) -> Tensor:
+    """Centres of ``count`` cells along [-1, 1]."""
+    return (torch.arange(count, device=like.device, dtype=like.dtype) * 2 + 1) / count - 1
+
+
+def _bell(x: Tensor) -> Tensor:
+    return (-(x / SPREAD).square() / 2).exp()
