@@ -248,7 +248,7 @@ def _demo_prior() -> Recipe:
         data=TalkingData(size=128),
         optim=OptimConfig(kind="adam", lr=1e-2),
         schedule=ScheduleConfig(
-            steps=6000, batch=8, warmup_epochs=0.07, grad_clip=1.0, ema=0.995, checkpoint_every=500
+            steps=5000, batch=8, warmup_epochs=0.07, grad_clip=1.0, ema=0.995, checkpoint_every=500
         ),
     )
 
@@ -259,7 +259,7 @@ def _demo() -> Recipe:
     changes: dict[str, object] = {
         "name": "otavatar-demo",
         **_CONTROLLER,
-        "schedule.steps": 2000,
+        "schedule.steps": 1500,
         "schedule.warmup_epochs": 0.25,
     }
     return evolve_all(prior, changes)
@@ -340,6 +340,7 @@ def _debug_prior() -> Recipe:
     changes: dict[str, object] = {
         "name": "otavatar-debug-prior",
         "method.plane_size": 16,
+        "method.start": 4,
         "method.plane_channels": 4,
         "method.channel_base": 256,
         "method.channel_max": 8,

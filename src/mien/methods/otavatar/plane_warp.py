@@ -3,10 +3,10 @@
     l_j(w) = m_j + d_j(w),   planes(p) = canonical(p + u(p)),
     u(p) = sum_j k(p - l_j) (m_j - l_j) / (sum_j k(p - l_j) + 1/8),   k(x) = exp(-|x|^2 / 2 s^2)
 
-with m_j the mean place of landmark j and d linear. A generator of convolutions places an eye anew for each w,
-and what it is not sure of it blurs; here landmarks teach the place directly. u is a mean of what the landmarks
-around ask for and fades to 0 away from all. Each plane has a u of its own, so that what is drawn is still
-three planes, marched as fast as others.
+with m_j the mean place of landmark j and d linear. A generator of convolutions places an eye anew for each
+w, and what it is not sure of it blurs; here landmarks teach the place directly. u is a mean of what the
+landmarks around ask for and fades to 0 away from all. Each plane has a u of its own, so that what is drawn
+is still three planes, marched as fast as others.
 
 Source: ours; canonical spaces with a learnt way there are usual for moving heads, two-dimensional ones for
 each plane are not.
@@ -79,7 +79,7 @@ class PlaneWarp(nn.Module):
         return (self.landmarks(w) - points).norm(dim=-1).mean(1) * (2 / self.box)
 
     def field(self, w: Tensor, size: int) -> Tensor:
-        """U (B, 3, size, size, 2) of w (B, W), along width and height, half sides. O(B CELLS^2 + B size^2)."""
+        """U (B, 3, size, size, 2) of w (B, W), along width and height, half sides. O(B size^2)."""
         there = project_to_planes(self.landmarks(w), self.axes, self.box)
         asked = project_to_planes(self.mean[None], self.axes, self.box) - there
         cells = min(CELLS, size)
