@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from mien.core.errors import ConfigError, DataError, ShapeError
-from mien.methods.otavatar.photos import photo_rays, read_photos
+from mien.methods.otavatar.photos import Photos, photo_rays, read_photos
 from mien.synth.orbit import orbit_cameras
 from tests.methods.otavatar.avatars import person
 
@@ -85,3 +85,16 @@ def test_rays_show_the_pixels_they_go_through():
     assert not torch.equal(sample(1).uv, sample(0).uv)
     with pytest.raises(ConfigError, match="rays=0"):
         photo_rays(photos, 0, 0.5, 3)
+
+
+def test_a_share_of_the_rays_falls_on_contrast_of_the_person():
+    """A dot on a flat person: rays seek it and its edge, and never the background."""
+    pictures = torch.full((1, 3, 32, 32), 0.5)
+    pictures[:, :, 20, 12] = 0.0
+    opacity = torch.zeros(1, 1, 32, 32)
+    opacity[:, :, 8:] = 1.0
+    photos = Photos(pictures, opacity, torch.from_numpy(orbit_cameras(0)), torch.zeros(1, 4))
+    uv = photo_rays(photos, 9, 0.0, 0, detail=1.0)(0).uv[0, 0] * 32
+    assert (uv[:, 1] >= 8).all()
+    near = ((uv - torch.tensor([12.5, 20.5])).abs() < 2).all(1)
+    assert near.all()

@@ -106,7 +106,9 @@ def _masks(mask: Any, count: int, size: int) -> Tensor:
     return torch.cat([prepare([m], size, 3)[:, :1] for m in grey])
 
 
-def photo_rays(photos: Photos, count: int, face: float, seed: int) -> Callable[[int], TargetRays]:
+def photo_rays(
+    photos: Photos, count: int, face: float, seed: int, detail: float = 0.0
+) -> Callable[[int], TargetRays]:
     """Step -> random pixels of the photographs, one view each; their depth is not known. O(F S^2) a step.
 
     Args:
@@ -114,6 +116,7 @@ def photo_rays(photos: Photos, count: int, face: float, seed: int) -> Callable[[
         count: rays of a photograph.
         face: share of them that falls on the person.
         seed: of the pixels.
+        detail: share that falls on the person in proportion to `mien.methods.otavatar.rays.contrast`.
 
     Raises:
         ConfigError: no rays.
@@ -123,10 +126,21 @@ def photo_rays(photos: Photos, count: int, face: float, seed: int) -> Callable[[
     images = torch.cat([photos.pictures, photos.opacity], 1)[:, None]
     depth = images.new_full((len(images), 1, *images.shape[-2:]), float("nan"))
     points = images.new_zeros(len(images), 68, 3)  # no landmarks: all pixels count alike
-    cameras = photos.cameras[:, None]
+    cameras, solid = photos.cameras[:, None], images[:, :, 3] > 0
 
     def sample(step: int) -> TargetRays:
         random = torch.Generator().manual_seed(derive(seed, "rays", step))
-        return pick_rays(images, depth, cameras, points, count, face=face, parts=0.0, generator=random)
+        return pick_rays(
+            images,
+            depth,
+            cameras,
+            points,
+            count,
+            face=face,
+            parts=0.0,
+            detail=detail,
+            where=solid,
+            generator=random,
+        )
 
     return sample

@@ -110,6 +110,7 @@ def pick_rays(
     face: float,
     parts: float,
     detail: float = 0.0,
+    where: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> TargetRays:
     """Random pixels of every view: shares on what is no background, and near mouth and eyes. O(B V S^2).
@@ -125,6 +126,7 @@ def pick_rays(
         face: share of them that fall where opacity > 0.
         parts: share that fall in the boxes of `part_mask`; the rest falls anywhere.
         detail: share that fall there in proportion to `contrast`.
+        where: (B, V, S, S) bool instead of those boxes.
         generator: of random numbers.
 
     Returns:
@@ -133,8 +135,10 @@ def pick_rays(
     b, v, _, size, _ = images.shape
     device = generator.device if generator is not None else images.device
     solid = images[:, :, 3].flatten(2)
-    asked = parts or detail
-    near = part_mask(points, cameras, size).flatten(2) if asked else torch.zeros_like(solid, dtype=torch.bool)
+    if where is None:
+        asked = parts or detail
+        where = part_mask(points, cameras, size) if asked else torch.zeros_like(depth, dtype=torch.bool)
+    near = where.flatten(2)
     chance = torch.full_like(solid, max(0.0, 1 - face - parts - detail) / size**2)
     for share, own in ((face, solid > 0), (parts, near)):
         chance = chance + share * own / own.sum(-1, keepdim=True).clamp(min=1)
