@@ -23,7 +23,7 @@ from mien.methods.otavatar.predict import Predictor, picture_psnr
 from mien.synth.orbit import orbit_cameras
 
 PEOPLE = (1_000_001, 1_000_002, 1_000_003)
-TRIED = ((0, 3e-4), (50, 3e-4), (80, 3e-3), (160, 3e-3), (320, 3e-3))
+TRIED = ((0, 3e-4), (50, 3e-4), (80, 3e-3), (80, 1e-2), (200, 1e-2))
 """Steps and rate; the second is the released setting."""
 
 
@@ -52,7 +52,7 @@ def main() -> None:
         real = picture_psnr(avatar.view(state), photograph.numpy().astype(np.uint8))
         mean = [statistics.fmean(x) for x in (front, sides, seconds)]
         lines.append({
-            "name": f"tuning_{steps}",
+            "name": f"tuning_{steps}_{rate:g}",
             "text": f"tuning (7), {steps} steps at {rate:g}: PSNR of three rendered people's portraits and of"
             " their other sides; of the photograph; seconds with the inversion, 2 threads",
             "value": f"{mean[0]:.1f}, {mean[1]:.1f}; {real:.1f} dB; {mean[2]:.0f} s",

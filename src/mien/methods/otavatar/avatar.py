@@ -30,6 +30,7 @@ Frame: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) RGB."""
 Callback = Callable[[int, float], bool | None]
 """Called with the step and its loss before each step of an inversion; True = stop."""
+_DETAIL = 0.3  # share of the rays of tuning that seek contrast
 _MOVING = 0.1  # share of the actions of a random expression that are not at rest
 
 
@@ -92,7 +93,7 @@ class OneShotAvatar:
             mask: (H, W) in 0 .. 1 what of a picture is the person, or a list of F; default what is not white.
             steps: of Adam; in "w+" the second half of them has a code for each style slot.
             space: see there.
-            pti_steps: of `tuned_delta` after it; each sees twice as many rays.
+            pti_steps: of `tuned_delta` after it; each sees four times as many rays, some of them on contrast.
             pti_lr: see `TuningSettings`.
             pti_keep: see there; the motions are random expressions before the pictures' cameras.
             refine: what of the intrinsics is corrected as well (`InversionSettings.camera`).
@@ -128,7 +129,9 @@ class OneShotAvatar:
             count = len(photos.rows)
             s, t = (x.expand(count, -1) for x in (found.scale, found.shift))
             seen = photos._replace(cameras=corrected(photos.cameras, s, t, "all"))
-            sampler = photo_rays(seen, 2 * rays, own.face, derive(seed, "tuning"))
+            most = min(4 * rays, self.size**2)
+            face = own.face * (1 - _DETAIL)
+            sampler = photo_rays(seen, most, face, derive(seed, "tuning"), _DETAIL)
             delta = tuned_delta(
                 self.net, sampler, found.w_id, dw, TuningSettings(pti_steps, pti_lr, pti_keep),
                 motions=self._motions(photos.cameras[0], derive(seed, "motions")), seed=derive(seed, "pti"),

@@ -39,7 +39,7 @@ SEED, FRAMES = 7, 60
 """The performance."""
 BOX = (182, 82, 268, 174)
 """The face in `skimage.data.astronaut` (NASA, public domain), from the brows to the chin."""
-STEPS, TUNED, RATE = 60, 80, 3e-3
+STEPS, TUNED, RATE = 60, 80, 1e-2
 """Of the inversion; of the tuning after it, and its rate."""
 SIDES = (-0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6)
 """Yaw of the cameras of the sheet, radians."""

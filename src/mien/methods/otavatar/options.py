@@ -52,7 +52,7 @@ class PredictOptions:
     pti_steps: int = 80
     """Steps that bend the generator towards the portrait (PTI), at most 1000; 50 as released. Without them
     (0, quick) a person unlike those of the training is a blur."""
-    pti_lr: float = 3e-3
+    pti_lr: float = 1e-2
     """Rate of these steps; 3e-4 as released."""
     pti_keep: float = 1.0
     """Weight of what keeps other sides and motion as they are meanwhile; 0 as released."""
