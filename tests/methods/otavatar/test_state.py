@@ -71,6 +71,7 @@ def test_a_state_of_another_generator_is_refused(tmp_path):
         ({"row": torch.zeros(5)}, "the source has 5 actions, the controller knows 4"),
         ({"delta": {"decoder.net.0.bias": torch.ones(3)}}, "the person's own decoder.net.0.bias"),
         ({"delta": {"nothing": torch.ones(3)}}, "the person's own nothing"),
+        ({"delta": {"own": torch.ones(3, 1, 4, 4)}}, "the person's own own"),
     ],
 )
 def test_tensors_that_do_not_fit(changes, text):

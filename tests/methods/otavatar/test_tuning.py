@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mien.core.errors import ConfigError
+from mien.methods.otavatar.generator import OWN_PLANES
 from mien.methods.otavatar.inversion import code_loss
 from mien.methods.otavatar.photos import photo_rays, read_photos
 from mien.methods.otavatar.rays import look
@@ -79,3 +80,18 @@ def test_no_steps_change_nothing():
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=r"steps 0 \.\. 1000"):
         TuningSettings(**wrong)
+
+
+def test_own_planes_hold_what_the_generator_does_not_draw_and_are_added():
+    """Nearer to the picture than tuning without them; what is drawn are the sum of both planes."""
+    plain = tuned_delta(NET, SAMPLER, CODE, None, TuningSettings(15, lr=3e-3))
+    delta = tuned_delta(NET, SAMPLER, CODE, None, TuningSettings(15, lr=3e-3, own_lr=0.03))
+    assert OWN_PLANES not in plain
+    assert delta[OWN_PLANES].shape == NET.generator.shape
+    assert source_loss(bent(delta)) < 0.95 * source_loss(bent(plain))
+    assert NET.generator.own is None
+    ws = NET.moved(CODE, None)
+    rest = {k: v for k, v in delta.items() if k != OWN_PLANES}
+    with torch.no_grad():
+        whole, bare = (with_delta(NET.generator, d).planes(ws) for d in (delta, rest))
+    torch.testing.assert_close(whole, bare + delta[OWN_PLANES])

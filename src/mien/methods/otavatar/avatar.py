@@ -74,6 +74,7 @@ class OneShotAvatar:
         pti_steps: int = 0,
         pti_lr: float = 3e-4,
         pti_keep: float = 1.0,
+        pti_own: float = 0.0,
         refine: Literal["off", "centre", "all"] = "off",
         rays: int = 256,
         seed: int = 0,
@@ -96,6 +97,7 @@ class OneShotAvatar:
             pti_steps: of `tuned_delta` after it; each sees four times as many rays, some of them on contrast.
             pti_lr: see `TuningSettings`.
             pti_keep: see there; the motions are random expressions before the pictures' cameras.
+            pti_own: rate of the person's own planes, see there.
             refine: what of the intrinsics is corrected as well (`InversionSettings.camera`).
             rays: of each picture in a step.
             seed: of the rays.
@@ -133,7 +135,7 @@ class OneShotAvatar:
             face = own.face * (1 - _DETAIL)
             sampler = photo_rays(seen, most, face, derive(seed, "tuning"), _DETAIL)
             delta = tuned_delta(
-                self.net, sampler, found.w_id, dw, TuningSettings(pti_steps, pti_lr, pti_keep),
+                self.net, sampler, found.w_id, dw, TuningSettings(pti_steps, pti_lr, pti_keep, pti_own),
                 motions=self._motions(photos.cameras[0], derive(seed, "motions")), seed=derive(seed, "pti"),
             )  # fmt: skip
             state = replace(state, delta={k: v.cpu() for k, v in delta.items()})

@@ -237,18 +237,13 @@ def _demo_prior() -> Recipe:
             w_dim=160,
             mapping_layers=0,
             plane_size=128,
-            start=32,
-            channel_base=3072,
-            warped=True,
             squared=1.0,
-            face=0.3,
             parts=0.45,
-            detail=0.1,
         ),
         data=TalkingData(size=128),
         optim=OptimConfig(kind="adam", lr=1e-2),
         schedule=ScheduleConfig(
-            steps=5000, batch=8, warmup_epochs=0.07, grad_clip=1.0, ema=0.995, checkpoint_every=500
+            steps=12_000, batch=8, warmup_epochs=0.07, grad_clip=1.0, ema=0.995, checkpoint_every=500
         ),
     )
 
@@ -259,10 +254,35 @@ def _demo() -> Recipe:
     changes: dict[str, object] = {
         "name": "otavatar-demo",
         **_CONTROLLER,
-        "schedule.steps": 1500,
+        "schedule.steps": 2000,
         "schedule.warmup_epochs": 0.25,
     }
     return evolve_all(prior, changes)
+
+
+def _warped_prior() -> Recipe:
+    """The demo's generator with planes that follow the landmarks, grown from a finer constant."""
+    changes: dict[str, object] = {
+        "name": "otavatar-warped-prior",
+        "method.start": 32,
+        "method.channel_base": 3072,
+        "method.warped": True,
+        "method.face": 0.3,
+        "method.detail": 0.1,
+        "schedule.steps": 5000,
+    }
+    return evolve_all(_demo_prior(), changes)
+
+
+def _warped() -> Recipe:
+    """The controller on it."""
+    changes: dict[str, object] = {
+        "name": "otavatar-warped",
+        **_CONTROLLER,
+        "schedule.steps": 1500,
+        "schedule.warmup_epochs": 0.25,
+    }
+    return evolve_all(_warped_prior(), changes)
 
 
 def _demo_sr() -> Recipe:
@@ -340,7 +360,7 @@ def _debug_prior() -> Recipe:
     changes: dict[str, object] = {
         "name": "otavatar-debug-prior",
         "method.plane_size": 16,
-        "method.start": 4,
+        "method.warped": True,
         "method.plane_channels": 4,
         "method.channel_base": 256,
         "method.channel_max": 8,
@@ -445,6 +465,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": _demo,
     "demo-prior": _demo_prior,
     "demo-sr": _demo_sr,
+    "warped": _warped,
+    "warped-prior": _warped_prior,
     "gpu": _gpu,
     "gpu-prior": _gpu_prior,
     "gpu-sr": _gpu_sr,

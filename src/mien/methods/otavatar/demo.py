@@ -39,8 +39,8 @@ SEED, FRAMES = 7, 60
 """The performance."""
 BOX = (182, 82, 268, 174)
 """The face in `skimage.data.astronaut` (NASA, public domain), from the brows to the chin."""
-STEPS, TUNED, RATE = 60, 80, 1e-2
-"""Of the inversion; of the tuning after it, and its rate."""
+STEPS, TUNED, RATE, OWN = 60, 80, 1e-2, 0.1
+"""Of the inversion; of the tuning after it, its rate, and that of the person's own planes."""
 SIDES = (-0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6)
 """Yaw of the cameras of the sheet, radians."""
 SHOWN = 7
@@ -180,7 +180,9 @@ def bring_to_life(
         retarget: see `OneShotAvatar.animate`.
     """
     began = time.perf_counter()
-    state = avatar.invert(picture, mask=mask, steps=STEPS, pti_steps=TUNED, pti_lr=RATE, seed=SEED)
+    state = avatar.invert(
+        picture, mask=mask, steps=STEPS, pti_steps=TUNED, pti_lr=RATE, pti_own=OWN, seed=SEED
+    )
     seconds, taken = time.perf_counter() - began, list[float]()
     frames = list(timed(avatar.animate(state, track, retarget=retarget), taken))
     field = avatar.field(state)
@@ -226,7 +228,7 @@ def _animate(folder: Path, avatar: Predictor, inputs: list[Path]) -> DemoResult:
     """The user's portraits, each moved by the same performance."""
     options = PredictOptions(
         driving="perform", frames=FRAMES, seed=SEED, retarget="relative", steps=STEPS, pti_steps=TUNED,
-        pti_lr=RATE, size=avatar.size, output=str(folder),
+        pti_lr=RATE, pti_own=OWN, size=avatar.size, output=str(folder),
     )  # fmt: skip
     results = avatar.predict(*map(str, inputs), options=options)
     cards = "".join(_answer(p, r) for p, r in zip(inputs, results, strict=True))

@@ -20,6 +20,8 @@ from mien.nn.style_blocks import MappingNetwork, StyleBlock, StyleSynthesis
 from mien.render.plane_settings import PlaneAxes
 from mien.render.triplane import PlaneDecoder
 
+OWN_PLANES = "own"
+"""Name of a person's own planes, which tuning adds to those of the synthesis; before it there are none."""
 MARGIN = 2
 """Raw pixels from the edge of a crop up to which one block of super-resolution sees that edge."""
 SMALL: dict[str, Any] = {
@@ -215,6 +217,7 @@ class TriPlaneGenerator(nn.Module):
         self.mapping = MappingNetwork(
             z_dim, c_dim, w_dim, self.num_ws, depth=mapping_layers, lr_multiplier=mapping_rate
         )
+        self.register_parameter(OWN_PLANES, None)
         self.warp = PlaneWarp(w_dim, axes) if warped else None
         self.decoder = FieldDecoder(plane_channels, decoder_width, features, sigma_bias)
         self.super_resolution = (
@@ -228,12 +231,18 @@ class TriPlaneGenerator(nn.Module):
         """Style slots of `planes`."""
         return self.synthesis.num_ws
 
+    @property
+    def shape(self) -> torch.Size:
+        """(3, C, P, P) of a code's planes."""
+        return torch.Size((3, self.plane_channels, self.size, self.size))
+
     def planes(self, ws: Tensor) -> Tensor:
         """Style codes (B, num_ws, w_dim) -> planes (B, 3, C, P, P). O(B sum_r r^2 channels(r)^2).
 
         Raises:
             ShapeError: another number or width of codes.
         """
-        shape = (ws.shape[0], 3, self.plane_channels, self.size, self.size)
-        planes = cast("Tensor", self.synthesis(ws)).view(shape)
+        planes = cast("Tensor", self.synthesis(ws)).view(ws.shape[0], *self.shape)
+        if self.own is not None:
+            planes = planes + self.own
         return planes if self.warp is None else cast("Tensor", self.warp(planes, ws[:, 0]))

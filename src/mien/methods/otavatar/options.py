@@ -56,6 +56,8 @@ class PredictOptions:
     """Rate of these steps; 3e-4 as released."""
     pti_keep: float = 1.0
     """Weight of what keeps other sides and motion as they are meanwhile; 0 as released."""
+    pti_own: float = 0.1
+    """Rate of the person's own planes, which hold what no generator draws; 0 as released: none."""
     refine: Literal["off", "centre", "all"] = "off"
     """What of the portrait's intrinsics is corrected: focal length and centre, or all nine."""
     box: tuple[int, ...] = ()
@@ -77,6 +79,7 @@ class PredictOptions:
         check_range("predict", "pti_steps", self.pti_steps, 0, 1000)
         check_range("predict", "pti_lr", self.pti_lr, 1e-9, 1.0)
         check_range("predict", "pti_keep", self.pti_keep, 0.0, 1e6)
+        check_range("predict", "pti_own", self.pti_own, 0.0, 1.0)
         check_range("predict", "size", self.size, 16, 1024)
         check_box_option(self.box)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from mien.core.errors import WeightsError
 from mien.core.io import new_file
 from mien.engine.safe import read_tensors
+from mien.methods.otavatar.generator import OWN_PLANES
 from mien.methods.otavatar.inversion import corrected
 from mien.methods.otavatar.model import AvatarNet
 
@@ -153,9 +154,10 @@ def check_state(state: AvatarState, net: AvatarNet, sha: str | None = None) -> N
     rows = net.controller.coefficients - net.config.pose_rows
     if len(state.row) != rows:
         raise WeightsError(f"the source has {len(state.row)} actions, the controller knows {rows}")
-    known = net.generator.state_dict()
+    known = {k: v.shape for k, v in net.generator.state_dict().items()}
+    known[OWN_PLANES] = net.generator.shape
     for name, value in state.delta.items():
-        if name not in known or known[name].shape != value.shape:
+        if known.get(name) != value.shape:
             raise WeightsError(f"the person's own {name} {tuple(value.shape)} does not fit the generator")
 
 

@@ -15,15 +15,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mien.core.errors import ConfigError
 from mien.core.seeds import derive
-from mien.methods.otavatar.generator import TriPlaneGenerator
+from mien.methods.otavatar.generator import OWN_PLANES, TriPlaneGenerator
 from mien.methods.otavatar.inversion import Sampler
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.rays import TargetRays, look
@@ -39,17 +40,22 @@ class TuningSettings:
         steps: of Adam, at most 1000; 50 as released.
         lr: its rate; 3e-4 as released.
         keep: weight of the untuned generator's opacity from other sides; 0 as released.
+        own_lr: rate of the person's own planes, which are added to those of the synthesis and hold what no
+            generator draws; 0: there are none, as released.
         samples: of a ray.
     """
 
     steps: int = 50
     lr: float = 3e-4
     keep: float = 0.0
+    own_lr: float = 0.0
     samples: int = 24
 
     def __post_init__(self) -> None:
-        if not 0 <= self.steps <= 1000 or self.lr <= 0 or self.keep < 0 or self.samples < 8:
-            raise ConfigError(f"steps 0 .. 1000, lr > 0, keep >= 0 and samples >= 8 are needed, got {self}")
+        if not 0 <= self.steps <= 1000 or self.lr <= 0 or min(self.keep, self.own_lr) < 0 or self.samples < 8:
+            raise ConfigError(
+                f"steps 0 .. 1000, lr > 0, keep and own_lr >= 0 and samples >= 8 are needed, got {self}"
+            )
 
 
 def tuned_delta(
@@ -83,7 +89,11 @@ def tuned_delta(
     random = torch.Generator(w_id.device).manual_seed(seed)
     rng = np.random.default_rng(derive(seed, "views"))
     pool = dw if motions is None else motions
-    optimizer = torch.optim.Adam(learnt, own.lr)
+    groups: list[dict[str, Any]] = [{"params": learnt, "lr": own.lr}]
+    if own.own_lr:
+        generator.own = nn.Parameter(w_id.new_zeros(generator.shape))
+        groups.append({"params": [generator.own], "lr": own.own_lr})
+    optimizer = torch.optim.Adam(groups)
     for step in range(own.steps):
         target = sampler(step)
         count = len(target.rgb)
@@ -102,7 +112,8 @@ def tuned_delta(
         loss.backward()
         optimizer.step()
     before, after = net.generator.state_dict(), generator.state_dict()
-    return {k: after[k] - v for k, v in before.items() if not torch.equal(after[k], v)}
+    changed = {k: after[k] - v for k, v in before.items() if not torch.equal(after[k], v)}
+    return changed | ({OWN_PLANES: after[OWN_PLANES]} if own.own_lr else {})
 
 
 @torch.no_grad()
@@ -142,8 +153,10 @@ def with_delta(generator: TriPlaneGenerator, delta: Mapping[str, Tensor]) -> Tri
     if not delta:
         return generator
     own = copy.deepcopy(generator)
+    if OWN_PLANES in delta:
+        own.own = nn.Parameter(delta[OWN_PLANES].clone(), requires_grad=False)
     with torch.no_grad():
         for name, value in own.state_dict().items():
-            if name in delta:
+            if name in delta and name != OWN_PLANES:
                 value.add_(delta[name])
     return own
