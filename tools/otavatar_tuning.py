@@ -55,8 +55,9 @@ def main() -> None:
         mean = [statistics.fmean(x) for x in (front, sides, seconds)]
         lines.append({
             "name": f"tuning_{steps}_{rate:g}_{own:g}",
-            "text": f"tuning (7), {steps} steps at {rate:g}, own planes at {own:g}: PSNR of two rendered people's portraits and of"
-            " their other sides; of the photograph; seconds with the inversion, 2 threads",
+            "text": f"tuning (7), {steps} steps at {rate:g}, own planes at {own:g}: PSNR of two"
+            " rendered people's portraits and of their other sides; of the photograph; seconds with the"
+            " inversion, 2 threads",
             "value": f"{mean[0]:.1f}, {mean[1]:.1f}; {real:.1f} dB; {mean[2]:.0f} s",
             "commit": commit(),
         })  # fmt: skip

@@ -180,6 +180,8 @@ class TriPlaneGenerator(nn.Module):
     (torch.Size([2, 10, 128]), torch.Size([2, 3, 16, 64, 64]))
     """
 
+    own: nn.Parameter | None
+
     def __init__(
         self,
         *,

@@ -76,7 +76,8 @@ class PlaneWarp(nn.Module):
 
     def misses(self, w: Tensor, points: Tensor) -> Tensor:
         """Mean distance of landmarks (B, 68, 3) from those of w (B, W), half sides of the cube: (B,)."""
-        return (self.landmarks(w) - points).norm(dim=-1).mean(1) * (2 / self.box)
+        off: Tensor = (self.landmarks(w) - points).norm(dim=-1).mean(1)
+        return off * (2 / self.box)
 
     def field(self, w: Tensor, size: int) -> Tensor:
         """U (B, 3, size, size, 2) of w (B, W), along width and height, half sides. O(B size^2)."""
@@ -89,7 +90,8 @@ class PlaneWarp(nn.Module):
         total = torch.einsum("bkxj,bkyj->bkyx", across, down) + FADE
         coarse = (share / total[:, :, None]).flatten(0, 1)
         u = F.interpolate(coarse, (size, size), mode="bilinear", align_corners=False)
-        return u.unflatten(0, (len(w), 3)).movedim(2, 4)
+        field: Tensor = u.unflatten(0, (len(w), 3)).movedim(2, 4)
+        return field
 
     def forward(self, planes: Tensor, w: Tensor) -> Tensor:
         """Planes (B, 3, C, P, P) moved by the u of w (B, W). O(B C P^2)."""

@@ -63,9 +63,6 @@ ROWS: tuple[Row, ...] = (
     _row("k4", "DBI, 4 directions", {"method.directions": 4}),
     _row("w_plus", "DBI, inverted in W+", {}, evaluation=Evaluation("test", options={"space": "w+"})),
     _row("eg3d_planes", "DBI, planes as released", {}, prior={"method.axes": "eg3d"}),
-    _row("encoder", "DBI, the prior's latent is read off a view", {}, prior={"method.latent": "encoder"}),
-    _row("auto_decoder", "DBI, the prior's latent is learnt for each moment", {},
-         prior={"method.latent": "free"}),
 )  # fmt: skip
 MAIN = "dbi"
 SHOWN: dict[str, tuple[str, float]] = {
