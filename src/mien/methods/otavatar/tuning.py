@@ -5,6 +5,9 @@
 with C' the colours and W' the opacity that the tuned generator draws, W that of the untuned one, c_r a random
 camera and dw_r a random motion of each step.
 
+With ``own_lr`` planes of the person's own are learnt too and added to those of the synthesis: they hold what
+no bending of the generator draws, such as pupils and teeth.
+
 Source: Roich et al., Pivotal tuning for latent-based editing of real images (arXiv 2106.05744), in the form
 that OTAvatar (arXiv 2303.14662) uses: Adam, few steps, SmoothL1 only. The locality regularisation of the
 former keeps pictures of other codes; ours keeps the shape of the same person from other sides.
