@@ -13,8 +13,10 @@ from mien.data.config import PhysicalData
 from mien.data.physical import physical_sets
 from mien.methods.phycine import sight
 from mien.methods.phycine.config import PhycineConfig
+from mien.methods.phycine.perception import Percepts
 from mien.methods.phycine.sight import (
     kept_sight,
+    linked,
     object_columns,
     perceive,
     see_sets,
@@ -23,7 +25,8 @@ from mien.methods.phycine.sight import (
     unbroken,
 )
 from mien.methods.phycine.threshold import ThresholdSegmenter
-from mien.methods.phycine.tracks import Tracks, match_objects
+from mien.methods.phycine.tracks import Tracks, match_objects, pixel_places
+from mien.synth.comphy_set import VIEW
 from mien.synth.phys_world import COLOURS, MATERIALS, SHAPES
 
 DATA = PhysicalData(height=48, stride=10, sets=2, val_sets=1, test_sets=1, refs=2)
@@ -119,6 +122,31 @@ def test_objects_are_found_where_they_are(monkeypatch):
     again = perceive(ThresholdSegmenter(6), clips, 5, CPU)
     assert torch.equal(again.place, seen.place)
     assert torch.equal(again.look, seen.look)
+
+
+class Merging(torch.nn.Module):
+    """Two discs that pass each other closely; in frames 9 and 10 one slot takes both."""
+
+    def forward(self, video):
+        red, blue = (video[:, :, c] > 0.5 for c in (0, 2))
+        red, blue = red.clone(), blue.clone()
+        red[:, 9:11] |= blue[:, 9:11]
+        blue[:, 9:11] = False
+        masks = torch.stack([~(red | blue), red, blue], 2).float()
+        return Percepts(masks, torch.zeros(*masks.shape[:3], 4), video)
+
+
+def test_a_slot_that_takes_two_objects_has_no_place_meanwhile():
+    at = pixel_places(48, 72, VIEW)
+    path = torch.stack([torch.linspace(-1.2, 1.2, 20), torch.full((20,), 0.17)], 1)
+    true = torch.stack([path, -path], 1)[None]  # (1, T, 2, 2)
+    discs = (true[..., None, None, :] - at).norm(dim=-1) < 0.16
+    video = torch.stack([discs[:, :, 0], torch.zeros_like(discs[:, :, 0]), discs[:, :, 1]], 2).float()
+    _, tracks = linked(Merging(), video)
+    far = (tracks.place[:, :, 1:] - true).norm(dim=-1)
+    assert far[tracks.present[..., 1:]].max() < 0.05
+    assert not tracks.present[0, 9:11, 1:].any()
+    assert tracks.present[0, :9, 1:].all() and tracks.present[0, 11:, 1:].all()
 
 
 def test_sets_must_be_alike():

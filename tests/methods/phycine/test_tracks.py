@@ -13,6 +13,7 @@ from mien.methods.phycine.tracks import (
     Tracks,
     assign,
     find_background,
+    is_whole,
     last_seen,
     match_objects,
     object_tracks,
@@ -85,6 +86,24 @@ def test_two_slots_on_one_body_are_one_object():
     tracks = object_tracks(percepts._replace(masks=masks), video, half=2.0, min_pixels=1)
     assert tracks.present[0].sum(1).tolist() == [1, 1]
     assert tracks.place[0, 0][tracks.present[0, 0]][0].tolist() == pytest.approx([1.25, 0.25])
+
+
+def test_a_slot_that_shows_more_or_less_than_its_object_has_no_place():
+    """Loop over frames: against the median of those around."""
+    torch.manual_seed(0)
+    area = 1 + 0.1 * torch.rand(1, 40, 2)
+    area[0, 5:8, 0], area[0, 30, 1] = 2.0, 0.5
+    area[..., 1] *= torch.linspace(1, 3, 40)  # it comes nearer
+    present = torch.ones(1, 40, 2, dtype=torch.bool)
+    present[0, 12:20, 0] = False
+    found = is_whole(area, present)
+    for t, k in itertools.product(range(40), range(2)):
+        near = [area[0, s, k].item() for s in range(max(0, t - 12), min(40, t + 13)) if present[0, s, k]]
+        usual = sorted(near)[(len(near) - 1) // 2]
+        good = bool(present[0, t, k]) and abs(area[0, t, k].item() / usual - 1) < 0.2
+        assert bool(found[0, t, k]) == good, (t, k)
+    assert not found[0, 5:8, 0].any() and found[0, :5, 0].all() and found[0, 8:12, 0].all()
+    assert not found[0, 30, 1]
 
 
 def test_what_looks_like_the_background_or_is_cut_off_is_no_object():

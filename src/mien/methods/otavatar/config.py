@@ -269,7 +269,7 @@ def _warped_prior() -> Recipe:
         "method.warped": True,
         "method.face": 0.3,
         "method.detail": 0.1,
-        "schedule.steps": 5000,
+        "schedule.steps": 7000,
     }
     return evolve_all(_demo_prior(), changes)
 

@@ -1,12 +1,16 @@
 """Planes that are moved to where a face's parts are, so that before it they lie at the same places for all.
 
     l_j(w) = m_j + d_j(w),   planes(p) = canonical(p + u(p)),
-    u(p) = sum_j k(p - l_j) (m_j - l_j) / (sum_j k(p - l_j) + 1/8),   k(x) = exp(-|x|^2 / 2 s^2)
+    u(p) = sum_j k(p - l_j) c_j,   (K + r I) c = m - l,   K_ij = k(l_i - l_j),
+    k(x, y) = f(x) f(y),   f(x) = (1 + a) exp(-a),   a = sqrt(3) |x| / s
 
 with m_j the mean place of landmark j and d linear. A generator of convolutions places an eye anew for each
-w, and what it is not sure of it blurs; here landmarks teach the place directly. u is a mean of what the
-landmarks around ask for and fades to 0 away from all. Each plane has a u of its own, so that what is drawn
-is still three planes, marched as fast as others.
+w, and what it is not sure of it blurs; here landmarks teach the place directly. u is the smoothest field that
+takes the landmarks back (kriging with Matern's kernel of order 3/2
+along either axis): it tears lips and lids apart, which a
+mean of what the landmarks around ask for does not, and fades to 0 away from all. r keeps it from folding
+where landmarks coincide. Each plane has a u of its own, so that what is drawn is still three planes, marched
+as fast as others.
 
 Source: ours; canonical spaces with a learnt way there are usual for moving heads, two-dimensional ones for
 each plane are not.
@@ -24,11 +28,11 @@ from mien.nn.modulated import EqualizedLinear
 from mien.render.plane_settings import PlaneAxes
 from mien.render.triplane import project_to_planes
 
-SPREAD = 0.1
+SPREAD = 0.15
 """s, half sides of the cube."""
-FADE = 0.125
-"""Of k: what a place far from all landmarks is held still with."""
-CELLS = 32
+RIDGE = 0.1
+"""r: a landmark is missed by a little, for a field that does not fold."""
+CELLS = 64
 """u is computed on a grid of so many a side, linear between."""
 REACH = 0.1
 """d of a unit output, half sides of the cube."""
@@ -83,12 +87,14 @@ class PlaneWarp(nn.Module):
         """U (B, 3, size, size, 2) of w (B, W), along width and height, half sides. O(B size^2)."""
         there = project_to_planes(self.landmarks(w), self.axes, self.box)
         asked = project_to_planes(self.mean[None], self.axes, self.box) - there
+        near = _matern(there[..., :, None, :] - there[..., None, :, :]).prod(-1)
+        still = torch.eye(near.shape[-1], dtype=near.dtype, device=near.device)
+        pull = torch.linalg.solve(near + RIDGE * still, asked)  # (B, 3, 68, 2)
         cells = min(CELLS, size)
         at = _centres(cells, there)
-        across, down = (_bell(at[:, None] - there[:, :, None, :, k]) for k in (0, 1))  # (B, 3, cells, 68)
-        share = torch.einsum("bkxj,bkyj,bkjd->bkdyx", across, down, asked)
-        total = torch.einsum("bkxj,bkyj->bkyx", across, down) + FADE
-        coarse = (share / total[:, :, None]).flatten(0, 1)
+        across, down = (_matern(at[:, None] - there[..., None, :, k]) for k in (0, 1))  # (B, 3, cells, 68)
+        rows = pull.mT[:, :, :, None] * down[:, :, None]  # (B, 3, 2, cells, 68)
+        coarse = (rows @ across.mT[:, :, None]).flatten(0, 1)
         u = F.interpolate(coarse, (size, size), mode="bilinear", align_corners=False)
         field: Tensor = u.unflatten(0, (len(w), 3)).movedim(2, 4)
         return field
@@ -109,5 +115,7 @@ def _centres(count: int, like: Tensor) -> Tensor:
     return (torch.arange(count, device=like.device, dtype=like.dtype) * 2 + 1) / count - 1
 
 
-def _bell(x: Tensor) -> Tensor:
-    return (-(x / SPREAD).square() / 2).exp()
+def _matern(x: Tensor) -> Tensor:
+    """f of distances along one axis."""
+    a = x.abs() * (math.sqrt(3) / SPREAD)
+    return (1 + a) * (-a).exp()

@@ -19,7 +19,7 @@ from mien.data.physical import PhysicalClip, PhysicalSet, rows_to_tensor
 from mien.methods.phycine.config import PhycineConfig
 from mien.methods.phycine.kept import kept, weights_key
 from mien.methods.phycine.perception import Percepts
-from mien.methods.phycine.tracks import Tracks, object_tracks, relinked, slot_order
+from mien.methods.phycine.tracks import Tracks, is_whole, object_tracks, relinked, shown, slot_order
 from mien.synth.comphy_set import VIEW
 from mien.synth.phys_world import COLOURS, MATERIALS, SHAPES
 
@@ -111,11 +111,18 @@ def seen_of(tracks: Tracks, codes: Tensor) -> Seen:
 
 @torch.no_grad()
 def linked(perception: nn.Module, video: Tensor) -> tuple[Percepts, Tracks]:
-    """What is seen in a video (B, T, 3, H, W), and its tracks; each slot keeps its object over time."""
+    """What is seen in a video (B, T, 3, H, W), and its tracks; each slot keeps its object over time.
+
+    Linked twice: without the frames in which a slot does not show its object whole (`is_whole`), which are
+    known after the first time, places and speeds lead further.
+    """
     percepts: Percepts = perception(video)
     tracks = object_tracks(percepts, video, VIEW)
-    order = slot_order(tracks)
-    return percepts.reordered(order), relinked(tracks, order)
+    for _ in range(2):
+        order = slot_order(tracks)
+        percepts, tracks = percepts.reordered(order), relinked(tracks, order)
+        tracks = shown(tracks, is_whole(tracks.area, tracks.present))
+    return percepts, tracks
 
 
 def look_at(perception: nn.Module, video: Tensor) -> tuple[Tracks, Tensor]:
@@ -203,7 +210,7 @@ def kept_sight(
 
 
 _PARTS = ("targets", "references")
-_VERSION = 6  # raised when what is kept is computed otherwise
+_VERSION = 7  # raised when what is kept is computed otherwise
 
 
 def sight_key(perception: nn.Module, config: PhycineConfig, data: PhysicalData, part: str) -> list[object]:

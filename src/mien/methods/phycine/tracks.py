@@ -22,6 +22,8 @@ _ALIKE = 0.12  # largest difference of a channel's mean to the background's: the
 _SIGMA = 0.1  # of colours, as in the mixture's likelihood
 _PASSES = 8  # a slot that shows a part of its object grows to the whole
 _BODY = 1.4  # radii of a body in which no other's centre lies: two that touch are two apart
+_AROUND = 12  # frames before and after, among which an object's usual area is sought
+_UNUSUAL = 0.2  # share by which its area may differ from that
 _FAR = 1e3  # cost of a pair that cannot be matched, above every real one
 
 
@@ -95,6 +97,22 @@ def is_part(place: Tensor, area: Tensor, present: Tensor) -> Tensor:
     is_tie = (area[..., None, :] == area[..., None]) & (number < number[:, None])
     larger = ((area[..., None, :] > area[..., None]) | is_tie) & present[..., None, :]
     return (larger & (far < reach[..., None, :])).any(3)
+
+
+def is_whole(area: Tensor, present: Tensor) -> Tensor:
+    """(B, T, K) bool: present, and as large as usual. O(B T K).
+
+    Bodies keep their size: a slot whose area is not within a fifth of its median over the frames around shows
+    a part of its object, or a part of another one as well, and its centroid is no place.
+
+    Args:
+        area: (B, T, K) of slots that keep their objects over time.
+        present: (B, T, K) bool.
+    """
+    edge = area.new_full((area.shape[0], _AROUND, area.shape[2]), torch.nan)
+    known = torch.cat([edge, torch.where(present, area, torch.nan), edge], 1)
+    usual = known.unfold(1, 2 * _AROUND + 1, 1).nanmedian(-1).values
+    return present & ((area / usual - 1).abs() < _UNUSUAL)
 
 
 def bodies(front: Tensor, at: Tensor, place: Tensor, area: Tensor, present: Tensor) -> Tensor:
@@ -241,8 +259,13 @@ def relink(tracks: Tracks, limit: float = 1.0) -> Tracks:
 def relinked(tracks: Tracks, order: Tensor) -> Tracks:
     """Tracks in a given order (B, T, K) of their slots."""
     moved = tracks.reordered(order)
-    held = {n: last_seen(getattr(moved, n), moved.present) for n in ("place", "colour", "area")}
-    return replace(moved, **held)
+    return shown(moved, moved.present)
+
+
+def shown(tracks: Tracks, present: Tensor) -> Tracks:
+    """Tracks that are present in given frames (B, T, K), a part of their own, alone."""
+    held = {n: last_seen(getattr(tracks, n), present) for n in ("place", "colour", "area")}
+    return replace(tracks, present=present, **held)
 
 
 @dataclass(frozen=True, eq=False)
