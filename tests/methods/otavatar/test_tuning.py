@@ -76,7 +76,9 @@ def test_no_steps_change_nothing():
     assert with_delta(NET.generator, {}) is NET.generator
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 1001}, {"lr": 0.0}, {"keep": -1.0}, {"samples": 4}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 1001}, {"lr": 0.0}, {"lr": -1.0}, {"keep": -1.0}, {"samples": 4}]
+)
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=r"steps 0 \.\. 1000"):
         TuningSettings(**wrong)
@@ -95,3 +97,9 @@ def test_own_planes_hold_what_the_generator_does_not_draw_and_are_added():
     with torch.no_grad():
         whole, bare = (with_delta(NET.generator, d).planes(ws) for d in (delta, rest))
     torch.testing.assert_close(whole, bare + delta[OWN_PLANES])
+
+
+def test_at_rate_0_the_generator_stays_as_it_is():
+    delta = tuned_delta(NET, SAMPLER, CODE, None, TuningSettings(15, lr=0.0, own_lr=0.03))
+    assert set(delta) == {OWN_PLANES}
+    assert source_loss(bent(delta)) < 0.95 * source_loss(NET)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mien.core.config import check_box_option, check_range
+from mien.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class PredictOptions:
     """Steps that bend the generator towards the portrait (PTI), at most 1000; 50 as released. Without them
     (0, quick) a person unlike those of the training is a blur."""
     pti_lr: float = 1e-2
-    """Rate of these steps; 3e-4 as released."""
+    """Rate of these steps; 3e-4 as released; 0: only the person's own planes are learnt."""
     pti_keep: float = 1.0
     """Weight of what keeps other sides and motion as they are meanwhile; 0 as released."""
     pti_own: float = 0.1
@@ -77,9 +78,11 @@ class PredictOptions:
         check_range("predict", "frames", self.frames, 1, 1_000_000)
         check_range("predict", "steps", self.steps, 0, 100_000)
         check_range("predict", "pti_steps", self.pti_steps, 0, 1000)
-        check_range("predict", "pti_lr", self.pti_lr, 1e-9, 1.0)
+        check_range("predict", "pti_lr", self.pti_lr, 0.0, 1.0)
         check_range("predict", "pti_keep", self.pti_keep, 0.0, 1e6)
         check_range("predict", "pti_own", self.pti_own, 0.0, 1.0)
+        if self.pti_steps and not (self.pti_lr or self.pti_own):
+            raise ConfigError("--pti-lr 0 --pti-own 0 tune nothing; give --pti-steps 0")
         check_range("predict", "size", self.size, 16, 1024)
         check_box_option(self.box)
 

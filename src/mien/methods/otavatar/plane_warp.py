@@ -116,6 +116,6 @@ def _centres(count: int, like: Tensor) -> Tensor:
 
 
 def _matern(x: Tensor) -> Tensor:
-    """f of distances along one axis."""
+    """Values f of distances along one axis."""
     a = x.abs() * (math.sqrt(3) / SPREAD)
     return (1 + a) * (-a).exp()

@@ -41,7 +41,7 @@ class TuningSettings:
 
     Attributes:
         steps: of Adam, at most 1000; 50 as released.
-        lr: its rate; 3e-4 as released.
+        lr: its rate; 3e-4 as released; 0: the generator stays as it is, only own planes are learnt.
         keep: weight of the untuned generator's opacity from other sides; 0 as released.
         own_lr: rate of the person's own planes, which are added to those of the synthesis and hold what no
             generator draws; 0: there are none, as released.
@@ -55,9 +55,11 @@ class TuningSettings:
     samples: int = 24
 
     def __post_init__(self) -> None:
-        if not 0 <= self.steps <= 1000 or self.lr <= 0 or min(self.keep, self.own_lr) < 0 or self.samples < 8:
+        wrong = min(self.lr, self.keep, self.own_lr) < 0 or self.lr == self.own_lr == 0 or self.samples < 8
+        if wrong or not 0 <= self.steps <= 1000:
             raise ConfigError(
-                f"steps 0 .. 1000, lr > 0, keep and own_lr >= 0 and samples >= 8 are needed, got {self}"
+                "steps 0 .. 1000, lr, keep and own_lr >= 0, one rate above 0, and samples >= 8 are needed,"
+                f" got {self}"
             )
 
 
@@ -84,15 +86,14 @@ def tuned_delta(
     """
     own = settings or TuningSettings()
     generator, plan = copy.deepcopy(net.generator).requires_grad_(False), net.config.settings()
-    learnt = [*generator.synthesis.parameters(), *generator.decoder.parameters()]
-    if generator.warp is not None:
-        learnt += generator.warp.parameters()
-    for p in learnt:
-        p.requires_grad_(True)
+    groups: list[dict[str, Any]] = []
+    if own.lr:
+        parts = (generator.synthesis, generator.decoder, generator.warp)
+        learnt = [p for part in parts if part is not None for p in part.requires_grad_(True).parameters()]
+        groups.append({"params": learnt, "lr": own.lr})
     random = torch.Generator(w_id.device).manual_seed(seed)
     rng = np.random.default_rng(derive(seed, "views"))
     pool = dw if motions is None else motions
-    groups: list[dict[str, Any]] = [{"params": learnt, "lr": own.lr}]
     if own.own_lr:
         generator.own = nn.Parameter(w_id.new_zeros(generator.shape))
         groups.append({"params": [generator.own], "lr": own.own_lr})
