@@ -33,7 +33,8 @@ def source_loss(net):
 def elsewhere(generator):
     """What the untuned net draws from other sides, and what a generator draws there."""
     rng, plan = np.random.default_rng(5), NET.config.settings()
-    asked = drawn_rays(NET.generator, NET.moved(CODE, None).expand(4, -1, -1), plan, 100, 24, rng)
+    ws = NET.moved(CODE, None).expand(4, -1, -1)
+    asked = drawn_rays(NET.generator.planes(ws), NET.generator.decoder, plan, 100, 24, rng)
     with torch.no_grad():
         planes = generator.planes(NET.moved(CODE, None).expand(4, -1, -1))
         return asked, look(planes, generator.decoder, asked, plan, 24)

@@ -227,10 +227,10 @@ def _small() -> Recipe:
     return evolve_all(_small_prior(), changes)
 
 
-def _demo_prior() -> Recipe:
-    """The demo's generator and its encoder, on rendered people of 128 pixels."""
+def _plain_prior() -> Recipe:
+    """A generator and its encoder, on rendered people of 128 pixels."""
     return Recipe(
-        name="otavatar-demo-prior",
+        name="otavatar-plain-prior",
         method=OtavatarConfig(
             stage="prior",
             z_dim=160,
@@ -248,22 +248,21 @@ def _demo_prior() -> Recipe:
     )
 
 
-def _demo() -> Recipe:
-    """The demo's controller, decoupled by inverting with kept codes."""
-    prior = _demo_prior()
+def _plain() -> Recipe:
+    """The controller on it, decoupled by inverting with kept codes."""
     changes: dict[str, object] = {
-        "name": "otavatar-demo",
+        "name": "otavatar-plain",
         **_CONTROLLER,
         "schedule.steps": 2000,
         "schedule.warmup_epochs": 0.25,
     }
-    return evolve_all(prior, changes)
+    return evolve_all(_plain_prior(), changes)
 
 
-def _warped_prior() -> Recipe:
-    """The demo's generator with planes that follow the landmarks, grown from a finer constant."""
+def _demo_prior() -> Recipe:
+    """The demo's generator: its planes follow the landmarks, and grow from a finer constant."""
     changes: dict[str, object] = {
-        "name": "otavatar-warped-prior",
+        "name": "otavatar-demo-prior",
         "method.start": 32,
         "method.channel_base": 3072,
         "method.warped": True,
@@ -271,18 +270,18 @@ def _warped_prior() -> Recipe:
         "method.detail": 0.1,
         "schedule.steps": 7000,
     }
-    return evolve_all(_demo_prior(), changes)
+    return evolve_all(_plain_prior(), changes)
 
 
-def _warped() -> Recipe:
-    """The controller on it."""
+def _demo() -> Recipe:
+    """The demo's controller."""
     changes: dict[str, object] = {
-        "name": "otavatar-warped",
+        "name": "otavatar-demo",
         **_CONTROLLER,
         "schedule.steps": 1500,
         "schedule.warmup_epochs": 0.25,
     }
-    return evolve_all(_warped_prior(), changes)
+    return evolve_all(_demo_prior(), changes)
 
 
 def _demo_sr() -> Recipe:
@@ -334,7 +333,7 @@ def _gpu_prior() -> Recipe:
         "schedule.checkpoint_every": 4000,
         "schedule.log_every": 100,
     }
-    return evolve_all(_demo_prior(), changes)
+    return evolve_all(_plain_prior(), changes)
 
 
 def _gpu() -> Recipe:
@@ -383,7 +382,7 @@ def _debug_prior() -> Recipe:
         "schedule.batch": 4,
         "schedule.warmup_epochs": 0.0,
     }
-    return evolve_all(_demo_prior(), changes)
+    return evolve_all(_plain_prior(), changes)
 
 
 def _debug() -> Recipe:
@@ -465,8 +464,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": _demo,
     "demo-prior": _demo_prior,
     "demo-sr": _demo_sr,
-    "warped": _warped,
-    "warped-prior": _warped_prior,
+    "plain": _plain,
+    "plain-prior": _plain_prior,
     "gpu": _gpu,
     "gpu-prior": _gpu_prior,
     "gpu-sr": _gpu_sr,

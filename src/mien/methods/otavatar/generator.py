@@ -244,7 +244,14 @@ class TriPlaneGenerator(nn.Module):
         Raises:
             ShapeError: another number or width of codes.
         """
-        planes = cast("Tensor", self.synthesis(ws)).view(ws.shape[0], *self.shape)
+        return self.finished(self.synthesized(ws), ws)
+
+    def synthesized(self, ws: Tensor) -> Tensor:
+        """What the synthesis alone makes of style codes, (B, 3, C, P, P)."""
+        return cast("Tensor", self.synthesis(ws)).view(ws.shape[0], *self.shape)
+
+    def finished(self, planes: Tensor, ws: Tensor) -> Tensor:
+        """Synthesised planes of codes with the person's own added, moved to where the codes want them."""
         if self.own is not None:
             planes = planes + self.own
         return planes if self.warp is None else cast("Tensor", self.warp(planes, ws[:, 0]))

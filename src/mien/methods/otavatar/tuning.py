@@ -16,6 +16,7 @@ former keeps pictures of other codes; ours keeps the shape of the same person fr
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ class TuningSettings:
     """How a generator is tuned.
 
     Attributes:
-        steps: of Adam, at most 1000; 50 as released.
+        steps: of Adam, at most 1000; 50 as released. Rates fall to 0 along a cosine.
         lr: its rate; 3e-4 as released; 0: the generator stays as it is, only own planes are learnt.
         keep: weight of the untuned generator's opacity from other sides; 0 as released.
         own_lr: rate of the person's own planes, which are added to those of the synthesis and hold what no
@@ -91,24 +92,38 @@ def tuned_delta(
         parts = (generator.synthesis, generator.decoder, generator.warp)
         learnt = [p for part in parts if part is not None for p in part.requires_grad_(True).parameters()]
         groups.append({"params": learnt, "lr": own.lr})
-    random = torch.Generator(w_id.device).manual_seed(seed)
-    rng = np.random.default_rng(derive(seed, "views"))
-    pool = dw if motions is None else motions
     if own.own_lr:
         generator.own = nn.Parameter(w_id.new_zeros(generator.shape))
         groups.append({"params": [generator.own], "lr": own.own_lr})
     optimizer = torch.optim.Adam(groups)
+    rates = [g["lr"] for g in groups]
+    random = torch.Generator(w_id.device).manual_seed(seed)
+    rng = np.random.default_rng(derive(seed, "views"))
+    pool = dw if motions is None else motions
+
+    def planes(ws: Tensor, plain: Tensor) -> Tensor:
+        return generator.planes(ws) if own.lr else generator.finished(plain, ws)
+
+    with torch.no_grad():
+        ws = net.moved(w_id.expand(len(sampler(0).rgb), -1, -1), dw)
+        still = net.generator.synthesized(ws)
     for step in range(own.steps):
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * (1 + math.cos(math.pi * step / own.steps)) / 2
         target = sampler(step)
         count = len(target.rgb)
-        with torch.no_grad():
-            ws = net.moved(w_id.expand(count, -1, -1), dw)
-            if own.keep:
+        drawn = planes(ws, still)
+        if own.keep:
+            with torch.no_grad():
                 other = net.moved(w_id, None if pool is None else pool[[int(rng.integers(len(pool)))]])
-                kept = drawn_rays(net.generator, other, plan, target.uv.shape[2], own.samples, rng, random)
-                ws = torch.cat([ws, other])
-                target = TargetRays(*(torch.cat(x) for x in zip(target, kept, strict=True)))
-        seen = look(generator.planes(ws), generator.decoder, target, plan, own.samples, random)
+                plain = net.generator.synthesized(other)
+                kept = drawn_rays(
+                    net.generator.finished(plain, other), net.generator.decoder, plan,
+                    target.uv.shape[2], own.samples, rng, random,
+                )  # fmt: skip
+            drawn = torch.cat([drawn, planes(other, plain)])
+            target = TargetRays(*(torch.cat(x) for x in zip(target, kept, strict=True)))
+        seen = look(drawn, generator.decoder, target, plan, own.samples, random)
         loss = F.smooth_l1_loss(seen.features[:count, :, :3], target.rgb[:count])
         if own.keep:
             loss = loss + own.keep * F.mse_loss(seen.opacity[count:], target.opacity[count:])
@@ -122,33 +137,31 @@ def tuned_delta(
 
 @torch.no_grad()
 def drawn_rays(
-    generator: TriPlaneGenerator,
-    ws: Tensor,
+    planes: Tensor,
+    decoder: nn.Module,
     settings: PlaneSettings,
     count: int,
     samples: int,
     rng: np.random.Generator,
     random: torch.Generator | None = None,
 ) -> TargetRays:
-    """What a generator draws of codes (B, slots, W) at random places of one random view each.
-
-    O(B (planes + count samples)).
+    """What planes (B, 3, C, P, P) show at random places of one random view each. O(B count samples).
 
     Args:
-        generator: that draws.
-        ws: the codes.
+        planes: of a generator.
+        decoder: of it.
         settings: how the field is read.
         count: rays of a view.
         samples: of a ray.
         rng: of cameras (`mien.synth.orbit.orbit_views`) and places.
         random: of samples along rays.
     """
-    b = len(ws)
-    cameras = torch.from_numpy(orbit_views(rng, (1, b + 1))[0, 1:]).to(ws)[:, None]
-    uv = torch.from_numpy(rng.random((b, 1, count, 2), np.float32)).to(ws)
-    blank = ws.new_zeros(b, count)
+    b = len(planes)
+    cameras = torch.from_numpy(orbit_views(rng, (1, b + 1))[0, 1:]).to(planes)[:, None]
+    uv = torch.from_numpy(rng.random((b, 1, count, 2), np.float32)).to(planes)
+    blank = planes.new_zeros(b, count)
     asked = TargetRays(cameras, uv, blank[..., None].expand(-1, -1, 3), blank, blank)
-    seen = look(generator.planes(ws), generator.decoder, asked, settings, samples, random)
+    seen = look(planes, decoder, asked, settings, samples, random)
     return asked._replace(rgb=seen.features[..., :3], opacity=seen.opacity)
 
 
