@@ -174,6 +174,7 @@ def quantize(path: Path, calibration: Arrays, *, dynamic: bool) -> Path:
                     _calibrator(path, calibration),
                     per_channel=True,
                     op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+                    extra_options={"MatMulConstBOnly": True},  # others are solvers, attention, matches
                 )
         part.replace(target)
     finally:

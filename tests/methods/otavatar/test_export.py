@@ -31,12 +31,15 @@ TINY = OtavatarConfig(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def net():
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "warped"])
+def net(request):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = AvatarNet(TINY, 32, 52)
+        net = AvatarNet(replace(TINY, warped=request.param), 32, 52)
         with torch.no_grad():
+            if request.param:
+                net.generator.warp.mean.uniform_(-0.3, 0.3)
+                net.generator.warp.places.weight.normal_(0, 0.2)
             for weight in net.controller.parameters():
                 weight.normal_(0, 0.3)  # it starts at dw = 0, which would show nothing
         return net.eval()

@@ -103,3 +103,13 @@ def test_a_generator_with_a_warp_starts_as_one_without() -> None:
     bent.load_state_dict(plain.state_dict(), strict=False)
     ws = torch.randn(2, plain.num_ws, 128)
     torch.testing.assert_close(bent.planes(ws), plain.planes(ws), atol=1e-4, rtol=1e-4)
+
+
+def test_products_solve_as_a_solver_does() -> None:
+    generator = torch.Generator().manual_seed(0)
+    places = 0.2 * torch.rand(3, 68, 2, generator=generator, dtype=torch.float64)
+    places[:, 1:9] = places[:, :8].clone()  # some coincide
+    near = warps._matern(places[:, :, None] - places[:, None]).prod(-1) + warps.RIDGE * torch.eye(68)
+    asked = torch.randn(3, 68, 2, generator=generator, dtype=torch.float64)
+    found = warps.solved_by_products(near.float(), asked.float())
+    torch.testing.assert_close(found.double(), torch.linalg.solve(near, asked), atol=5e-4, rtol=1e-4)

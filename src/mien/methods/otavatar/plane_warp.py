@@ -63,7 +63,7 @@ class PlaneWarp(nn.Module):
 
     def landmarks(self, w: Tensor) -> Tensor:
         """Codes (B, W) -> landmarks (B, 68, 3) in the units of the cube. O(B W)."""
-        offset: Tensor = self.places(w).view(len(w), 68, 3)
+        offset: Tensor = self.places(w).view(w.shape[0], 68, 3)
         return self.mean + REACH * self.box / 2 * offset
 
     @torch.no_grad()
@@ -89,14 +89,16 @@ class PlaneWarp(nn.Module):
         asked = project_to_planes(self.mean[None], self.axes, self.box) - there
         near = _matern(there[..., :, None, :] - there[..., None, :, :]).prod(-1)
         still = torch.eye(near.shape[-1], dtype=near.dtype, device=near.device)
-        pull = torch.linalg.solve(near + RIDGE * still, asked)  # (B, 3, 68, 2)
+        near = near + RIDGE * still
+        solve = solved_by_products if torch.compiler.is_exporting() else torch.linalg.solve
+        pull = solve(near, asked)
         cells = min(CELLS, size)
         at = _centres(cells, there)
         across, down = (_matern(at[:, None] - there[..., None, :, k]) for k in (0, 1))  # (B, 3, cells, 68)
         rows = pull.mT[:, :, :, None] * down[:, :, None]  # (B, 3, 2, cells, 68)
         coarse = (rows @ across.mT[:, :, None]).flatten(0, 1)
         u = F.interpolate(coarse, (size, size), mode="bilinear", align_corners=False)
-        field: Tensor = u.unflatten(0, (len(w), 3)).movedim(2, 4)
+        field: Tensor = u.unflatten(0, (w.shape[0], 3)).movedim(2, 4)
         return field
 
     def forward(self, planes: Tensor, w: Tensor) -> Tensor:
@@ -119,3 +121,18 @@ def _matern(x: Tensor) -> Tensor:
     """Values f of distances along one axis."""
     a = x.abs() * (math.sqrt(3) / SPREAD)
     return (1 + a) * (-a).exp()
+
+
+def solved_by_products(a: Tensor, b: Tensor) -> Tensor:
+    """x of a x = b, a (.., N, N) symmetric and positive definite, b (.., N, M), for ONNX, which knows no solver.
+
+    Newton's iteration y <- y (2 - a y) for the inverse, from a / (|a|_1 |a|_inf): quadratic; 24 steps do for
+    condition numbers up to a thousand, and those here are at most 1 + 68 / `RIDGE`. O(N^3).
+    """
+    y = a / a.abs().sum(-1).amax(-1).square()[..., None, None]
+    for _ in range(24):
+        y = 2 * y - y @ a @ y
+    x = y @ b
+    for _ in range(2):
+        x = x + y @ (b - a @ x)
+    return x
