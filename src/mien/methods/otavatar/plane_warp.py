@@ -124,7 +124,7 @@ def _matern(x: Tensor) -> Tensor:
 
 
 def solved_by_products(a: Tensor, b: Tensor) -> Tensor:
-    """x of a x = b, a (.., N, N) symmetric and positive definite, b (.., N, M), for ONNX, which knows no solver.
+    """Solves a x = b, a (.., N, N) symmetric and positive definite, b (.., N, M), for ONNX: it has no solver.
 
     Newton's iteration y <- y (2 - a y) for the inverse, from a / (|a|_1 |a|_inf): quadratic; 24 steps do for
     condition numbers up to a thousand, and those here are at most 1 + 68 / `RIDGE`. O(N^3).
