@@ -108,7 +108,7 @@ class OtavatarConfig(MethodConfig):
     squared: float | None = None
     """prior: weight of the squared colour error beside the absolute one (default 0)."""
     align: float | None = None
-    """prior: weight of the landmarks' error, where planes are warped (default 10)."""
+    """prior, controller: weight of the landmarks' error, where planes are warped (default 10)."""
     depth: float = 0.3
     """prior: weight of the distance along the ray."""
     opacity: float = 0.5
@@ -176,7 +176,7 @@ class OtavatarConfig(MethodConfig):
         own: dict[str, tuple[str, ...]] = dict.fromkeys(
             ("mode", "bank", "inner_steps", "controller_steps", "beta1"), ("controller",)
         )
-        own |= {"inner_lr": ("controller", "sr"), "squared": ("prior",), "align": ("prior",)}
+        own |= {"inner_lr": ("controller", "sr"), "squared": ("prior",), "align": ("prior", "controller")}
         refuse_inapplicable(self, self.stage, {**own, "crop": ("sr",), "emphasis": ("sr",)})
         dbi = "dbi" if self.stage == "controller" and self.mode != "naive" else "other"
         refuse_inapplicable(self, dbi, {"inner": ("dbi",), "frames": ("dbi",)})
@@ -227,10 +227,10 @@ def _small() -> Recipe:
     return evolve_all(_small_prior(), changes)
 
 
-def _plain_prior() -> Recipe:
-    """A generator and its encoder, on rendered people of 128 pixels."""
+def _demo_prior() -> Recipe:
+    """The demo's generator and its encoder, on rendered people of 128 pixels."""
     return Recipe(
-        name="otavatar-plain-prior",
+        name="otavatar-demo-prior",
         method=OtavatarConfig(
             stage="prior",
             z_dim=160,
@@ -248,21 +248,22 @@ def _plain_prior() -> Recipe:
     )
 
 
-def _plain() -> Recipe:
-    """The controller on it, decoupled by inverting with kept codes."""
+def _demo() -> Recipe:
+    """The demo's controller, decoupled by inverting with kept codes."""
+    prior = _demo_prior()
     changes: dict[str, object] = {
-        "name": "otavatar-plain",
+        "name": "otavatar-demo",
         **_CONTROLLER,
         "schedule.steps": 2000,
         "schedule.warmup_epochs": 0.25,
     }
-    return evolve_all(_plain_prior(), changes)
+    return evolve_all(prior, changes)
 
 
-def _demo_prior() -> Recipe:
-    """The demo's generator: its planes follow the landmarks, and grow from a finer constant."""
+def _warped_prior() -> Recipe:
+    """The demo's generator with planes that follow the landmarks, grown from a finer constant."""
     changes: dict[str, object] = {
-        "name": "otavatar-demo-prior",
+        "name": "otavatar-warped-prior",
         "method.start": 32,
         "method.channel_base": 3072,
         "method.warped": True,
@@ -270,18 +271,18 @@ def _demo_prior() -> Recipe:
         "method.detail": 0.1,
         "schedule.steps": 7000,
     }
-    return evolve_all(_plain_prior(), changes)
+    return evolve_all(_demo_prior(), changes)
 
 
-def _demo() -> Recipe:
-    """The demo's controller."""
+def _warped() -> Recipe:
+    """The controller on it."""
     changes: dict[str, object] = {
-        "name": "otavatar-demo",
+        "name": "otavatar-warped",
         **_CONTROLLER,
         "schedule.steps": 1500,
         "schedule.warmup_epochs": 0.25,
     }
-    return evolve_all(_demo_prior(), changes)
+    return evolve_all(_warped_prior(), changes)
 
 
 def _demo_sr() -> Recipe:
@@ -333,7 +334,7 @@ def _gpu_prior() -> Recipe:
         "schedule.checkpoint_every": 4000,
         "schedule.log_every": 100,
     }
-    return evolve_all(_plain_prior(), changes)
+    return evolve_all(_demo_prior(), changes)
 
 
 def _gpu() -> Recipe:
@@ -382,7 +383,7 @@ def _debug_prior() -> Recipe:
         "schedule.batch": 4,
         "schedule.warmup_epochs": 0.0,
     }
-    return evolve_all(_plain_prior(), changes)
+    return evolve_all(_demo_prior(), changes)
 
 
 def _debug() -> Recipe:
@@ -464,8 +465,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": _demo,
     "demo-prior": _demo_prior,
     "demo-sr": _demo_sr,
-    "plain": _plain,
-    "plain-prior": _plain_prior,
+    "warped": _warped,
+    "warped-prior": _warped_prior,
     "gpu": _gpu,
     "gpu-prior": _gpu_prior,
     "gpu-sr": _gpu_sr,

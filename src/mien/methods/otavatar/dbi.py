@@ -138,6 +138,7 @@ class MotionTask(ManualTask[TalkingBatch]):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean colour error of the frames that ``only`` learns from: codes, controller, or both.
 
+        Where planes are warped, the landmarks that the codes say count as well.
         In dbi the first ``frames`` of the two teach the code, both teach the controller; naive: the first,
         drawn without motion, teaches the code, and the second the controller.
         """
@@ -148,7 +149,7 @@ class MotionTask(ManualTask[TalkingBatch]):
         holding = 1 if self.naive else own.frames or frames
         if self.naive:
             moved[0] = None
-        errors = []
+        errors, misses = [], []
         for k, motion in enumerate(moved):
             teaches_code, teaches_motion = k < holding, motion is not None
             if not (teaches_code if only == "codes" else teaches_motion or only == "both"):
@@ -156,8 +157,14 @@ class MotionTask(ManualTask[TalkingBatch]):
             code = w_id if teaches_code and only != "controller" else w_id.detach()
             target = self._rays(batch, slice(k, k + 1), generator)
             errors.append(code_loss(net, code, motion, target, own.samples, generator).mean())
+            if net.generator.warp is not None:
+                w = net.moved(code, motion)[:, 0]
+                misses.append(net.generator.warp.misses(w, batch.points[:, k]).mean())
         total = torch.stack(errors).mean()
         logs = {"length": alpha.detach().norm(dim=-1).mean(), "colour": total.detach()}
+        if misses:
+            logs["align"] = torch.stack(misses).mean().detach()
+            total = total + (10.0 if own.align is None else own.align) * torch.stack(misses).mean()
         if own.norm:
             total = total + own.norm * norm_hinge(alpha)
         return total, logs

@@ -16,7 +16,6 @@ former keeps pictures of other codes; ours keeps the shape of the same person fr
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +40,7 @@ class TuningSettings:
     """How a generator is tuned.
 
     Attributes:
-        steps: of Adam, at most 1000; 50 as released. Rates fall to 0 along a cosine.
+        steps: of Adam, at most 1000; 50 as released.
         lr: its rate; 3e-4 as released; 0: the generator stays as it is, only own planes are learnt.
         keep: weight of the untuned generator's opacity from other sides; 0 as released.
         own_lr: rate of the person's own planes, which are added to those of the synthesis and hold what no
@@ -96,7 +95,6 @@ def tuned_delta(
         generator.own = nn.Parameter(w_id.new_zeros(generator.shape))
         groups.append({"params": [generator.own], "lr": own.own_lr})
     optimizer = torch.optim.Adam(groups)
-    rates = [g["lr"] for g in groups]
     random = torch.Generator(w_id.device).manual_seed(seed)
     rng = np.random.default_rng(derive(seed, "views"))
     pool = dw if motions is None else motions
@@ -108,8 +106,6 @@ def tuned_delta(
         ws = net.moved(w_id.expand(len(sampler(0).rgb), -1, -1), dw)
         still = net.generator.synthesized(ws)
     for step in range(own.steps):
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * (1 + math.cos(math.pi * step / own.steps)) / 2
         target = sampler(step)
         count = len(target.rgb)
         drawn = planes(ws, still)
