@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -119,3 +121,23 @@ def test_of_one_frame_only_that_frame_teaches_the_code() -> None:
         grads.append(torch.autograd.grad(loss, [w, task.net.controller.last.bias]))
     assert float((grads[0][0] - grads[1][0]).abs().max()) > 0
     assert torch.allclose(grads[0][1], grads[1][1], atol=1e-7)
+
+
+def test_landmarks_teach_the_controller_where_planes_follow_them() -> None:
+    """One direction of the codes lets landmarks fall, and the true ones fall with the first action."""
+    missed = {}
+    for weight in (0.0, 10.0):
+        task = task_of(torch.zeros(6, 16), bank=True, warped=True, align=weight)
+        warp, seen = task.net.generator.warp, batch()
+        assert warp is not None
+        with torch.no_grad():
+            warp.places.weight[1::3] = 20 * task.net.controller.code_book.basis()[:, 0]
+            warp.mean.copy_(seen.points.mean((0, 1)))
+        points = seen.points.clone()
+        points[..., 1] -= 0.1 * seen.windows[..., :1, seen.windows.shape[-1] // 2]
+        context = Context(task)
+        for k in range(40):
+            torch.manual_seed(k)
+            out = task.update(replace(seen, points=points), Clock(k, 40, 40), context)
+        missed[weight] = float(out.logs["align"])
+    assert missed[10.0] < 0.8 * missed[0.0]
