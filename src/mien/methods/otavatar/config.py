@@ -181,6 +181,11 @@ class OtavatarConfig(MethodConfig):
         dbi = "dbi" if self.stage == "controller" and self.mode != "naive" else "other"
         refuse_inapplicable(self, dbi, {"inner": ("dbi",), "frames": ("dbi",)})
 
+    @property
+    def align_weight(self) -> float:
+        """``align``, or its default."""
+        return 10.0 if self.align is None else self.align
+
     def settings(self, **changes: object) -> PlaneSettings:
         """How the field is drawn."""
         given: dict[str, object] = {

@@ -163,8 +163,9 @@ class MotionTask(ManualTask[TalkingBatch]):
         total = torch.stack(errors).mean()
         logs = {"length": alpha.detach().norm(dim=-1).mean(), "colour": total.detach()}
         if misses:
-            logs["align"] = torch.stack(misses).mean().detach()
-            total = total + (10.0 if own.align is None else own.align) * torch.stack(misses).mean()
+            missed = torch.stack(misses).mean()
+            logs["align"] = missed.detach()
+            total = total + own.align_weight * missed
         if own.norm:
             total = total + own.norm * norm_hinge(alpha)
         return total, logs

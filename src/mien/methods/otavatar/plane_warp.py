@@ -6,11 +6,10 @@
 
 with m_j the mean place of landmark j and d linear. A generator of convolutions places an eye anew for each
 w, and what it is not sure of it blurs; here landmarks teach the place directly. u is the smoothest field that
-takes the landmarks back (kriging with Matern's kernel of order 3/2
-along either axis): it tears lips and lids apart, which a
-mean of what the landmarks around ask for does not, and fades to 0 away from all. r keeps it from folding
-where landmarks coincide. Each plane has a u of its own, so that what is drawn is still three planes, marched
-as fast as others.
+takes the landmarks back (kriging with Matern's kernel of order 3/2 along either axis): it tears lips and lids
+apart, which a mean of what the landmarks around ask for does not, and fades to 0 away from all. r keeps it
+from folding where landmarks coincide. Each plane has a u of its own, so that what is drawn is still three
+planes, marched as fast as others.
 
 Source: ours; canonical spaces with a learnt way there are usual for moving heads, two-dimensional ones for
 each plane are not.
@@ -88,8 +87,7 @@ class PlaneWarp(nn.Module):
         there = project_to_planes(self.landmarks(w), self.axes, self.box)
         asked = project_to_planes(self.mean[None], self.axes, self.box) - there
         near = _matern(there[..., :, None, :] - there[..., None, :, :]).prod(-1)
-        still = torch.eye(near.shape[-1], dtype=near.dtype, device=near.device)
-        near = near + RIDGE * still
+        near = near + RIDGE * torch.eye(near.shape[-1], dtype=near.dtype, device=near.device)
         solve = solved_by_products if torch.compiler.is_exporting() else torch.linalg.solve
         pull = solve(near, asked)
         cells = min(CELLS, size)

@@ -103,7 +103,7 @@ class PriorTask(Task[TalkingBatch]):
         total = colour + own.opacity * opacity + own.depth * depth
         if net.generator.warp is not None:
             logs["align"] = net.generator.warp.misses(w[:, 0], batch.points[:, 0]).mean()
-            total = total + (10.0 if own.align is None else own.align) * logs["align"]
+            total = total + own.align_weight * logs["align"]
         if read is not None:
             logs["read"] = ((read - w.detach()) / net.w_std.clamp(min=1e-3)).square().mean()
             total = total + own.read * logs["read"]
