@@ -34,7 +34,7 @@ SLIDERS = {
     "mouthPucker": "Pucker",
 }
 MOTIONS: dict[str, Literal["talk", "perform"]] = {"talks": "talk", "strong expressions": "perform"}
-_STEPS, _TUNED, _RATE = 60, 40, 3e-3
+_STEPS, _TUNED, _OWN = 60, 60, 0.15
 _SIZE, _FRAMES, _FILM = 256, 60, 192
 _FPS, _LONGEST = 25.0, 250
 
@@ -97,7 +97,13 @@ def invert(path: str | None, box: str) -> tuple[Any, Any]:
         return False
 
     state = avatar.invert(
-        list(crops.pictures), mask=crops.masks, steps=_STEPS, pti_steps=_TUNED, pti_lr=_RATE, callback=step
+        list(crops.pictures),
+        mask=crops.masks,
+        steps=_STEPS,
+        pti_steps=_TUNED,
+        pti_lr=0.0,
+        pti_own=_OWN,
+        callback=step,
     )
     return state, avatar.view(state, size=_SIZE)
 

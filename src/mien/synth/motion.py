@@ -128,7 +128,7 @@ def perform(seed: int, frames: int, fps: float = 25.0, turn: float = 0.25) -> li
     """
     spoken = talk(seed, frames, fps, 0.6, turn)
     rng = np.random.default_rng(derive(seed, "perform"))
-    keys = [_both_sides(k) for k in KEYS]
+    keys = [both_sides(k) for k in KEYS]
     names = sorted({n for k in keys for n in k})
     track, at = np.zeros((frames, len(names))), 0
     while at < frames:
@@ -148,7 +148,7 @@ def perform(seed: int, frames: int, fps: float = 25.0, turn: float = 0.25) -> li
     return out
 
 
-def _both_sides(actions: Mapping[str, float]) -> dict[str, float]:
+def both_sides(actions: Mapping[str, float]) -> dict[str, float]:
     """Names without a side as both sides."""
     single = ("jawOpen", "browInnerUp", "cheekPuff", "mouthPucker", "mouthFunnel", "mouthShrugLower",
               "mouthLeft", "mouthRight", "mouthRollLower", "mouthRollUpper")  # fmt: skip

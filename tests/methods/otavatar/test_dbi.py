@@ -11,7 +11,7 @@ import torch
 from mien.core.config import OptimConfig
 from mien.data.talking_loader import talking_batch
 from mien.engine.task import Clock
-from mien.methods.otavatar.dbi import MotionTask, _turn
+from mien.methods.otavatar.dbi import MotionTask, SaidMotion, _turn
 from tests.methods.otavatar.tiny import ball_heads, tiny_config, tiny_net
 
 OPTIM = OptimConfig(kind="adamw", lr=0.01, weight_decay=0.01)
@@ -141,3 +141,44 @@ def test_landmarks_teach_the_controller_where_planes_follow_them() -> None:
             out = task.update(replace(seen, points=points), Clock(k, 40, 40), context)
         missed[weight] = float(out.logs["align"])
     assert missed[10.0] < 0.8 * missed[0.0]
+
+
+def test_the_controller_learns_to_say_what_is_read() -> None:
+    """Codes that move with the motion, each person around a code of their own: the motion alone is learnt."""
+    torch.manual_seed(0)
+    windows = torch.rand(8, 5, 3, 1).expand(-1, -1, -1, 9)
+    moves = windows[..., 4] @ torch.randn(3, 16)
+    said = SaidMotion(torch.randn(8, 1, 16) + moves, windows)
+    net = tiny_net(stage="controller")
+    people = torch.arange(8)
+    optimizer = torch.optim.Adam(net.controller.parameters(), 0.01)
+    errors = []
+    for _ in range(300):
+        errors.append(said.missed(net, people))
+        optimizer.zero_grad()
+        errors[-1].backward()
+        optimizer.step()
+    assert errors[-1] < 0.1 * errors[0]
+
+
+def test_what_is_missed_is_written_out() -> None:
+    net = tiny_net(stage="controller")
+    torch.manual_seed(1)
+    said = SaidMotion(torch.randn(4, 3, 16), torch.rand(4, 3, 3, 9))
+    total = []
+    for p in (2, 0):
+        dw = [net.controller(said.windows[p, m][None])[0][0].mean(0) for m in range(3)]
+        for m in range(3):
+            odd = (dw[m] - sum(dw) / 3) - (said.codes[p, m] - said.codes[p].mean(0))
+            total.append((odd / net.w_std.clamp(min=1e-6)).square().mean())
+    torch.testing.assert_close(said.missed(net, torch.tensor([2, 0])), sum(total) / 6)
+
+
+def test_following_teaches_beside_the_pictures() -> None:
+    torch.manual_seed(2)
+    said = SaidMotion(torch.randn(6, 4, 16), torch.rand(6, 4, 3, 9))
+    net = tiny_net(stage="controller", follow=1.0)
+    _, after, out = stepped(MotionTask(net, net.config, OPTIM, torch.zeros(6, 16), 4, said))
+    assert out.logs["follow"] > 0
+    _, plain, _ = stepped(task_of(torch.zeros(6, 16)))
+    assert any(not torch.equal(after[k], plain[k]) for k in plain if k.startswith("net.controller."))

@@ -60,6 +60,8 @@ def test_true_frames_move_and_the_portrait_is_at_rest_in_front():
     np.testing.assert_array_equal(true.frames[0], true.still)
     assert (true.frames[1] != true.still).any()
     assert len(true.sides) == len(demo.SIDES)
+    assert len(true.asked) == len(demo.ASKED)
+    assert all((picture != true.still).any() for picture in true.asked)
     np.testing.assert_array_equal(true.sides[demo.SIDES.index(0.0)], true.still)
 
 
@@ -84,12 +86,38 @@ def test_mean_psnr_by_hand():
     assert demo.mean_psnr([black, black], [grey, grey]) == pytest.approx(low, abs=1e-4)
 
 
+def test_expressions_that_are_asked_for_have_names_of_the_rig():
+    names = people().actions
+    rows = demo.asked_rows(names)
+    assert rows.shape == (len(demo.ASKED), len(names))
+    assert rows[0].sum() == pytest.approx(0.8)
+    assert rows[1, [names.index("eyeBlinkLeft"), names.index("eyeBlinkRight")]].tolist() == [1, 1]
+    assert (rows.max(1) > 0.5).all()
+
+
+def test_changes_agree_if_they_are_those_that_were_asked_for():
+    still = np.full((16, 16, 3), 100, np.uint8)
+    lower, upper = still.copy(), still.copy()
+    lower[10:, :, 0], upper[:4, :, 0] = 200, 200
+
+    def shown(*asked):
+        return demo.Performance(still, [], [], list(asked))
+
+    true = shown(lower, upper)
+    assert demo.change_agreement(true, true) == pytest.approx(1)
+    assert demo.change_agreement(shown(still, still), true) == 0
+    assert demo.change_agreement(shown(lower, lower), true) == pytest.approx(0.5, abs=0.01)
+    half = shown((lower // 2 + still // 2), (upper // 2 + still // 2))  # half as much is not less right
+    assert demo.change_agreement(half, true) == pytest.approx(1)
+
+
 def test_the_whole_demo(short, folder, tmp_path):
     result = demo.demo(tmp_path, [])
     assert list(result.headline) == [
-        "psnr_rendered", "psnr_frames", "psnr_sides", "psnr_real", "fps", "seconds_invert",
+        "psnr_rendered", "psnr_frames", "psnr_sides", "psnr_real", "motion", "fps", "seconds_invert",
     ]  # fmt: skip
-    assert all(v > 0 for v in result.headline.values())
+    assert all(v > 0 for k, v in result.headline.items() if k != "motion")
+    assert -1 <= result.headline["motion"] <= 1
     assert result.inputs == (folder.weights,)
     names = ["rendered.mp4", "rendered_turn.mp4", "real.mp4", "real_turn.mp4", "sheet.png"]
     assert [f.relative_to(tmp_path).as_posix() for f in result.files] == [f"otavatar/{n}" for n in names]
@@ -98,7 +126,7 @@ def test_the_whole_demo(short, folder, tmp_path):
     assert result.html.count("<video") == 4
     assert "synthetic" in result.html
     again = demo.demo(tmp_path / "again", [])
-    same = [k for k in result.headline if k.startswith("psnr")]
+    same = [k for k in result.headline if k.startswith(("psnr", "motion"))]
     assert {k: result.headline[k] for k in same} == {k: again.headline[k] for k in same}
     assert again.files[0].read_bytes() == result.files[0].read_bytes()
 

@@ -106,7 +106,8 @@ def test_int8_planes(net, tmp_path):
     exact, small = export_all(one, given, tmp_path, int8=True, calibration=inputs_of(net, 16, 2))
     assert (exact.precision, small.precision) == ("fp32", "int8")
     spread = float(one["planes"](given["planes"]).std())
-    assert 0 < small.max_difference < 2 * spread
+    jumps = net.generator.warp is not None  # at lids and lips, where a little aside is a lot
+    assert 0 < small.max_difference < (3 if jumps else 2) * spread
 
 
 def test_inputs_and_limits(net):

@@ -27,9 +27,9 @@ def seen_by(net, ws: torch.Tensor, count: int = 64):
     return rays
 
 
-def solid_net():
+def solid_net(**changes: object):
     """A net whose fields are no fog, so that codes differ visibly."""
-    net = tiny_net(sigma_bias=0.5)
+    net = tiny_net(sigma_bias=0.5, **changes)
     net.w_std.fill_(0.5)
     return net
 
@@ -110,3 +110,19 @@ def test_settings_out_of_range(wrong) -> None:
     with pytest.raises(ConfigError, match="needed"):
         InversionSettings(**wrong)
     assert InversionSettings().space == "w"
+
+
+def test_landmarks_stay_where_the_start_has_them() -> None:
+    """A code that is none of a person known would bend the face to draw what it cannot."""
+    net = solid_net(warped=True)
+    warp = net.generator.warp
+    with torch.no_grad():
+        warp.mean.copy_(0.2 * torch.rand(68, 3) - 0.1)
+        warp.places.weight.normal_()
+    rays = seen_by(net, net.moved(2 * torch.randn(1, 1, 16), None))
+    start, moved = torch.zeros(1, 1, 16), []
+    for layout in (0.0, 10.0):
+        found = invert_codes(net, rays, None, start, InversionSettings(steps=80, samples=8, layout=layout))
+        places = [warp.landmarks(w[:, 0]).detach() for w in (found.w_id, start)]
+        moved.append(float((places[0] - places[1]).norm(dim=-1).mean()))
+    assert moved[1] < 0.3 * moved[0]

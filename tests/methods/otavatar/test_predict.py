@@ -20,8 +20,10 @@ from mien.engine.checkpoint import save_weights
 from mien.engine.folder import ModelFolder
 from mien.methods.otavatar.avatar import OneShotAvatar
 from mien.methods.otavatar.config import PredictOptions
+from mien.methods.otavatar.generator import OWN_PLANES
 from mien.methods.otavatar.motion_track import MotionTrack
 from mien.methods.otavatar.predict import AvatarResult, Predictor, frame_rate, read_track, timed
+from mien.methods.otavatar.state import load_state
 from mien.render.mesh_io import load_mesh
 from tests.methods.otavatar.avatars import NAMES, person, tiny_net
 
@@ -74,6 +76,18 @@ def test_a_portrait_talks_and_turns(predictor, track, tmp_path):
     assert names_of(loaded) == ["avatar.safetensors", "reconstruction.png", "turntable.mp4"]
     assert (loaded.psnr, loaded.seconds_invert, loaded.fps, loaded.frames) == (None, None, None, 0)
     assert (tmp_path / "again/reconstruction.png").read_bytes() == (out / "reconstruction.png").read_bytes()
+
+
+@pytest.mark.parametrize(("rate", "own", "held"), [(0.0, 0.1, True), (0.01, 0.0, False)])
+def test_flags_of_tuning_reach_the_avatar(predictor, tmp_path, rate, own, held):
+    """A person's own planes were asked for by default once, and never learnt."""
+    Image.fromarray(person(64)).save(tmp_path / "me.png")
+    tuned = {**FAST, "pti_steps": 2, "pti_lr": rate, "pti_own": own, "driving": "none"}
+    options = PredictOptions(output=str(tmp_path / "out"), **tuned)
+    predictor.predict(str(tmp_path / "me.png"), options=options)
+    delta = load_state(str(tmp_path / "out" / "avatar.safetensors"), predictor.net).delta
+    assert (OWN_PLANES in delta) == held
+    assert (len(delta) > held) == bool(rate)
 
 
 def test_several_portraits_and_several_pictures_of_one(predictor, tmp_path):

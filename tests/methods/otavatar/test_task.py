@@ -14,9 +14,10 @@ from mien.cli.main import main
 from mien.core.config import evolve_all
 from mien.core.errors import ConfigError
 from mien.data.talking_hdtf import hdtf_heads
+from mien.data.talking_sets import read_talking
 from mien.methods.otavatar.config import RECIPES
 from mien.methods.otavatar.model import AvatarNet
-from mien.methods.otavatar.task import at_hand, bank_start, build, load_prior
+from mien.methods.otavatar.task import at_hand, bank_start, build, configs, load_prior, said_motion
 from tests.data.avatar_fixtures import write_hdtf
 from tests.methods.otavatar.tiny import tiny_config, tiny_net
 
@@ -56,6 +57,17 @@ def test_a_bank_starts_with_what_the_encoder_reads(run) -> None:
         task = build(evolve_all(RECIPES["debug"](), changes), prior).task
         assert task.bank.weight.shape == (codes, 160)
         assert float(task.bank.weight.detach().std()) > 0
+
+
+def test_a_controller_may_follow_the_encoder(run) -> None:
+    prior = {"prior": run / "stages" / "prior"}
+    task = build(evolve_all(RECIPES["debug"](), {"method.follow": 1.0}), prior).task
+    codes = bank_start(task.net, read_talking(configs(RECIPES["debug"]())[1]).train, each=True)
+    assert torch.equal(task.said.codes.flatten(0, 1), codes)
+    assert task.said.windows.shape == (6, 2, 52, 5)
+    assert build(RECIPES["debug"](), prior).task.said is None
+    with pytest.raises(ConfigError, match=r"method\.follow: there is no encoder"):
+        said_motion(tiny_net(latent="free"), None)
 
 
 def test_a_bank_of_filmed_people_starts_at_the_mean_code(tmp_path) -> None:

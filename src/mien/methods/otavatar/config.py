@@ -109,6 +109,9 @@ class OtavatarConfig(MethodConfig):
     """prior: weight of the squared colour error beside the absolute one (default 0)."""
     align: float | None = None
     """prior, controller: weight of the landmarks' error, where planes are warped (default 10)."""
+    follow: float | None = None
+    """controller: weight of saying the motion that the encoder reads of a person's moments (default 0: motion
+    is learnt from pictures alone)."""
     depth: float = 0.3
     """prior: weight of the distance along the ray."""
     opacity: float = 0.5
@@ -144,7 +147,7 @@ class OtavatarConfig(MethodConfig):
     def __post_init__(self) -> None:
         for name in ("z_dim", "w_dim", "plane_size", "plane_channels", "decoder_width", "rays", "width"):
             check_range("method", name, getattr(self, name), 1, 100_000)
-        for name in ("squared", "align", "depth", "opacity", "norm"):
+        for name in ("squared", "align", "follow", "depth", "opacity", "norm"):
             check_range("method", name, getattr(self, name), 0.0, 1e6)
         for name in ("face", "parts", "pose_dropout"):
             check_range("method", name, getattr(self, name), 0.0, 1.0)
@@ -174,7 +177,7 @@ class OtavatarConfig(MethodConfig):
         if self.stage == "sr" and not self.sr_channels:
             raise ConfigError("method.stage='sr' trains method.sr_channels, and there are none; set (32,)")
         own: dict[str, tuple[str, ...]] = dict.fromkeys(
-            ("mode", "bank", "inner_steps", "controller_steps", "beta1"), ("controller",)
+            ("mode", "bank", "inner_steps", "controller_steps", "beta1", "follow"), ("controller",)
         )
         own |= {"inner_lr": ("controller", "sr"), "squared": ("prior",), "align": ("prior", "controller")}
         refuse_inapplicable(self, self.stage, {**own, "crop": ("sr",), "emphasis": ("sr",)})
@@ -232,10 +235,10 @@ def _small() -> Recipe:
     return evolve_all(_small_prior(), changes)
 
 
-def _demo_prior() -> Recipe:
-    """The demo's generator and its encoder, on rendered people of 128 pixels."""
+def _plain_prior() -> Recipe:
+    """A generator and its encoder, on rendered people of 128 pixels."""
     return Recipe(
-        name="otavatar-demo-prior",
+        name="otavatar-plain-prior",
         method=OtavatarConfig(
             stage="prior",
             z_dim=160,
@@ -253,41 +256,41 @@ def _demo_prior() -> Recipe:
     )
 
 
-def _demo() -> Recipe:
-    """The demo's controller, decoupled by inverting with kept codes."""
-    prior = _demo_prior()
+def _plain() -> Recipe:
+    """The controller on it, decoupled by inverting with kept codes."""
     changes: dict[str, object] = {
-        "name": "otavatar-demo",
+        "name": "otavatar-plain",
         **_CONTROLLER,
         "schedule.steps": 2000,
         "schedule.warmup_epochs": 0.25,
     }
-    return evolve_all(prior, changes)
+    return evolve_all(_plain_prior(), changes)
 
 
-def _warped_prior() -> Recipe:
-    """The demo's generator with planes that follow the landmarks, grown from a finer constant."""
+def _demo_prior() -> Recipe:
+    """The demo's generator: its planes follow the landmarks, and grow from a finer constant."""
     changes: dict[str, object] = {
-        "name": "otavatar-warped-prior",
+        "name": "otavatar-demo-prior",
         "method.start": 32,
         "method.channel_base": 3072,
         "method.warped": True,
         "method.face": 0.3,
         "method.detail": 0.1,
-        "schedule.steps": 7000,
+        "schedule.steps": 5500,
     }
-    return evolve_all(_demo_prior(), changes)
+    return evolve_all(_plain_prior(), changes)
 
 
-def _warped() -> Recipe:
-    """The controller on it."""
+def _demo() -> Recipe:
+    """The demo's controller, which also learns to say what the encoder reads."""
     changes: dict[str, object] = {
-        "name": "otavatar-warped",
+        "name": "otavatar-demo",
         **_CONTROLLER,
-        "schedule.steps": 1500,
+        "method.follow": 100.0,
+        "schedule.steps": 600,
         "schedule.warmup_epochs": 0.25,
     }
-    return evolve_all(_warped_prior(), changes)
+    return evolve_all(_demo_prior(), changes)
 
 
 def _demo_sr() -> Recipe:
@@ -312,6 +315,7 @@ _CONTROLLER: dict[str, object] = {
 _SR: dict[str, object] = {
     "method.stage": "sr",
     "method.bank": None,
+    "method.follow": None,
     "method.sr_channels": (32,),
     "method.samples": 32,
     "optim.kind": "adam",
@@ -339,7 +343,7 @@ def _gpu_prior() -> Recipe:
         "schedule.checkpoint_every": 4000,
         "schedule.log_every": 100,
     }
-    return evolve_all(_demo_prior(), changes)
+    return evolve_all(_plain_prior(), changes)
 
 
 def _gpu() -> Recipe:
@@ -388,7 +392,7 @@ def _debug_prior() -> Recipe:
         "schedule.batch": 4,
         "schedule.warmup_epochs": 0.0,
     }
-    return evolve_all(_demo_prior(), changes)
+    return evolve_all(_plain_prior(), changes)
 
 
 def _debug() -> Recipe:
@@ -470,8 +474,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": _demo,
     "demo-prior": _demo_prior,
     "demo-sr": _demo_sr,
-    "warped": _warped,
-    "warped-prior": _warped_prior,
+    "plain": _plain,
+    "plain-prior": _plain_prior,
     "gpu": _gpu,
     "gpu-prior": _gpu_prior,
     "gpu-sr": _gpu_sr,

@@ -9,7 +9,7 @@ Source: OTAvatar (arXiv 2303.14662), its training as released, on rays instead o
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,40 @@ from mien.methods.otavatar.inversion import code_loss, limit_rows
 from mien.methods.otavatar.losses import norm_hinge
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.rays import TargetRays, pick_rays
+
+_FOLLOWED = 32
+"""People whose moments the controller follows in a step."""
+
+
+class SaidMotion(NamedTuple):
+    """What the encoder says of people's moments, and what they were driven with.
+
+    Attributes:
+        codes: (P, M, W) read off front views.
+        windows: (P, M, C, L).
+    """
+
+    codes: Tensor
+    windows: Tensor
+
+    def missed(self, net: AvatarNet, people: Tensor) -> Tensor:
+        """How far the controller's motion is from what the codes of some people say. O(B M L width^2).
+
+            mean |(dw_m - mean_m dw_m) - (w_m - mean_m w_m)|^2 / std^2
+
+        A person's mean is taken off both: it is identity, which is none of the controller's business.
+
+        Args:
+            net: controller and deviations.
+            people: (B,) which.
+        """
+        here = net.w_std.device
+        codes, windows = self.codes[people].to(here), self.windows[people].to(here)
+        dw, _ = net.controller(windows.flatten(0, 1))
+        moved = dw[:, : net.generator.num_ws].mean(1).unflatten(0, codes.shape[:2])
+        odd = (moved - moved.mean(1, keepdim=True)) - (codes - codes.mean(1, keepdim=True))
+        missed: Tensor = (odd / net.w_std.clamp(min=1e-6)).square().mean()
+        return missed
 
 
 class MotionTask(ManualTask[TalkingBatch]):
@@ -38,6 +72,7 @@ class MotionTask(ManualTask[TalkingBatch]):
         bank: first codes that are kept and learnt, (P, W) of each person, or (P M, W) of each moment if
             naive; None = every update starts anew.
         moments: M of a person.
+        said: what the encoder reads of them, for ``follow``.
     """
 
     def __init__(
@@ -47,9 +82,10 @@ class MotionTask(ManualTask[TalkingBatch]):
         optim: OptimConfig,
         bank: Tensor | None = None,
         moments: int = 1,
+        said: SaidMotion | None = None,
     ) -> None:
         super().__init__()
-        self.net, self.config, self.optim, self.moments = net, config, optim, moments
+        self.net, self.config, self.optim, self.moments, self.said = net, config, optim, moments, said
         net.requires_grad_(False)
         net.controller.requires_grad_(True)
         self.bank = None if bank is None else nn.Embedding.from_pretrained(bank, freeze=False, sparse=True)
@@ -138,7 +174,8 @@ class MotionTask(ManualTask[TalkingBatch]):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean colour error of the frames that ``only`` learns from: codes, controller, or both.
 
-        Where planes are warped, the landmarks that the codes say count as well.
+        Where planes are warped, the landmarks that the codes say count as well; with ``follow`` also the
+        motion that the encoder reads of `_FOLLOWED` people.
         In dbi the first ``frames`` of the two teach the code, both teach the controller; naive: the first,
         drawn without motion, teaches the code, and the second the controller.
         """
@@ -166,6 +203,13 @@ class MotionTask(ManualTask[TalkingBatch]):
             missed = torch.stack(misses).mean()
             logs["align"] = missed.detach()
             total = total + own.align_weight * missed
+        if own.follow and self.said is not None and only != "codes":
+            some = torch.randint(
+                len(self.said.codes), (_FOLLOWED,), generator=generator, device=generator.device
+            )
+            missed = self.said.missed(net, some.cpu())
+            logs["follow"] = missed.detach()
+            total = total + own.follow * missed
         if own.norm:
             total = total + own.norm * norm_hinge(alpha)
         return total, logs

@@ -32,6 +32,8 @@ class InversionSettings:
         lr: of the code, in units of the codes' standard deviation; falls to a tenth along a cosine.
         space: one code for all style slots, or one each.
         pull: weight of mean ((w - w_avg) / std)^2: keeps the code among those of known people.
+        layout: weight of the distance of landmarks from where the start's are, where planes are warped: a
+            code that is none of a person known draws what it likes by bending the face.
         camera: what else is corrected: nothing, focal length and centre, or all nine intrinsics (released).
         camera_lr: of the correction.
         clip: largest gradient norm of a person's code.
@@ -42,15 +44,18 @@ class InversionSettings:
     lr: float = 0.05
     space: Literal["w", "w+"] = "w"
     pull: float = 1e-3
+    layout: float = 1.0
     camera: Literal["off", "centre", "all"] = "off"
     camera_lr: float = 0.01
     clip: float = 1.0
     samples: int = 24
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.lr <= 0 or self.camera_lr <= 0 or self.pull < 0 or self.samples < 8:
+        rates, weights = min(self.lr, self.camera_lr), min(self.pull, self.layout)
+        if self.steps < 0 or rates <= 0 or weights < 0 or self.samples < 8:
             raise ConfigError(
-                f"steps >= 0, lr > 0, camera_lr > 0, pull >= 0 and samples >= 8 are needed, got {self}"
+                "steps >= 0, lr > 0, camera_lr > 0, pull >= 0, layout >= 0 and samples >= 8 are needed,"
+                f" got {self}"
             )
 
 
@@ -147,6 +152,8 @@ def invert_codes(
     optimizer = torch.optim.Adam(groups)
     rates = [g["lr"] for g in groups]
     generator, losses = torch.Generator(device).manual_seed(seed), []
+    warp = net.generator.warp if own.layout else None
+    places = None if warp is None else warp.landmarks(first[:, 0]).detach()
     with frozen(net):
         for step in range(own.steps):
             target = sampler(step)
@@ -164,8 +171,11 @@ def invert_codes(
             if callback is not None and callback(step, losses[-1]):
                 break
             far = ((w - net.w_avg) / spread).square().mean((1, 2))
+            total = loss + own.pull * far
+            if warp is not None and places is not None:
+                total = total + own.layout * warp.misses(w[:, 0], places)
             optimizer.zero_grad()
-            (loss + own.pull * far).sum().backward()
+            total.sum().backward()
             limit_rows(offset, own.clip)
             optimizer.step()
     w_id = (first + offset * spread).detach()

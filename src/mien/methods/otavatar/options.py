@@ -50,14 +50,14 @@ class PredictOptions:
     """Steps of the inversion."""
     space: Literal["w", "w+"] = "w"
     """One code for all layers, or one each: closer to the portrait, less sure from other sides."""
-    pti_steps: int = 80
-    """Steps that bend the generator towards the portrait (PTI), at most 1000; 50 as released. Without them
-    (0, quick) a person unlike those of the training is a blur."""
-    pti_lr: float = 1e-2
-    """Rate of these steps; 3e-4 as released; 0: only the person's own planes are learnt."""
+    pti_steps: int = 60
+    """Steps of tuning to the portrait (PTI), at most 1000; 50 as released. Without them (0, quick) a person
+    unlike those of the training is a blur."""
+    pti_lr: float = 0.0
+    """Rate at which they bend the generator; 3e-4 as released; 0: only the person's own planes are learnt."""
     pti_keep: float = 1.0
     """Weight of what keeps other sides and motion as they are meanwhile; 0 as released."""
-    pti_own: float = 0.1
+    pti_own: float = 0.15
     """Rate of the person's own planes, which hold what no generator draws; 0 as released: none."""
     refine: Literal["off", "centre", "all"] = "off"
     """What of the portrait's intrinsics is corrected: focal length and centre, or all nine."""

@@ -7,9 +7,10 @@
 with m_j the mean place of landmark j and d linear. A generator of convolutions places an eye anew for each
 w, and what it is not sure of it blurs; here landmarks teach the place directly. u is the smoothest field that
 takes the landmarks back (kriging with Matern's kernel of order 3/2 along either axis): it tears lips and lids
-apart, which a mean of what the landmarks around ask for does not, and fades to 0 away from all. r keeps it
-from folding where landmarks coincide. Each plane has a u of its own, so that what is drawn is still three
-planes, marched as fast as others.
+apart, which a mean of what the landmarks around ask for does not, and fades to 0 away from all. Where lids or
+lips meet it must jump, from what is above the one to what is below the other, or a closed eye shows an iris:
+so r is small, and those that meet or cross are first moved apart by `GAP`, or the field would fold. Each
+plane has a u of its own, so that what is drawn is still three planes, marched as fast as others.
 
 Source: ours; canonical spaces with a learnt way there are usual for moving heads, two-dimensional ones for
 each plane are not.
@@ -29,10 +30,14 @@ from mien.render.triplane import project_to_planes
 
 SPREAD = 0.15
 """s, half sides of the cube."""
-RIDGE = 0.1
+RIDGE = 0.01
 """r: a landmark is missed by a little, for a field that does not fold."""
-CELLS = 64
-"""u is computed on a grid of so many a side, linear between."""
+UPPER = (37, 38, 43, 44, 61, 62, 63)
+"""Upper lids and the inner upper lip, from the subject's right to the left."""
+LOWER = (41, 40, 47, 46, 67, 66, 65)
+"""What each of `UPPER` meets."""
+GAP = 0.004
+"""Least height of an upper one above what it meets, sides of the cube."""
 REACH = 0.1
 """d of a unit output, half sides of the cube."""
 
@@ -84,19 +89,18 @@ class PlaneWarp(nn.Module):
 
     def field(self, w: Tensor, size: int) -> Tensor:
         """U (B, 3, size, size, 2) of w (B, W), along width and height, half sides. O(B size^2)."""
-        there = project_to_planes(self.landmarks(w), self.axes, self.box)
-        asked = project_to_planes(self.mean[None], self.axes, self.box) - there
+        there, rest = (
+            project_to_planes(kept_apart(points, GAP * self.box), self.axes, self.box)
+            for points in (self.landmarks(w), self.mean[None])
+        )
         near = _matern(there[..., :, None, :] - there[..., None, :, :]).prod(-1)
         near = near + RIDGE * torch.eye(near.shape[-1], dtype=near.dtype, device=near.device)
         solve = solved_by_products if torch.compiler.is_exporting() else torch.linalg.solve
-        pull = solve(near, asked)
-        cells = min(CELLS, size)
-        at = _centres(cells, there)
-        across, down = (_matern(at[:, None] - there[..., None, :, k]) for k in (0, 1))  # (B, 3, cells, 68)
-        rows = pull.mT[:, :, :, None] * down[:, :, None]  # (B, 3, 2, cells, 68)
-        coarse = (rows @ across.mT[:, :, None]).flatten(0, 1)
-        u = F.interpolate(coarse, (size, size), mode="bilinear", align_corners=False)
-        field: Tensor = u.unflatten(0, (w.shape[0], 3)).movedim(2, 4)
+        pull = solve(near, rest - there)
+        at = _centres(size, there)
+        across, down = (_matern(at[:, None] - there[..., None, :, k]) for k in (0, 1))  # (B, 3, size, 68)
+        rows = pull.mT[:, :, :, None] * down[:, :, None]  # (B, 3, 2, size, 68)
+        field: Tensor = (rows @ across.mT[:, :, None]).movedim(2, 4)
         return field
 
     def forward(self, planes: Tensor, w: Tensor) -> Tensor:
@@ -108,6 +112,18 @@ class PlaneWarp(nn.Module):
         flat = planes.reshape(3 * b, channels, size, size)
         moved: Tensor = F.grid_sample(flat, grid, padding_mode="border", align_corners=False)
         return moved.view_as(planes)
+
+
+def kept_apart(points: Tensor, gap: float) -> Tensor:
+    """Landmarks (B, 68, 3) of which no lid and no lip is less than ``gap`` above what it meets. O(B).
+
+    Both are moved by the same, up and down.
+    """
+    missing = gap - (points[:, UPPER, 1] - points[:, LOWER, 1])
+    push = torch.zeros_like(points[..., 1])
+    push[:, UPPER] = missing.clamp(min=0) / 2
+    push[:, LOWER] = -missing.clamp(min=0) / 2
+    return points + F.pad(push[..., None], (1, 1))
 
 
 def _centres(count: int, like: Tensor) -> Tensor:
@@ -124,11 +140,11 @@ def _matern(x: Tensor) -> Tensor:
 def solved_by_products(a: Tensor, b: Tensor) -> Tensor:
     """Solves a x = b, a (.., N, N) symmetric and positive definite, b (.., N, M), for ONNX: it has no solver.
 
-    Newton's iteration y <- y (2 - a y) for the inverse, from a / (|a|_1 |a|_inf): quadratic; 24 steps do for
-    condition numbers up to a thousand, and those here are at most 1 + 68 / `RIDGE`. O(N^3).
+    Newton's iteration y <- y (2 - a y) for the inverse, from a / (|a|_1 |a|_inf): quadratic; 32 steps do for
+    condition numbers up to ten thousand, and those here are at most 1 + 68 / `RIDGE`. O(N^3).
     """
     y = a / a.abs().sum(-1).amax(-1).square()[..., None, None]
-    for _ in range(24):
+    for _ in range(32):
         y = 2 * y - y @ a @ y
     x = y @ b
     for _ in range(2):

@@ -125,7 +125,7 @@ class Predictor(OneShotAvatar, AbstractPredictor):
         state = self.invert(
             list(crops.pictures), mask=crops.masks, steps=options.steps, space=options.space,
             pti_steps=options.pti_steps, pti_lr=options.pti_lr, pti_keep=options.pti_keep,
-            refine=options.refine, seed=options.seed,
+            pti_own=options.pti_own, refine=options.refine, seed=options.seed,
         )  # fmt: skip
         seconds = time.perf_counter() - began
         return self._shown(state, track, options, folder, crops, seconds)

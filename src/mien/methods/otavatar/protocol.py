@@ -150,6 +150,6 @@ def _chain_of(name: str) -> tuple[Stage, ...]:
 
 CHAINS: dict[str, tuple[Stage, ...]] = {
     f"otavatar-{name}": _chain_of(name)
-    for name in ("small", "demo", "demo-sr", "warped", "gpu", "gpu-sr", "paper", "debug", "debug-sr")
+    for name in ("small", "demo", "demo-sr", "plain", "gpu", "gpu-sr", "paper", "debug", "debug-sr")
 }
 """Recipes that build on others: name -> the stages that end in it."""

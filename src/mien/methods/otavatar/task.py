@@ -24,7 +24,7 @@ from mien.engine.predictor import default_device
 from mien.engine.task import Experiment
 from mien.methods.otavatar.config import OtavatarConfig
 from mien.methods.otavatar.convert import load_generator
-from mien.methods.otavatar.dbi import MotionTask
+from mien.methods.otavatar.dbi import MotionTask, SaidMotion
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.prior import PriorTask
 from mien.methods.otavatar.sr import EnlargeTask
@@ -77,7 +77,8 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
         return Experiment(sharper, source, splits.fingerprint, facts=facts)
     load_prior(net, uses)
     bank = bank_start(net, heads, each=method.mode == "naive") if method.bank else None
-    motion = MotionTask(net, method, recipe.optim, bank, moments)
+    said = said_motion(net, heads) if method.follow else None
+    motion = MotionTask(net, method, recipe.optim, bank, moments, said)
     return Experiment(motion, source, splits.fingerprint, facts=facts)
 
 
@@ -173,6 +174,18 @@ def load_released(net: AvatarNet, path: Path) -> None:
         raise ConfigError(f"{path}: the net has another size of {odd[0]}; start from --preset paper")
     net.generator.load_state_dict(found.state_dict())
     net.w_avg.copy_(found.mapping.w_avg)
+
+
+def said_motion(net: AvatarNet, heads: TalkingHeads) -> SaidMotion:
+    """What the encoder reads of all moments, beside their windows.
+
+    Raises:
+        ConfigError: there is no encoder.
+    """
+    if net.encoder is None:
+        raise ConfigError("method.follow: there is no encoder to follow (method.latent='free'); set it to 0")
+    codes = bank_start(net, heads, each=True).view(*heads.moments.shape, -1)
+    return SaidMotion(codes, torch.from_numpy(heads.windows(net.config.radius)))
 
 
 @torch.no_grad()
