@@ -65,7 +65,12 @@ def test_a_controller_may_follow_the_encoder(run) -> None:
     codes = bank_start(task.net, read_talking(configs(RECIPES["debug"]())[1]).train, each=True)
     assert torch.equal(task.said.codes.flatten(0, 1), codes)
     assert task.said.windows.shape == (6, 2, 52, 5)
-    assert build(RECIPES["debug"](), prior).task.said is None
+    plain = build(RECIPES["debug"](), prior).task
+    assert plain.said is None
+    changes = {"method.follow_first": 5}
+    taught = build(evolve_all(RECIPES["debug"](), changes), prior).task
+    people = torch.arange(6)
+    assert task.said.missed(taught.net, people) < task.said.missed(plain.net, people)
     with pytest.raises(ConfigError, match=r"method\.follow: there is no encoder"):
         said_motion(tiny_net(latent="free"), None)
 

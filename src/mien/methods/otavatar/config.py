@@ -112,6 +112,8 @@ class OtavatarConfig(MethodConfig):
     follow: float | None = None
     """controller: weight of saying the motion that the encoder reads of a person's moments (default 0: motion
     is learnt from pictures alone)."""
+    follow_first: int | None = None
+    """controller: steps in which it learns nothing but that, before all others (default 0)."""
     depth: float = 0.3
     """prior: weight of the distance along the ray."""
     opacity: float = 0.5
@@ -158,6 +160,7 @@ class OtavatarConfig(MethodConfig):
         check_range("method", "features", self.features, 3, 1000)
         check_range("method", "radius", self.radius, 1, 1000)
         check_range("method", "directions", self.directions, 1, self.w_dim)
+        check_range("method", "follow_first", self.follow_first, 0, 1_000_000)
         for name in ("inner_steps", "controller_steps"):
             check_range("method", name, getattr(self, name), 1, 100_000)
         check_range("method", "inner_lr", self.inner_lr, 1e-9, 1e3)
@@ -177,7 +180,8 @@ class OtavatarConfig(MethodConfig):
         if self.stage == "sr" and not self.sr_channels:
             raise ConfigError("method.stage='sr' trains method.sr_channels, and there are none; set (32,)")
         own: dict[str, tuple[str, ...]] = dict.fromkeys(
-            ("mode", "bank", "inner_steps", "controller_steps", "beta1", "follow"), ("controller",)
+            ("mode", "bank", "inner_steps", "controller_steps", "beta1", "follow", "follow_first"),
+            ("controller",),
         )
         own |= {"inner_lr": ("controller", "sr"), "squared": ("prior",), "align": ("prior", "controller")}
         refuse_inapplicable(self, self.stage, {**own, "crop": ("sr",), "emphasis": ("sr",)})
@@ -287,7 +291,9 @@ def _demo() -> Recipe:
         "name": "otavatar-demo",
         **_CONTROLLER,
         "method.follow": 100.0,
-        "schedule.steps": 600,
+        "method.follow_first": 1500,
+        "optim.lr": 5e-4,
+        "schedule.steps": 300,
         "schedule.warmup_epochs": 0.25,
     }
     return evolve_all(_demo_prior(), changes)
@@ -316,6 +322,7 @@ _SR: dict[str, object] = {
     "method.stage": "sr",
     "method.bank": None,
     "method.follow": None,
+    "method.follow_first": None,
     "method.sr_channels": (32,),
     "method.samples": 32,
     "optim.kind": "adam",

@@ -77,7 +77,9 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
         return Experiment(sharper, source, splits.fingerprint, facts=facts)
     load_prior(net, uses)
     bank = bank_start(net, heads, each=method.mode == "naive") if method.bank else None
-    said = said_motion(net, heads) if method.follow else None
+    said = said_motion(net, heads) if method.follow or method.follow_first else None
+    if said is not None and method.follow_first:
+        said.teach(net, method.follow_first, derive(recipe.seed, "follow"))
     motion = MotionTask(net, method, recipe.optim, bank, moments, said)
     return Experiment(motion, source, splits.fingerprint, facts=facts)
 
