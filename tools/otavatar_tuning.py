@@ -23,7 +23,7 @@ from mien.methods.otavatar.predict import Predictor, picture_psnr
 from mien.synth.orbit import orbit_cameras
 
 PEOPLE = (1_000_001, 1_000_002)
-TRIED = ((0, 3e-4, 0.0), (50, 3e-4, 0.0), (80, 1e-2, 0.0), (60, 0.0, 0.15), (200, 0.0, 0.15))
+TRIED = ((0, 3e-4, 0.0), (50, 3e-4, 0.0), (80, 1e-2, 0.0), (80, 0.0, 0.15), (200, 0.0, 0.15))
 """Steps, rate, and rate of the person's own planes; the second is the released setting."""
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 TILES: tuple[tuple[str, str, tuple[float, float, float, float]], ...] = (
-    ("OTAvatar: one portrait, moved (above: the truth)", "otavatar/sheet.png", (0.0, 0.0, 1.0, 0.285)),
-    ("OTAvatar: a photograph, moved", "otavatar/sheet.png", (0.0, 0.57, 1.0, 0.86)),
+    ("OTAvatar: one portrait, moved (above: the truth)", "otavatar/sheet.png", (0.0, 0.0, 1.0, 0.2)),
+    ("OTAvatar: a photograph, moved", "otavatar/sheet.png", (0.0, 0.6, 1.0, 0.8)),
     ("FM-ViT: live or not, in colour, depth, infrared", "fm_vit/presentations.png", (0.0, 0.0, 1.0, 0.49)),
     ("CQIL: far faces before cameras", "cqil/tracks.png", (0.0, 0.0, 1.0, 1.0)),
     ("CAR: one photograph, its normals, a body in them", "car/sheet.png", (0.0, 0.0, 1.0, 0.4)),

@@ -34,7 +34,7 @@ SLIDERS = {
     "mouthPucker": "Pucker",
 }
 MOTIONS: dict[str, Literal["talk", "perform"]] = {"talks": "talk", "strong expressions": "perform"}
-_STEPS, _TUNED, _OWN = 60, 60, 0.15
+_STEPS, _TUNED, _OWN = 60, 80, 0.15
 _SIZE, _FRAMES, _FILM = 256, 60, 192
 _FPS, _LONGEST = 25.0, 250
 

@@ -95,7 +95,7 @@ def test_expressions_that_are_asked_for_have_names_of_the_rig():
     assert (rows.max(1) > 0.5).all()
 
 
-def test_changes_agree_if_they_are_those_that_were_asked_for():
+def test_how_much_of_what_was_asked_for_comes():
     still = np.full((16, 16, 3), 100, np.uint8)
     lower, upper = still.copy(), still.copy()
     lower[10:, :, 0], upper[:4, :, 0] = 200, 200
@@ -104,11 +104,11 @@ def test_changes_agree_if_they_are_those_that_were_asked_for():
         return demo.Performance(still, [], [], list(asked))
 
     true = shown(lower, upper)
-    assert demo.change_agreement(true, true) == pytest.approx(1)
-    assert demo.change_agreement(shown(still, still), true) == 0
-    assert demo.change_agreement(shown(lower, lower), true) == pytest.approx(0.5, abs=0.01)
-    half = shown((lower // 2 + still // 2), (upper // 2 + still // 2))  # half as much is not less right
-    assert demo.change_agreement(half, true) == pytest.approx(1)
+    assert demo.share_of_change(true, true) == pytest.approx(1)
+    assert demo.share_of_change(shown(still, still), true) == 0
+    assert demo.share_of_change(shown(lower, lower), true) == pytest.approx(0.5, abs=0.01)
+    half = shown(lower // 2 + still // 2, upper // 2 + still // 2)
+    assert demo.share_of_change(half, true) == pytest.approx(0.5)
 
 
 def test_the_whole_demo(short, folder, tmp_path):
@@ -117,7 +117,7 @@ def test_the_whole_demo(short, folder, tmp_path):
         "psnr_rendered", "psnr_frames", "psnr_sides", "psnr_real", "motion", "fps", "seconds_invert",
     ]  # fmt: skip
     assert all(v > 0 for k, v in result.headline.items() if k != "motion")
-    assert -1 <= result.headline["motion"] <= 1
+    assert np.isfinite(result.headline["motion"])
     assert result.inputs == (folder.weights,)
     names = ["rendered.mp4", "rendered_turn.mp4", "real.mp4", "real_turn.mp4", "sheet.png"]
     assert [f.relative_to(tmp_path).as_posix() for f in result.files] == [f"otavatar/{n}" for n in names]

@@ -42,7 +42,7 @@ SEED, FRAMES = 7, 60
 """The performance."""
 BOX = (182, 82, 268, 174)
 """The face in `skimage.data.astronaut` (NASA, public domain), from the brows to the chin."""
-STEPS, TUNED, RATE, OWN = 60, 60, 0.0, 0.15
+STEPS, TUNED, RATE, OWN = 60, 80, 0.0, 0.15
 """Of the inversion; of the tuning after it, its rate, and that of the person's own planes."""
 SIDES = (-0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6)
 """Yaw of the cameras of the sheet, radians."""
@@ -64,7 +64,6 @@ _NOTE = (
     " should have their consent, and say that it is made.</p>"
 )
 _WIDE = 420  # CSS pixels of a card
-_HELD = 21  # frames of an expression that is asked for
 _BLUR = 1.5  # pixels
 
 
@@ -119,7 +118,7 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
         "psnr_frames": mean_psnr(made.own.frames, true.frames),
         "psnr_sides": mean_psnr(made.own.sides, true.sides),
         "psnr_real": picture_psnr(real.own.still, on_white),
-        "motion": change_agreement(made.own, true),
+        "motion": share_of_change(made.own, true),
         "fps": min(made.fps, real.fps),
         "seconds_invert": max(made.seconds, real.seconds),
     }
@@ -216,31 +215,24 @@ def bring_to_life(
     frames = list(timed(avatar.animate(state, track, retarget=retarget), taken))
     field = avatar.field(state)
     sides = [field.picture(c, avatar.size) for c in torch.from_numpy(orbit_cameras(SIDES))]
-    rows = asked_rows(track.names)
-    held = np.repeat(rows, _HELD, 0)  # the controller looks at a window of frames
-    asked = list(avatar.animate(state, MotionTrack.of(held, None, track.fps, track.names)))[
-        _HELD // 2 :: _HELD
-    ]
+    asked = [avatar.view(state, expression=row) for row in asked_rows(track.names)]
     own = Performance(avatar.view(state), frames, sides, asked)
     return Shown(own, list(avatar.turntable(state, _TURN)), seconds, frame_rate(taken) or 0.0)
 
 
-def change_agreement(drawn: Performance, true: Performance) -> float:
-    """How well changes that were asked for are those that come: 1 = just so, 0 = none of it.
+def share_of_change(drawn: Performance, true: Performance) -> float:
+    """How much of the changes that were asked for comes: 1 = all of it, 0 = nothing.
 
-    The cosine between a picture's true and drawn differences from the portrait, both blurred by a pixel or
-    two, mean over `ASKED`.
+    <d, t> / <t, t> with d the drawn and t the true difference of a picture from the portrait, both blurred by
+    a pixel or two; mean over `ASKED`. What changes elsewhere does not count.
     """
 
     def change(shown: Performance, k: int) -> NDArray[np.float64]:
         odd = shown.asked[k].astype(np.float64) - shown.still
         return np.asarray(gaussian_filter(odd / 255, (_BLUR, _BLUR, 0))).ravel()
 
-    found = []
-    for k in range(len(true.asked)):
-        a, b = change(drawn, k), change(true, k)
-        found.append(float(a @ b) / max(1e-9, float(np.linalg.norm(a) * np.linalg.norm(b))))
-    return statistics.fmean(found)
+    pairs = [(change(drawn, k), change(true, k)) for k in range(len(true.asked))]
+    return statistics.fmean(float(d @ t) / max(1e-12, float(t @ t)) for d, t in pairs)
 
 
 def mean_psnr(pictures: Sequence[Frame], true: Sequence[Frame]) -> float:
@@ -266,7 +258,7 @@ def _numbers(found: dict[str, float]) -> list[dict[str, str]]:
         "psnr_frames": "the rendered person's true frames and those drawn, dB",
         "psnr_sides": "the same from other sides, at rest, dB",
         "psnr_real": "the photograph and its avatar, dB",
-        "motion": "asked for an expression: agreement of what changes with what should (1 = just so)",
+        "motion": "share of what should change with an expression that does (1 = all of it)",
         "fps": f"frames a second of {html.escape(str(default_device()))}, one at a time",
         "seconds_invert": "seconds of inversion and tuning",
     }

@@ -50,7 +50,7 @@ class PredictOptions:
     """Steps of the inversion."""
     space: Literal["w", "w+"] = "w"
     """One code for all layers, or one each: closer to the portrait, less sure from other sides."""
-    pti_steps: int = 60
+    pti_steps: int = 80
     """Steps of tuning to the portrait (PTI), at most 1000; 50 as released. Without them (0, quick) a person
     unlike those of the training is a blur."""
     pti_lr: float = 0.0
