@@ -13,6 +13,7 @@ import mien
 from mien.cli.main import main
 from mien.core.config import evolve_all
 from mien.core.errors import ConfigError
+from mien.data.config import TalkingData
 from mien.data.talking_hdtf import hdtf_heads
 from mien.data.talking_sets import read_talking
 from mien.methods.otavatar.config import RECIPES
@@ -82,6 +83,16 @@ def test_a_bank_of_filmed_people_starts_at_the_mean_code(tmp_path) -> None:
     net.w_avg.normal_()
     for each, count in ((False, 3), (True, 6)):
         assert torch.equal(bank_start(net, heads, each=each), net.w_avg.expand(count, -1))
+
+
+def test_a_prior_is_built_on_filmed_people(tmp_path) -> None:
+    """Tracks of clips are as long as the clips are; the first training on such a set failed once."""
+    clips = [f"WDA_{name}_000" for name in ("Ann", "Bea", "Cid", "Dan")]
+    root = write_hdtf(tmp_path / "set", clips, ["WDA_Eve_000"])
+    data = TalkingData(kind="hdtf", root=str(root), val_people=2, size=32)
+    recipe = evolve_all(replace(RECIPES["debug-prior"](), data=data), {"method.latent": "encoder"})
+    task = build(recipe, {}).task
+    assert float(task.net.generator.warp.mean.abs().max()) > 0
 
 
 def test_a_released_generator_takes_the_place_of_a_prior(tmp_path) -> None:

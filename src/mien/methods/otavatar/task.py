@@ -68,7 +68,7 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
         numbers = identity_numbers(data, heads) if method.latent == "mixed" else None
         known = None if numbers is None else torch.from_numpy(numbers)
         prior = PriorTask(net, method, recipe.optim.lr, people, moments, known)
-        rows = heads.tracks[np.arange(people)[:, None], heads.moments]
+        rows = heads.windows(method.radius)[..., method.radius]
         prior.place(torch.from_numpy(rows), torch.from_numpy(heads.points))
         return Experiment(prior, source, splits.fingerprint, facts=facts)
     if method.stage == "sr":
