@@ -18,7 +18,10 @@ WIDE = 62  # letters of a label's line
 
 def label(record: dict[str, Any]) -> str:
     """What was tried, in words: row, note, and settings that differ from the recipe."""
-    changed = [f"{name.split('.')[-1]} {value:g}" for name, value in record.get("setting", {}).items()]
+    changed = [
+        f"{name.split('.')[-1]} {value if isinstance(value, str) else format(value, 'g')}"
+        for name, value in record.get("setting", {}).items()
+    ]
     words = "; ".join([t for t in (record.get("note", ""), *changed) if t])
     return "\n".join(textwrap.wrap(f"{record['row']}: {words}".removesuffix(": "), WIDE))
 
