@@ -379,6 +379,13 @@ def test_data_that_would_be_drawn_first_are_not_drawn_for_a_check(results, monke
     assert other_data(store.load_table(Toy())) == []
 
 
+def test_complete_rows_are_not_drawn_again(results, monkeypatch):
+    reproduce(Toy(), ROWS, (0,), lambda _: None)
+    monkeypatch.setattr(method("ncl").load("task"), "at_hand", lambda recipe: False, raising=False)
+    monkeypatch.setattr("mien.bench.reproduce.row_data", lambda *_: pytest.fail("the set would be drawn"))
+    assert reproduce(Toy(), ROWS, (0,), lambda _: None) == 0
+
+
 def test_rows_without_a_common_measurement_stand_apart():
     lines = [
         {"row": "a", "x": "1", "y": "-", "z": "-"},

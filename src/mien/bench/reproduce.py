@@ -31,7 +31,7 @@ def reproduce(
     """Measures every (row, seed) that results lack.
 
     Stages that rows share are trained once, under `mien.core.io.home`; a killed call goes on from its
-    checkpoints.
+    checkpoints. A made set is not drawn only to compare it with what complete rows were measured on.
 
     Args:
         entry: the method.
@@ -46,8 +46,11 @@ def reproduce(
     protocol, done = entry.load("protocol"), 0
     for seed in seeds:
         for row in rows:
-            table, data = load_table(entry), row_data(entry, row)
-            wanted = [e for e in row.evals if table.records[(row.id, e.id)].get(seed, {}).get("data") != data]
+            lines = [load_table(entry).records[(row.id, e.id)].get(seed) for e in row.evals]
+            if all(lines) and not _is_at_hand(entry, row):
+                continue
+            data = row_data(entry, row)
+            wanted = [e for e, r in zip(row.evals, lines, strict=True) if r is None or r["data"] != data]
             if not wanted:
                 continue
             models, fingerprint = train_chain(entry, row.stages, seed, say, watch)
