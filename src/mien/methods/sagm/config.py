@@ -86,11 +86,17 @@ def _small() -> Recipe:
     """SAGM on Emoji-DG, one style held out."""
     return Recipe(
         name="sagm-small",
-        method=SagmConfig(monitor=4096),
+        method=SagmConfig(monitor=512),
         data=DomainData(kind="emoji_dg", size=32),
-        optim=OptimConfig(kind="sagm", base="adam", lr=3e-3, rho=0.05, alpha=1e-3),
+        optim=OptimConfig(kind="sagm", base="adam", lr=3e-3, rho=0.2, alpha=1e-3),
         schedule=ScheduleConfig(
-            steps=400, batch=48, lr_rule="constant", eval_steps=25, swad=0.3, checkpoint_every=100
+            steps=2000,
+            batch=48,
+            lr_rule="constant",
+            eval_steps=50,
+            swad=0.3,
+            checkpoint_every=500,
+            channels_last=True,
         ),
     )
 

@@ -56,10 +56,13 @@ def _loo(row: str, label: str, changes: Changes) -> Row:
 
 
 _ALL = "all"
-_SAGM_05: Changes = {}
-_SAGM_2: Changes = {"optim.rho": 0.2}
+_SAGM_05: Changes = {"optim.rho": 0.05}
+_SAGM_2: Changes = {}
 _UNSEEN: Changes = {"data.concepts": "unseen"}
-_DIGITS: Changes = {"data.kind": "digits_dg", "schedule.batch": 48}
+_DIGITS: Changes = {
+    "data.kind": "digits_dg", "method.monitor": 4096, "schedule.steps": 400, "schedule.eval_steps": 25,
+    "schedule.checkpoint_every": 100, "schedule.channels_last": False,
+}  # fmt: skip
 _DIGIT_DOMAINS = (("fonts",), ("mnist",), ("optdigits",), ("textured",))
 
 
@@ -73,22 +76,22 @@ ROWS: tuple[Row, ...] = (
     _row("sam_05", "SAM, rho .05", _sam("sam", 0.05)),
     _row("sagm_05", "SAGM, rho .05", _SAGM_05, (IID, LAST, SWAD, ORACLE)),
     _row("sam_2", "SAM, rho .2", _sam("sam", 0.2)),
-    _row("sagm_2", "SAGM, rho .2", _SAGM_2),
+    _row("sagm_2", "SAGM, rho .2", _SAGM_2, (IID, LAST, SWAD, ORACLE)),
     _row("sagm_zero", "SAGM, rho = alpha = 0", {"optim.rho": 0.0, "optim.alpha": 0.0}, (LAST,)),
     Row("cost", "bench", (), (Evaluation("cost", "bench", "bench", {"name": "sagm"}),)),
     _loo("erm", "ERM", ERM),
-    _loo("sagm_05", "SAGM, rho .05", _SAGM_05),
+    _loo("sagm_2", "SAGM, rho .2", _SAGM_2),
     _row("gsam_05", "GSAM, rho .05", _sam("gsam", 0.05), group="all"),
     _row("coral", "CORAL", {**ERM, "method.algorithm": "coral"}, group="all"),
     _row("mixup", "Mixup", {**ERM, "method.algorithm": "mixup"}, group="all"),
     _row("groupdro", "GroupDRO", {**ERM, "method.algorithm": "groupdro"}, group="all"),
-    _row("irm", "IRM", {**ERM, "method.algorithm": "irm", "method.irm_anneal": 200}, group="all"),
+    _row("irm", "IRM", {**ERM, "method.algorithm": "irm", "method.irm_anneal": 1000}, group="all"),
     _row("erm_unseen", "ERM, style and glyph unseen", {**ERM, **_UNSEEN}, (IID, LAST, SWAD), "all"),
-    _row("sagm_unseen", "SAGM, style and glyph unseen", _UNSEEN, (IID, LAST, SWAD), "all"),
-    _digits("erm_digits", "ERM, Digits-DG", ERM),
-    _digits("sagm_digits", "SAGM, Digits-DG", _SAGM_05),
+    _row("sagm_unseen", "SAGM, rho .2, style and glyph unseen", _UNSEEN, (IID, LAST, SWAD), "all"),
+    _digits("erm_digits", "ERM, Digits-DG, 400 steps", ERM),
+    _digits("sagm_digits", "SAGM, rho .05, Digits-DG, 400 steps", _SAGM_05),
 )
-MAIN = "sagm_05"
+MAIN = "sagm_2"
 SHOWN = {
     "acc": ("unseen domain, %", 100.0),
     "acc_fluent": ("fluent", 100.0),
@@ -137,8 +140,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "accuracy",
         "paper",
-        "SAGM is more accurate than ERM on unseen domains (training-domain validation)",
-        ("sagm_05", "erm"),
+        "SAGM (rho .2) is more accurate than ERM on unseen domains (training-domain validation)",
+        ("sagm_2", "erm"),
         "acc",
         PairedGain(),
         eval="iid",
@@ -156,8 +159,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "swad",
         "paper",
-        "SAGM with SWAD is more accurate than SWAD on unseen domains",
-        ("sagm_05", "erm"),
+        "SAGM (rho .2) with SWAD is more accurate than SWAD on unseen domains",
+        ("sagm_2", "erm"),
         "acc",
         PairedGain(),
         eval="swad",
