@@ -193,6 +193,21 @@ def test_misuse_of_the_two_call_form():
     assert float(w.detach()) == 1.0
 
 
+def test_gradients_that_a_process_group_keeps_in_one_buffer_are_copied():
+    buffer = torch.zeros(2)
+    w = torch.tensor([1.0, -2.0], requires_grad=True)
+    w.grad = buffer[:]  # a view, as those of DistributedDataParallel can be
+    optimizer = SAGM([w], sgd(0.1), rho=0.1, alpha=0.0)
+    buffer += torch.tensor([2.0, -4.0])  # the gradient of w^2
+    optimizer.first_step()
+    buffer.zero_()
+    (w**2).sum().backward()
+    assert w.grad.data_ptr() == buffer.data_ptr()
+    ahead = torch.tensor([1.0, -2.0]) * (1 + 0.1 / 5**0.5)
+    optimizer.second_step()
+    assert torch.allclose(w.detach(), torch.tensor([1.0, -2.0]) - 0.1 * (torch.tensor([1.0, -2.0]) + ahead))
+
+
 def test_trouble_while_perturbing_restores_the_weights(monkeypatch):
     net, x, y = batches()
     optimizer = SAGM(net.parameters(), sgd(0.1))
