@@ -44,9 +44,8 @@ class TwoPassOptimizer(Optimizer):
     Two forms. ``step(closure)``: the closure clears gradients, computes the loss, calls backward and returns
     the loss; it is called exactly twice. It may accumulate over micro-batches and clip the gradient. Or
     ``first_step()`` after a backward, another forward and backward, then ``second_step()``. Weights are
-    restored from a copy, to the bit, also when the closure raises. Extra memory: one copy of the parameters,
-    which stays allocated between steps, and, where `combine` needs it, one gradient: that of the first pass,
-    which is taken from the parameters.
+    restored from a copy, to the bit, also when the closure raises. Extra memory: one copy of the parameters
+    and, where `combine` needs it, one gradient; both stay allocated between steps.
 
     With a `torch.amp.GradScaler` (which knows no closures) the gradients must be unscaled before each half,
     for alpha's sake; ``step()`` is then the second half. An overflow in either pass skips the step:
@@ -126,9 +125,9 @@ class TwoPassOptimizer(Optimizer):
             for ps, gs in _blocks(params, grads):
                 weights += _copied(self._weights, ps, ps)
                 moved += ps
+                if self.keeps_gradient:
+                    kept += _copied(self._gradients, ps, gs)
                 self._perturb(ps, gs, weights[-len(ps) :], scale)
-            if self.keeps_gradient:
-                kept += self._taken(params, grads)
         except BaseException:
             self.restore()
             raise
@@ -137,15 +136,10 @@ class TwoPassOptimizer(Optimizer):
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Puts the weights back to theta, to the bit, and forgets the first pass.
-
-        Parameters that got no gradient since have that of the first pass again.
-        """
+        """Puts the weights back to theta, to the bit, and forgets the first pass."""
         if self._saved is not None:
-            params, before, kept = self._saved
+            params, before, _ = self._saved
             torch._foreach_copy_(params, before)
-            for p, g in zip(params, kept):  # noqa: B905  # nothing is kept where it is not needed
-                p.grad = g if p.grad is None else p.grad
             self._saved = None
 
     @torch.no_grad()
@@ -157,9 +151,8 @@ class TwoPassOptimizer(Optimizer):
         """
         if self._saved is None:
             raise ConfigError("second_step() without first_step()")
-        params, before, kept = self._saved
-        torch._foreach_copy_(params, before)
-        self._saved = None
+        params, _, kept = self._saved
+        self.restore()
         combined = self.combine(kept, [_grad(p) for p in params])
         for p, d in zip(params, combined, strict=True):
             p.grad = d
@@ -218,17 +211,6 @@ class TwoPassOptimizer(Optimizer):
         if self.alpha:
             self.negative_steps += int(scale < 0)
         return scale
-
-    def _taken(self, params: Tensors, grads: Tensors) -> Tensors:
-        """The gradients themselves, so that the next backward makes new ones; copies of views of others.
-
-        A process group may keep all gradients in one buffer, which the next backward fills again.
-        """
-        if any(g._is_view() for g in grads):
-            return _copied(self._gradients, params, grads)
-        for p in params:
-            p.grad = None
-        return grads
 
     def _perturb(self, params: Tensors, grads: Tensors, weights: Tensors, scale: Tensor) -> None:
         """Makes e where the weights are, then adds the saved weights: e needs no memory of its own."""
