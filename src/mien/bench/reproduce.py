@@ -46,7 +46,8 @@ def reproduce(
     protocol, done = entry.load("protocol"), 0
     for seed in seeds:
         for row in rows:
-            lines = [load_table(entry).records[(row.id, e.id)].get(seed) for e in row.evals]
+            table = load_table(entry)
+            lines = [table.records[(row.id, e.id)].get(seed) for e in row.evals]
             if all(lines) and not _is_at_hand(entry, row):
                 continue
             data = row_data(entry, row)
