@@ -7,6 +7,7 @@ from torch import Tensor
 from mien.core.errors import ConfigError, ShapeError
 from mien.methods.cqil import CQIL, build_net
 from mien.methods.cqil.config import RECIPES, CqilConfig
+from mien.methods.cqil.model import rest_of
 from mien.methods.cqil.superres import halvings
 from mien.nn.cifar_resnet import SmallResNet
 
@@ -88,6 +89,41 @@ def test_the_adversary_pushes_the_encoder_the_other_way() -> None:
     torch.testing.assert_close(grads[0.5][1], grads[-1.0][1])
 
 
+def test_the_rest_is_what_the_other_map_does_not_read() -> None:
+    """Of (3, 4, 5) a map along the first axis leaves (0, 4, 5), whatever its length."""
+    w = torch.tensor([[2.0, 0.0, 0.0]])
+    left = torch.tensor([3.0, 4.0, 5.0]) @ rest_of(w, least=0.0)
+    assert left.tolist() == [0.0, 4.0, 5.0]
+    wide = torch.randn(5, 12, generator=torch.Generator().manual_seed(0))
+    p = rest_of(wide)
+    torch.testing.assert_close(p, p.T)
+    torch.testing.assert_close(p @ p, p, atol=1e-3, rtol=0)
+    assert float((p @ wide.T).abs().max()) < 1e-3
+    assert float(p.trace()) == pytest.approx(7, abs=1e-2)
+
+
+def test_features_of_the_rest_hold_nothing_of_the_quality_map() -> None:
+    model = CQIL(SMALL, False, "none", True, split="rest", width=3, seed=0).eval()
+    out = model(pictures(), heads=True)
+    assert out.features.shape == (4, 16)
+    assert model.maps() is None
+    assert model.quality is not None
+    seen = (out.features @ model.quality.weight.T).detach()
+    assert float(seen.abs().max()) < 1e-3 * float(out.features.detach().norm())
+    (out.logits.sum() + out.leaked.sum()).backward()  # type: ignore[union-attr]
+    assert model.quality.weight.grad is not None, "the map learns what to leave of the rest"
+
+
+def test_a_fixed_net_says_the_same_and_is_kept_in_no_file() -> None:
+    model = CQIL(SMALL, False, "none", True, split="rest", width=3, seed=0).eval()
+    names = set(model.state_dict())
+    with torch.no_grad():
+        before = model(pictures())
+        after = model.fixed()(pictures())
+    assert torch.equal(before.logits, after.logits)
+    assert set(model.state_dict()) == names
+
+
 def test_any_timm_net_will_do() -> None:
     out = CQIL("test_convnext", False, "none", False)(pictures())
     assert out.logits.shape == (4, 2)
@@ -126,5 +162,9 @@ def test_the_paper_recipe_has_the_size_of_its_parts() -> None:
 def test_errors() -> None:
     with pytest.raises(ShapeError, match=r"expected pictures \(B, 3, H, W\)"):
         net()(torch.zeros(1, 1, 8, 8))
+    with pytest.raises(ConfigError, match="leaves nothing of 16 features beside width=16"):
+        CQIL(SMALL, split="rest", width=16)
+    with pytest.raises(ConfigError, match=r"leaves method\.orthogonal nothing"):
+        CqilConfig(split="rest", orthogonal=0.01)
     with pytest.raises(ConfigError, match="size=30 is no multiple of 4"):
         build_net(CqilConfig(), 30, 0)

@@ -15,7 +15,7 @@ from mien.data.surveil_loader import as_floats
 from mien.data.surveil_sets import read_surveil
 from mien.engine.export import ExportPlan, Metric
 from mien.methods.cqil.loss import CqilOut
-from mien.methods.cqil.model import live_odds
+from mien.methods.cqil.model import CQIL, live_odds
 from mien.metrics import acer
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def export_plan(predictor: Predictor, count: int) -> ExportPlan:
     """
     known = predictor.folder.facts["thresholds"]["image"]
     net = copy.deepcopy(predictor.net).cpu().eval()
+    if isinstance(net, CQIL):
+        net.fixed()
     splits = read_surveil(predictor.data)
     chosen, held = spread(len(splits.test), max(2, count)), spread(len(splits.dev), CALIBRATION)
     live, threshold = splits.test.live[chosen], float(known["value"])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mien.core.errors import ShapeError
+from mien.core.errors import ConfigError, ShapeError
 from mien.core.seeds import derive
 from mien.data.pad_images import LIVE
+from mien.losses.numerics import full_precision
 from mien.methods.cqil.loss import Contrast, CqilOut, reverse_gradient
 from mien.methods.cqil.superres import SuperResolver, halvings, shrink
 from mien.nn.backbones import build_backbone
@@ -45,7 +48,8 @@ class Normalized(nn.Module):
 class CQIL(nn.Module):
     """Pictures in [0, 1] -> `CqilOut`: x, or S(x) if small -> h = f(x) -> d = W_d h, u = W_u h.
 
-    Live or attack is c(d), severity r(u); an adversary looks for it in d, a(GRL(d)).
+    Live or attack is c(d), severity r(u); an adversary looks for it in d, a(GRL(d)). With ``split="rest"``
+    d is what W_u does not read of h, `rest_of`.
 
     Parts that are switched off do not exist: without ``sqn`` d = h, and there is neither r nor a. Each part's
     first weights have a seed of their own, so that switching one changes no other.
@@ -55,7 +59,8 @@ class CQIL(nn.Module):
         sr: whether small faces go through a super-resolution net.
         contrast: which projection heads there are (none, ntxent, supcon, byol).
         sqn: whether quality has features of its own.
-        width: of d and u (default half of the backbone's features).
+        split: how d and u part: ``maps`` or ``rest``.
+        width: of u, with ``maps`` also of d (default half of the backbone's features).
         projection: width of the projections.
         beta: of the gradient reversal.
         sr_channels: of the super-resolution net.
@@ -63,9 +68,14 @@ class CQIL(nn.Module):
         pretrained: file of timm weights of the backbone.
         seed: of the first weights.
 
+    Raises:
+        ConfigError: with ``rest`` a width that leaves nothing for d.
+
     Attributes:
         num_features: D, width of d.
     """
+
+    kept: Tensor | None
 
     def __init__(
         self,
@@ -74,6 +84,7 @@ class CQIL(nn.Module):
         contrast: Contrast = "ntxent",
         sqn: bool = True,
         *,
+        split: Literal["maps", "rest"] = "maps",
         width: int | None = None,
         projection: int = 64,
         beta: float = 1.0,
@@ -87,15 +98,19 @@ class CQIL(nn.Module):
         with seeded(seed, "backbone"):
             self.backbone = Normalized(backbone, pretrained)
         features = self.backbone.num_features
-        self.num_features = (width or max(2, features // 2)) if sqn else features
+        inner = width or max(2, features // 2)
+        if sqn and split == "rest" and inner >= features:
+            raise ConfigError(f"split='rest' leaves nothing of {features} features beside width={inner}")
+        self.num_features = inner if sqn and split == "maps" else features
         with seeded(seed, "classifier"):
             self.classifier = nn.Linear(self.num_features, 2)
         self.discriminative = self.quality = self.regressor = self.adversary = None
         if sqn:
             with seeded(seed, "sqn"):
-                self.discriminative = nn.Linear(features, self.num_features)
-                self.quality = nn.Linear(features, self.num_features)
-                self.regressor = _head(self.num_features, 1)
+                if split == "maps":
+                    self.discriminative = nn.Linear(features, inner)
+                self.quality = nn.Linear(features, inner)
+                self.regressor = _head(inner, 1)
                 self.adversary = _head(self.num_features, 1)
         self.projector = self.predictor = None
         if contrast != "none":
@@ -104,6 +119,7 @@ class CQIL(nn.Module):
         if contrast == "byol":
             with seeded(seed, "predictor"):
                 self.predictor = _head(projection, projection)
+        self.register_buffer("kept", None, persistent=False)
         self.resolver = None
         if sr:
             with seeded(seed, "resolver"):
@@ -123,7 +139,10 @@ class CQIL(nn.Module):
         if x.ndim != 4 or x.shape[1] != 3:
             raise ShapeError(f"expected pictures (B, 3, H, W), got {tuple(x.shape)}")
         h = self.backbone(self.resolved(x, sharpen))
-        d = h if self.discriminative is None else self.discriminative(h)
+        if self.discriminative is not None:
+            d = self.discriminative(h)
+        else:
+            d = h if self.quality is None else F.linear(h, self.rest())
         quality = leaked = projection = prediction = None
         if self.quality is not None and self.regressor is not None and self.adversary is not None:
             quality = self.regressor(self.quality(h))[:, 0]
@@ -153,11 +172,41 @@ class CQIL(nn.Module):
         larger: Tensor = self.resolver(half).clamp(0, 1)
         return larger
 
+    def rest(self) -> Tensor:
+        """(C, C) `rest_of` W_u; once `fixed` it is kept."""
+        if self.kept is not None:
+            return self.kept
+        if self.quality is None:
+            raise ShapeError("this net has no quality features")
+        return rest_of(self.quality.weight)
+
+    def fixed(self) -> CQIL:
+        """The same net, no longer trained: what follows from its weights alone is computed once, in place."""
+        if self.quality is not None and self.discriminative is None:
+            self.kept = self.rest().detach()
+        return self
+
     def maps(self) -> tuple[Tensor, Tensor] | None:
-        """W_d and W_u, if there are any."""
+        """W_d and W_u, if there are both."""
         if self.discriminative is None or self.quality is None:
             return None
         return self.discriminative.weight, self.quality.weight
+
+
+def rest_of(w: Tensor, least: float = 1e-4) -> Tensor:
+    """I - W^T (W W^T + e I)^-1 W, rows of W of length 1: what W does not read of a feature. O(U C (U + C)).
+
+    Args:
+        w: (U, C), U < C.
+        least: e, which keeps rows that are nearly alike apart.
+
+    Returns:
+        (C, C), symmetric; a projection but for e.
+    """
+    rows = F.normalize(full_precision(w))
+    gram = rows @ rows.T + least * torch.eye(len(rows), device=w.device)
+    rest: Tensor = torch.eye(w.shape[1], device=w.device) - rows.T @ torch.linalg.solve(gram, rows)
+    return rest.to(w.dtype)
 
 
 def _head(inputs: int, outputs: int) -> nn.Sequential:

@@ -33,6 +33,7 @@ def build_net(config: CqilConfig, size: int, seed: int, *, load: bool = True) ->
         return FoldEnsemble(config.backbone, config.members or 3, seed, pretrained)
     return CQIL(
         config.backbone, config.sr, config.contrast, config.sqn,
+        split=config.split or "maps",
         width=config.width,
         projection=config.projection or 64,
         beta=1.0 if config.beta is None else config.beta,
