@@ -35,7 +35,7 @@ class LiveGraph(nn.Module):
 
     def __init__(self, net: nn.Module, calibration: Sequence[float]) -> None:
         super().__init__()
-        self.net = net
+        self.net = _fixed(net)
         self.a, self.b = calibration
 
     def forward(self, image: Tensor) -> Tensor:
@@ -53,12 +53,17 @@ class QualityGraph(nn.Module):
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self.net = net
+        self.net = _fixed(net)
 
     def forward(self, image: Tensor) -> Tensor:
         """Quality."""
         severity: Tensor = self.net(image).quality
         return (1 - severity).clamp(0, 1)
+
+
+def _fixed(net: nn.Module) -> nn.Module:
+    """A graph holds no solver (ONNX has none), but what it gives for these weights."""
+    return copy.deepcopy(net).fixed() if isinstance(net, CQIL) else net
 
 
 def export_plan(predictor: Predictor, count: int) -> ExportPlan:
@@ -73,8 +78,6 @@ def export_plan(predictor: Predictor, count: int) -> ExportPlan:
     """
     known = predictor.folder.facts["thresholds"]["image"]
     net = copy.deepcopy(predictor.net).cpu().eval()
-    if isinstance(net, CQIL):
-        net.fixed()
     splits = read_surveil(predictor.data)
     chosen, held = spread(len(splits.test), max(2, count)), spread(len(splits.dev), CALIBRATION)
     live, threshold = splits.test.live[chosen], float(known["value"])
