@@ -8,7 +8,7 @@
 #   examples/challenge.sh --shipped       no training: the shipped weights of CQIL and of FM-ViT as teams, seconds
 #   examples/challenge.sh out/contest     another folder
 #
-# EPOCHS=18 gives the recipes' full length, SEED=1 another seed. Run it again and it goes on where it stopped.
+# EPOCHS=40 gives the recipes' full length, SEED=1 another seed. Run it again and it goes on where it stopped.
 set -euo pipefail
 
 place=out/challenge

@@ -100,7 +100,7 @@ def test_flags_of_the_contest_are_those_of_the_verbs(contest):
     from mien.cli.train import parse_recipe
 
     place, run = contest
-    for words, steps, epochs in (((), None, 9), (("--quick",), 20, 18)):
+    for words, steps, epochs in (((), None, 9), (("--quick",), 20, 40)):
         lines = [line.split()[2:] for line in run(*words) if line.startswith("train")]
         shutil.rmtree(place)
         assert len(lines) == 5
