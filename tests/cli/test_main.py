@@ -111,7 +111,8 @@ def test_version_and_no_words(capsys):
         (["demo", "cqli"], 2, "did you mean 'cqil'"),
     ],
 )
-def test_errors_are_one_clear_line(capsys, argv, code, text):
+def test_errors_are_one_clear_line(capsys, argv, code, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # runs/ncl-small-s0 here is nobody else's
     error = said(capsys, *argv, code=code)
     assert text in error
     assert "Traceback" not in error

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mien.core.io import sha256
+from mien.engine.stages import locked
 
 # 68 training pictures in batches of 8: 9 steps an epoch; checkpoints fall in mid-epoch.
 FLAGS = [
@@ -48,6 +49,9 @@ def kill_after_first_checkpoint(processes: int, folder: Path, *words: str) -> in
         time.sleep(0.002)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait(30)
+    for rank in range(processes):  # the launcher's children may die a little later
+        with locked(folder, rank, patience=30):
+            pass
     assert not (folder / "weights.safetensors").exists(), "finished before it could be killed"
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines() if line.endswith("}")]
     return int(log[0]["processes"])
