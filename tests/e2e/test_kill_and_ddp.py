@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mien.core.io import sha256
-from mien.engine.stages import locked
 
 # 68 training pictures in batches of 8: 9 steps an epoch; checkpoints fall in mid-epoch.
 FLAGS = [
@@ -40,18 +40,18 @@ def run(processes: int, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def kill_after_first_checkpoint(processes: int, folder: Path, *words: str) -> int:
-    """Starts a training and kills the whole group with -9 once a checkpoint past the first is there."""
+    """Starts a training and kills it and its children with -9 once a checkpoint past the first is there."""
     with open(os.devnull, "w") as sink:
         child = subprocess.Popen(command(processes, *words), stdout=sink, stderr=sink, start_new_session=True)
     until = time.monotonic() + 120
     while not list((folder / "checkpoints").glob("step-*[!4]")) and time.monotonic() < until:
         assert child.poll() is None, "finished before it could be killed"
         time.sleep(0.002)
-    os.killpg(child.pid, signal.SIGKILL)
+    family = [*psutil.Process(child.pid).children(recursive=True), child]  # a launcher's are in other groups
+    for process in family:
+        process.kill()
+    psutil.wait_procs(family[:-1], 30)
     child.wait(30)
-    for rank in range(processes):  # the launcher's children may die a little later
-        with locked(folder, rank, patience=30):
-            pass
     assert not (folder / "weights.safetensors").exists(), "finished before it could be killed"
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines() if line.endswith("}")]
     return int(log[0]["processes"])
