@@ -59,7 +59,7 @@ ROWS: tuple[Row, ...] = (
     *(
         _few(f"{row}_{p.replace('.', '_')}", f"{label}, {text}", row, {"data.protocol": p})
         for p, text in _OTHERS.items()
-        for row, label in (("flip", "mirror and shift alone"), ("small", "CQIL"))
+        for row, label in (("flip", _PARTS["flip"]), ("small", "CQIL"))
     ),
     *(_few(n, f"solution: {n.replace('_', ' ')}", n) for n in _SOLUTIONS),
 )
