@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
@@ -20,6 +20,8 @@ from mien.render.normal_maps import depth_pair, vertex_normals
 Array = NDArray[Any]
 Stage = Literal["normal", "sdf", "hyper"]
 Batch = TypeVar("Batch", bound="_Batch")
+KEPT = 512
+"""Places whose bodies stay in memory, a megabyte each at most."""
 
 
 class ClothedSource(Protocol):
@@ -166,6 +168,11 @@ def body_in_box(points: Array, faces: Array, calib: Array) -> Tensor:
     return torch.cat([placed, torch.nn.functional.normalize(normal, dim=-1)], -1)
 
 
+def _in_metres(points: Array, faces: Array) -> Tensor:
+    """(V, 6) vertices of a body as they are, and their normals."""
+    return body_in_box(points, faces, np.eye(4, dtype=np.float32))
+
+
 def depth_of(points: Array, faces: Array, calib: Tensor, size: int) -> Tensor:
     """(2, S, S) z in the box of a posed body's nearest and farthest surface, NaN beside it. O(T + S^2)."""
     placed = torch.as_tensor(points) @ calib[:3, :3].T + calib[:3, 3]
@@ -196,6 +203,7 @@ class ClothedLoader:
         flip: mirror every other picture, drawn by (seed, epoch, place).
         workers: processes that read.
         body: batches of sdf tell of the given body: depth, star.
+        kept: what the bodies of the first `KEPT` places come to, which no epoch changes.
     """
 
     source: ClothedSource
@@ -206,6 +214,7 @@ class ClothedLoader:
     flip: bool = False
     workers: int = 0
     body: bool = False
+    kept: dict[tuple[str, int, bool], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Checks the stage.
@@ -222,15 +231,15 @@ class ClothedLoader:
     def batch_of(self, pairs: list[tuple[int, int]]) -> NormalBatch | SdfBatch | HyperBatch:
         """The batch of (epoch, place) pairs."""
         if self.stage == "hyper":
-            return HyperBatch(torch.stack([body_in_box(*self.source.body_points(k)) for _, k in pairs]))
+            return HyperBatch(torch.stack([self._once("hyper", k, False, self._in_box) for _, k in pairs]))
         rows = [self._row(epoch, place) for epoch, place in pairs]
         kind: type[NormalBatch | SdfBatch] = NormalBatch if self.stage == "normal" else SdfBatch
         return kind(*(torch.stack([row[f.name] for row in rows]) for f in fields(kind)))
 
     def _row(self, epoch: int, place: int) -> dict[str, Tensor]:
         rng = np.random.default_rng(derive(self.seed, "clothed", epoch, place))
-        maps = self.source.maps(place)
-        if self.flip and rng.random() < 0.5:
+        maps, flip = self.source.maps(place), self.flip and rng.random() < 0.5
+        if flip:
             maps = mirrored(maps)
         out = map_tensors(maps)
         if self.stage == "sdf":
@@ -239,11 +248,28 @@ class ClothedLoader:
             out.setdefault("given_transforms", out["transforms"])
             out |= {"depth": torch.zeros(2, 0, 0), "star": torch.zeros(0, 6), "posed": torch.zeros(0, 6)}
             if self.body:
-                posed, faces, _ = self.source.body_points(place)
-                out["depth"] = depth_of(posed, faces, out["calib"], out["mask"].shape[-1])
-                for name, body in (("star", self.source.star_body(place)), ("posed", (posed, faces))):
-                    out[name] = body_in_box(*body, np.eye(4, dtype=np.float32))
+                size, calib = out["mask"].shape[-1], out["calib"]
+                out["depth"] = self._once(
+                    "depth", place, flip, lambda k: depth_of(*self.source.body_points(k)[:2], calib, size)
+                )
+                out["star"] = self._once("star", place, False, lambda k: _in_metres(*self.source.star_body(k)))
+                out["posed"] = self._once(
+                    "posed", place, False, lambda k: _in_metres(*self.source.body_points(k)[:2])
+                )
         return out
+
+    def _in_box(self, place: int) -> Tensor:
+        return body_in_box(*self.source.body_points(place))
+
+    def _once(self, what: str, place: int, flip: bool, make: Callable[[int], Tensor]) -> Tensor:
+        """``make(place)``, which is the same in every epoch; kept while there is room."""
+        key = (what, place, flip)
+        found = self.kept.get(key)
+        if found is None:
+            found = make(place)
+            if place < KEPT:
+                self.kept[key] = found
+        return found
 
     def steps_per_epoch(self, world: int) -> int:
         """Optimiser steps in one pass."""
