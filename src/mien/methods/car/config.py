@@ -141,6 +141,7 @@ def _small_sdf() -> Recipe:
     changes: dict[str, object] = {
         "name": "car-small-sdf",
         "method.stage": "sdf",
+        "method.total_gradient": True,
         "schedule.steps": 900,
     }
     return evolve_all(_small_normal(), changes)
@@ -148,7 +149,7 @@ def _small_sdf() -> Recipe:
 
 def _small() -> Recipe:
     """The hyper-network of made people; the whole model."""
-    changes: dict[str, object] = {"name": "car-small", "method.stage": "hyper", "schedule.steps": 1000}
+    changes: dict[str, object] = {"name": "car-small", "method.stage": "hyper", "schedule.steps": 3000}
     return evolve_all(_small_sdf(), changes)
 
 

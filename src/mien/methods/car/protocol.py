@@ -48,7 +48,8 @@ def _refined(row: str, label: str, group: Group = "all", *more: Evaluation, **op
     return Row(row, label, whole, (*_test(shape="refined", **options), *more), group)
 
 
-PLAIN: Changes = {"method.features": (), "method.two_sided": False}
+PARTIAL: Changes = {"method.total_gradient": False}
+PLAIN: Changes = {"method.features": (), "method.two_sided": False, **PARTIAL}  # without features both are one
 PHI: Changes = {"method.features": ("image",), "method.two_sided": False}
 ROWS: tuple[Row, ...] = (
     _normals("body", "the given body, naked", "claims", shape="body"),
@@ -57,12 +58,13 @@ ROWS: tuple[Row, ...] = (
     _coarse("phi", "x and Phi", PHI, "claims"),
     _coarse("coarse", "x, Phi and n_c", {}, "claims"),
     _refined("ours", "same, refined", "claims", STARTS),
-    _coarse("front_only", "n_c of the front for all of a ray", {"method.two_sided": False}),
-    _coarse("official", "n_c by the inverse, as released", {"method.normal_transport": "official"}),
-    _coarse("occupancy", "occupancy in place of distance", {"method.occupancy": True}),
-    _coarse("sphere", "no distance to the body: from a sphere", {"method.residual": False}),
-    _coarse("as_given", "trained in the given star pose", {"method.as_given": True}),
-    _coarse("unsigned", "losses as published, no signs", {"method.sign": 0.0}),
+    _coarse("partial", "coarse, partial gradient as released", PARTIAL),
+    _coarse("front_only", "partial, n_c of the front for all of a ray", {"method.two_sided": False, **PARTIAL}),
+    _coarse("official", "partial, n_c by the inverse, as released", {"method.normal_transport": "official", **PARTIAL}),
+    _coarse("occupancy", "partial, occupancy in place of distance", {"method.occupancy": True, **PARTIAL}),
+    _coarse("sphere", "partial, no distance to the body: from a sphere", {"method.residual": False, **PARTIAL}),
+    _coarse("as_given", "partial, trained in the given star pose", {"method.as_given": True, **PARTIAL}),
+    _coarse("unsigned", "partial, losses as published, no signs", {"method.sign": 0.0, **PARTIAL}),
     _refined("mesh", "vertices refined, not a field", kind="mesh"),
     _coarse("coarse_true_normals", "coarse, true normals", {}, maps="true"),
     _refined("true_normals", "refined, true normals", maps="true"),
