@@ -8,6 +8,7 @@ import torch
 
 from mien.core.errors import ConfigError, DataError
 from mien.data import clothed
+from mien.data import clothed_loader as clothed_loader_module
 from mien.data.clothed import clothed_people, draw_points, kept_at
 from mien.data.clothed_loader import (
     ClothedLoader,
@@ -152,6 +153,23 @@ def test_depths_of_the_given_body(splits):
     assert (straight - back)[both].abs().median() < 1e-3
     plain = clothed_loader(DATA, own, "sdf", 2, 0).batch_of([(0, 0)])
     assert plain.depth.shape == (1, 2, 0, 0)
+
+
+def test_bodies_are_made_once(splits, monkeypatch):
+    """And what is kept is what would be made; places beyond the limit are made each time."""
+    monkeypatch.setattr(clothed_loader_module, "KEPT", 2)
+    loader = ClothedLoader(splits.train, 2, 0, "sdf", flip=True, body=True)
+    for epoch in range(6):  # straight and mirrored ones
+        pairs = [(epoch, place) for place in range(4)]
+        fresh = ClothedLoader(splits.train, 2, 0, "sdf", flip=True, body=True)
+        found, wanted = vars(loader.batch_of(pairs)), vars(fresh.batch_of(pairs))
+        assert all(torch.equal(found[k].nan_to_num(7.0), wanted[k].nan_to_num(7.0)) for k in wanted)
+    assert {place for _, place, _ in loader.kept} == {0, 1}
+    assert {flip for what, _, flip in loader.kept if what == "depth"} == {True, False}
+    made = len(loader.kept)
+    monkeypatch.setattr(clothed_loader_module, "vertex_normals", None)  # nothing is made again
+    loader.batch_of([(5, 0), (5, 1)])
+    assert len(loader.kept) == made
 
 
 def test_drawing_is_kept_and_goes_on(tmp_path, monkeypatch):

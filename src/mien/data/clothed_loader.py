@@ -249,13 +249,14 @@ class ClothedLoader:
             out |= {"depth": torch.zeros(2, 0, 0), "star": torch.zeros(0, 6), "posed": torch.zeros(0, 6)}
             if self.body:
                 size, calib = out["mask"].shape[-1], out["calib"]
-                out["depth"] = self._once(
-                    "depth", place, flip, lambda k: depth_of(*self.source.body_points(k)[:2], calib, size)
-                )
-                out["star"] = self._once("star", place, False, lambda k: _in_metres(*self.source.star_body(k)))
-                out["posed"] = self._once(
-                    "posed", place, False, lambda k: _in_metres(*self.source.body_points(k)[:2])
-                )
+
+                def posed(k: int) -> tuple[Array, Array]:
+                    return self.source.body_points(k)[:2]
+
+                depth = self._once("depth", place, flip, lambda k: depth_of(*posed(k), calib, size))
+                star = self._once("star", place, False, lambda k: _in_metres(*self.source.star_body(k)))
+                own = self._once("posed", place, False, lambda k: _in_metres(*posed(k)))
+                out |= {"depth": depth, "star": star, "posed": own}
         return out
 
     def _in_box(self, place: int) -> Tensor:

@@ -21,6 +21,9 @@ STARTS = Evaluation("starts", options={"starts": True})
 """Steps of each start of the refinement to what a sphere reaches in twice the steps."""
 
 
+PARTIAL: Changes = {"method.total_gradient": False}
+
+
 def _test(**options: str) -> tuple[Evaluation, ...]:
     return (Evaluation("test", options=options),)
 
@@ -37,6 +40,11 @@ def _coarse(row: str, label: str, changes: Changes, group: Group = "all", **opti
     return Row(row, label, _field(row, changes), _test(shape="coarse", **options), group)
 
 
+def _partial(row: str, label: str, changes: Changes) -> Row:
+    """A field that was trained by the partial gradient, as released."""
+    return _coarse(row, label, {**changes, **PARTIAL})
+
+
 def _normals(row: str, label: str, group: Group = "all", **options: str) -> Row:
     """What needs no field."""
     return Row(row, label, _field(row, {})[:1], _test(**options), group)
@@ -48,8 +56,7 @@ def _refined(row: str, label: str, group: Group = "all", *more: Evaluation, **op
     return Row(row, label, whole, (*_test(shape="refined", **options), *more), group)
 
 
-PARTIAL: Changes = {"method.total_gradient": False}
-PLAIN: Changes = {"method.features": (), "method.two_sided": False, **PARTIAL}  # without features both are one
+PLAIN: Changes = {"method.features": (), "method.two_sided": False, **PARTIAL}  # without features they agree
 PHI: Changes = {"method.features": ("image",), "method.two_sided": False}
 ROWS: tuple[Row, ...] = (
     _normals("body", "the given body, naked", "claims", shape="body"),
@@ -58,13 +65,13 @@ ROWS: tuple[Row, ...] = (
     _coarse("phi", "x and Phi", PHI, "claims"),
     _coarse("coarse", "x, Phi and n_c", {}, "claims"),
     _refined("ours", "same, refined", "claims", STARTS),
-    _coarse("partial", "coarse, partial gradient as released", PARTIAL),
-    _coarse("front_only", "partial, n_c of the front for all of a ray", {"method.two_sided": False, **PARTIAL}),
-    _coarse("official", "partial, n_c by the inverse, as released", {"method.normal_transport": "official", **PARTIAL}),
-    _coarse("occupancy", "partial, occupancy in place of distance", {"method.occupancy": True, **PARTIAL}),
-    _coarse("sphere", "partial, no distance to the body: from a sphere", {"method.residual": False, **PARTIAL}),
-    _coarse("as_given", "partial, trained in the given star pose", {"method.as_given": True, **PARTIAL}),
-    _coarse("unsigned", "partial, losses as published, no signs", {"method.sign": 0.0, **PARTIAL}),
+    _partial("partial", "coarse, partial gradient as released", {}),
+    _partial("front_only", "partial, n_c of the front for all of a ray", {"method.two_sided": False}),
+    _partial("official", "partial, n_c by the inverse, as released", {"method.normal_transport": "official"}),
+    _partial("occupancy", "partial, occupancy in place of distance", {"method.occupancy": True}),
+    _partial("sphere", "partial, no distance to the body: from a sphere", {"method.residual": False}),
+    _partial("as_given", "partial, trained in the given star pose", {"method.as_given": True}),
+    _partial("unsigned", "partial, losses as published, no signs", {"method.sign": 0.0}),
     _refined("mesh", "vertices refined, not a field", kind="mesh"),
     _coarse("coarse_true_normals", "coarse, true normals", {}, maps="true"),
     _refined("true_normals", "refined, true normals", maps="true"),
