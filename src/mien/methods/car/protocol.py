@@ -40,9 +40,9 @@ def _coarse(row: str, label: str, changes: Changes, group: Group = "all", **opti
     return Row(row, label, _field(row, changes), _test(shape="coarse", **options), group)
 
 
-def _partial(row: str, label: str, changes: Changes) -> Row:
+def _partial(row: str, label: str, changes: Changes, group: Group = "all") -> Row:
     """A field that was trained by the partial gradient, as released."""
-    return _coarse(row, label, {**changes, **PARTIAL})
+    return _coarse(row, label, {**changes, **PARTIAL}, group)
 
 
 def _normals(row: str, label: str, group: Group = "all", **options: str) -> Row:
@@ -60,12 +60,12 @@ PLAIN: Changes = {"method.features": (), "method.two_sided": False, **PARTIAL}  
 PHI: Changes = {"method.features": ("image",), "method.two_sided": False}
 ROWS: tuple[Row, ...] = (
     _normals("body", "the given body, naked", "claims", shape="body"),
-    _coarse("posed", "posed-space field (as PIFu)", {**PHI, "method.space": "posed"}, "claims"),
+    _partial("posed", "partial, posed-space field (as PIFu)", {**PHI, "method.space": "posed"}, "claims"),
+    _partial("partial", "x, Phi and n_c by the partial gradient, as released", {}, "claims"),
     _coarse("xyz", "canonical field of x alone", PLAIN, "claims"),
     _coarse("phi", "x and Phi", PHI, "claims"),
     _coarse("coarse", "x, Phi and n_c", {}, "claims"),
     _refined("ours", "same, refined", "claims", STARTS),
-    _partial("partial", "coarse, partial gradient as released", {}),
     _partial("front_only", "partial, n_c of the front for all of a ray", {"method.two_sided": False}),
     _partial("official", "partial, n_c by the inverse, as released", {"method.normal_transport": "official"}),
     _partial("occupancy", "partial, occupancy in place of distance", {"method.occupancy": True}),
@@ -132,8 +132,8 @@ CLAIMS: tuple[Claim, ...] = (
         "canonical",
         "paper",
         "in poses that no training saw a canonical field is nearer to the truth (Chamfer, cm) than a posed"
-        " one",
-        ("coarse", "posed"),
+        " one (both by the partial gradient)",
+        ("partial", "posed"),
         "less_chamfer",
         PairedGain(),
         unit="cm",
