@@ -121,6 +121,16 @@ CLAIMS: tuple[Claim, ...] = (
         eval="starts",
     ),
     Claim(
+        "pose",
+        "extra",
+        "the hyper-network's start for the pose takes no more steps there than its start for the star pose",
+        ("ours", "ours"),
+        "hyper_steps, mean_steps",
+        Ratios((1.0,)),
+        unit="ratio",
+        eval="starts",
+    ),
+    Claim(
         "normal_feature",
         "paper",
         "error of canonical normals falls from x to x and Phi to x, Phi and n_c (the smaller step)",
