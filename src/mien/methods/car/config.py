@@ -141,7 +141,6 @@ def _small_sdf() -> Recipe:
     changes: dict[str, object] = {
         "name": "car-small-sdf",
         "method.stage": "sdf",
-        "method.total_gradient": True,
         "schedule.steps": 900,
     }
     return evolve_all(_small_normal(), changes)
