@@ -43,9 +43,10 @@ def _normals(row: str, label: str, group: Group = "all", **options: str) -> Row:
     return Row(row, label, _field(row, {})[:1], _test(**options), group)
 
 
-def _whole(hyper: Recipe) -> tuple[Stage, ...]:
-    """Normals, field and a hyper-network."""
-    return (*_field("", {}), Stage("hyper", hyper, {"before": "sdf"}))
+def _whole(hyper: Recipe, row: str = "", changes: Changes | None = None) -> tuple[Stage, ...]:
+    """Normals, a field and a hyper-network."""
+    first = _field(row, changes or {})
+    return (*first, Stage("hyper", hyper, {"before": first[-1].id}))
 
 
 def _refined(row: str, label: str, **options: str) -> Row:
@@ -55,6 +56,7 @@ def _refined(row: str, label: str, **options: str) -> Row:
 
 PLAIN: Changes = {"method.features": (), "method.two_sided": False}
 TOTAL: Changes = {"method.total_gradient": True}
+FOLLOWED = evolve_all(SMALL, TOTAL)
 PHI: Changes = {"method.features": ("image",), "method.two_sided": False}
 ROWS: tuple[Row, ...] = (
     _normals("body", "the given body, naked", "claims", shape="body"),
@@ -71,6 +73,7 @@ ROWS: tuple[Row, ...] = (
     _coarse("unsigned", "losses as published, no signs", {"method.sign": 0.0}),
     _coarse("phi_total", "x and Phi, total gradient", {**PHI, **TOTAL}),
     _coarse("total", "x, Phi and n_c, total gradient", TOTAL),
+    Row("refined_total", "same, refined", _whole(FOLLOWED, "total", TOTAL), _test(shape="refined"), "all"),
     _refined("mesh", "vertices refined, not a field", kind="mesh"),
     _coarse("coarse_true_normals", "coarse, true normals", {}, maps="true"),
     _refined("true_normals", "refined, true normals", maps="true"),
