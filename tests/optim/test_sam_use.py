@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mien.core.errors import ConfigError
-from mien.optim import SAGM, SAM
+from mien.optim import SAGM
 from mien.optim.sam import global_norm
 from tests.optim.test_sam_family import KINDS, equal, sgd
 
@@ -191,21 +191,6 @@ def test_misuse_of_the_two_call_form():
     with pytest.raises(ConfigError, match="lost its gradient"):
         optimizer.step()
     assert float(w.detach()) == 1.0
-
-
-def test_the_first_gradient_is_kept_without_a_copy():
-    w = torch.tensor([1.0, -2.0], requires_grad=True)
-    optimizer = SAGM([w], sgd(0.1), rho=0.1)
-    (w**2).sum().backward()
-    first = w.grad
-    optimizer.first_step()
-    assert w.grad is None
-    assert optimizer._saved[2][0] is first
-    optimizer.restore()
-    assert w.grad is first
-    plain = SAM([w], sgd(0.1), rho=0.1)  # steps with the second gradient alone
-    plain.first_step()
-    assert w.grad is first
 
 
 def test_gradients_that_a_process_group_keeps_in_one_buffer_are_copied():

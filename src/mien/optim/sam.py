@@ -44,9 +44,8 @@ class TwoPassOptimizer(Optimizer):
     Two forms. ``step(closure)``: the closure clears gradients, computes the loss, calls backward and returns
     the loss; it is called exactly twice. It may accumulate over micro-batches and clip the gradient. Or
     ``first_step()`` after a backward, another forward and backward, then ``second_step()``. Weights are
-    restored from a copy, to the bit, also when the closure raises. Extra memory: one copy of the parameters,
-    which stays allocated, and where `combine` needs it the first gradient until the step ends; it is taken
-    off the parameters, whose ``grad`` is None then until the second backward.
+    restored from a copy, to the bit, also when the closure raises. Extra memory: one copy of the parameters
+    and, where `combine` needs it, one gradient; both stay allocated between steps.
 
     With a `torch.amp.GradScaler` (which knows no closures) the gradients must be unscaled before each half,
     for alpha's sake; ``step()`` is then the second half. An overflow in either pass skips the step:
@@ -96,6 +95,7 @@ class TwoPassOptimizer(Optimizer):
         self.negative_steps = 0
         self._saved: tuple[Tensors, Tensors, Tensors] | None = None
         self._weights: dict[Tensor, Tensor] = {}
+        self._gradients: dict[Tensor, Tensor] = {}
         super().__init__(self.base.param_groups, {})
         self.param_groups, self.state = self.base.param_groups, self.base.state
 
@@ -123,11 +123,11 @@ class TwoPassOptimizer(Optimizer):
         moved, weights, kept = self._saved = [], [], []
         try:
             for ps, gs in _blocks(params, grads):
-                weights += self._copied(ps)
+                weights += _copied(self._weights, ps, ps)
                 moved += ps
+                if self.keeps_gradient:
+                    kept += _copied(self._gradients, ps, gs)
                 self._perturb(ps, gs, weights[-len(ps) :], scale)
-            if self.keeps_gradient:
-                kept += [_taken(p) for p in params]
         except BaseException:
             self.restore()
             raise
@@ -136,19 +136,11 @@ class TwoPassOptimizer(Optimizer):
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Puts the weights back to theta, to the bit, and ends the step; the first gradient is back."""
+        """Puts the weights back to theta, to the bit, and forgets the first pass."""
         if self._saved is not None:
-            params, kept = self._put_back()
-            for p, g in zip(params, kept, strict=False):  # none where `combine` needs none
-                p.grad = g if p.grad is None else p.grad
-
-    def _put_back(self) -> tuple[Tensors, Tensors]:
-        """The weights as before the step; their parameters, and the first gradient."""
-        assert self._saved is not None
-        params, before, kept = self._saved
-        torch._foreach_copy_(params, before)
-        self._saved = None
-        return params, kept
+            params, before, _ = self._saved
+            torch._foreach_copy_(params, before)
+            self._saved = None
 
     @torch.no_grad()
     def second_step(self) -> None:
@@ -159,7 +151,8 @@ class TwoPassOptimizer(Optimizer):
         """
         if self._saved is None:
             raise ConfigError("second_step() without first_step()")
-        params, kept = self._put_back()
+        params, _, kept = self._saved
+        self.restore()
         combined = self.combine(kept, [_grad(p) for p in params])
         for p, d in zip(params, combined, strict=True):
             p.grad = d
@@ -218,16 +211,6 @@ class TwoPassOptimizer(Optimizer):
         if self.alpha:
             self.negative_steps += int(scale < 0)
         return scale
-
-    def _copied(self, params: Tensors) -> Tensors:
-        """Copies in memory that is kept from step to step: fresh memory would cost ten times the copying."""
-        for p in params:
-            old = self._weights.get(p)
-            if old is None or _layout(old) != _layout(p):
-                self._weights[p] = torch.empty_like(p)
-        out = [self._weights[p] for p in params]
-        torch._foreach_copy_(out, params)
-        return out
 
     def _perturb(self, params: Tensors, grads: Tensors, weights: Tensors, scale: Tensor) -> None:
         """Makes e where the weights are, then adds the saved weights: e needs no memory of its own."""
@@ -353,16 +336,15 @@ def _grad(p: Tensor) -> Tensor:
     return p.grad
 
 
-def _taken(p: Tensor) -> Tensor:
-    """The gradient, off its parameter, so that the second pass makes another: no copy.
-
-    A view is of somebody else's memory, as with processes that share buckets: it stays there, and is copied.
-    """
-    g = _grad(p)
-    if g._is_view():
-        return g.clone()
-    p.grad = None
-    return g
+def _copied(memory: dict[Tensor, Tensor], params: Tensors, values: Tensors) -> Tensors:
+    """Copies in memory that is kept from step to step: fresh memory would cost ten times the copying."""
+    for p, value in zip(params, values, strict=True):
+        old = memory.get(p)
+        if old is None or _layout(old) != _layout(value):
+            memory[p] = torch.empty_like(value)
+    out = [memory[p] for p in params]
+    torch._foreach_copy_(out, values)
+    return out
 
 
 def _layout(t: Tensor) -> tuple[object, ...]:
