@@ -249,14 +249,12 @@ class ClothedLoader:
             out |= {"depth": torch.zeros(2, 0, 0), "star": torch.zeros(0, 6), "posed": torch.zeros(0, 6)}
             if self.body:
                 size, calib = out["mask"].shape[-1], out["calib"]
-
-                def posed(k: int) -> tuple[Array, Array]:
-                    return self.source.body_points(k)[:2]
-
-                depth = self._once("depth", place, flip, lambda k: depth_of(*posed(k), calib, size))
-                star = self._once("star", place, False, lambda k: _in_metres(*self.source.star_body(k)))
-                own = self._once("posed", place, False, lambda k: _in_metres(*posed(k)))
-                out |= {"depth": depth, "star": star, "posed": own}
+                star, posed = self.source.star_body, lambda k: self.source.body_points(k)[:2]
+                out |= {
+                    "depth": self._once("depth", place, flip, lambda k: depth_of(*posed(k), calib, size)),
+                    "star": self._once("star", place, False, lambda k: _in_metres(*star(k))),
+                    "posed": self._once("posed", place, False, lambda k: _in_metres(*posed(k))),
+                }
         return out
 
     def _in_box(self, place: int) -> Tensor:

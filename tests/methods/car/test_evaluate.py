@@ -192,9 +192,7 @@ def test_starts_are_compared_at_the_loss_of_a_sphere(monkeypatch):
         assert found[f"{kind}_front"] == found["sphere_front"]
     slow = compared_starts(known_maker(coarse=16, iters=25), case())
     assert slow["hyper_steps"] == slow["sphere_steps"] == 50  # it does not get there
-    compared_starts(
-        known_maker(coarse=16, iters=300), case()
-    )  # twice as many are more than a round of samples
+    compared_starts(known_maker(coarse=16, iters=300), case())  # a sphere's 600 are more than one round
 
 
 def test_the_true_surface_is_where_the_picture_shows_it():
