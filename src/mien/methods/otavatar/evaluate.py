@@ -39,6 +39,7 @@ from mien.methods.otavatar.measure import (
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.rays import project
 from mien.methods.otavatar.reenact import (
+    STEPS,
     Motion,
     Source,
     at_size,
@@ -53,8 +54,6 @@ from mien.methods.otavatar.warps import best_homography, copy_source, thin_plate
 
 SIZE = 64
 """Side of the pictures that are compared, pixels."""
-STEPS = 60
-"""Of an inversion."""
 FAR, NEAR = 0.35, 0.2
 """Turn from the source's view from which a view counts as far, and up to which as near, radians."""
 WARPS = {"copy": copy_source, "homography": best_homography, "thin_plate": thin_plate_warp}

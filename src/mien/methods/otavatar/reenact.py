@@ -18,6 +18,8 @@ from mien.methods.otavatar.inversion import Inversion, InversionSettings, invert
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.rays import TargetRays, pick_rays
 
+STEPS = 60
+"""Of an inversion in the protocol."""
 Motion = Literal["moved", "late", "still"]
 """moved: the controller is in the loop of the inversion (dbi); late: it only moves what was inverted without
 it (naive); still: there is no motion (static)."""
