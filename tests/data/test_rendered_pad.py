@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mien.data.pad_images import MODALITIES
-from mien.data.rendered_pad import EQUAL_PARTS, PadPlan, crop_face, is_drawn, rendered_pad
+from mien.data.rendered_pad import EQUAL_PARTS, PadPlan, crop_face, is_drawn, presentations, rendered_pad
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,12 @@ def test_people_and_devices_of_the_splits_are_disjoint(home: Path, monkeypatch: 
     seen = splits.get("seen").labels
     assert set(seen.subjects) == people[2]
     assert set(seen.devices) <= devices[0]
-    keys = np.concatenate([s.labels.keys for s in (splits.train, splits.dev, splits.test)])
+    more = presentations(TINY.further(2), TINY.size, 1).labels
+    assert len(set(more.subjects)) == 2
+    assert not set(more.subjects) & set.union(*people)
+    assert set(more.devices) == devices[2]
+    labels = [*(s.labels for s in (splits.train, splits.dev, splits.test)), more]
+    keys = np.concatenate([x.keys for x in labels])
     assert len(np.unique(keys)) == len(keys)
 
 

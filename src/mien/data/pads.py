@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from mien.core.errors import DataError
 from mien.core.seeds import derive
 from mien.data.config import PadData
 from mien.data.pad_images import PadArrays, PadLabels, PadSplits
 from mien.data.pad_user_sets import check_classes, user_pad
-from mien.data.rendered_pad import EQUAL_PARTS, PadPlan, is_drawn, rendered_pad
+from mien.data.rendered_pad import EQUAL_PARTS, PadPlan, is_drawn, presentations, rendered_pad
 
 
 def plan_of(data: PadData) -> PadPlan:
@@ -40,6 +41,22 @@ def read_pad(data: PadData) -> PadSplits:
     return splits
 
 
+def further_people(data: PadData, people: int) -> PadArrays:
+    """Presentations of people that no split has, before the test devices: a larger test set.
+
+    O(people) presentations are drawn when first asked for, 0.1 to 0.2 s of a core each.
+
+    Raises:
+        DataError: the set is the user's, or the cache holds something else.
+    """
+    plan = plan_of(data)
+    if data.kind == "debug":
+        return _noise(plan, "further", people, plan.each[2])
+    if data.kind != "rendered":
+        raise DataError(f"data.kind={data.kind!r} has no further people; made sets (rendered, debug) have")
+    return presentations(plan.further(people), plan.size)
+
+
 def are_drawn(data: PadData) -> bool:
     """Whether `read_pad` would read, and not draw for minutes."""
     return data.kind != "rendered" or is_drawn(plan_of(data))
@@ -58,24 +75,24 @@ def without_unseen(splits: PadSplits, unseen: tuple[str, ...]) -> PadSplits:
 
 def debug_pad(plan: PadPlan) -> PadSplits:
     """Noise with a trace of the label in each modality: for checks only."""
-
-    def draw(name: str, people: int, each: int) -> PadArrays:
-        rng = np.random.default_rng(derive(plan.seed, "debug pad", name))
-        count = people * each
-        species = np.where(np.arange(count) % 2 == 0, "live", rng.choice(EQUAL_PARTS, count))
-        level = np.where(species == "live", 150, 90)[:, None, None, None]
-        shapes = {"rgb": 3, "depth": 1, "ir": 1}
-        images = {
-            m: (level + rng.normal(0, 40, (count, plan.size, plan.size, c))).clip(0, 255).astype(np.uint8)
-            for m, c in shapes.items()
-        }
-        who = [f"{name}{n // each}" for n in range(count)]
-        return PadArrays(
-            images, PadLabels(species, np.array(who), np.full(count, name), np.arange(count, dtype=np.uint64))
-        )
-
-    train, dev, test = (
-        draw(n, p, e) for n, p, e in zip(("train", "dev", "test"), plan.subjects, plan.each, strict=True)
-    )
+    sizes = zip(("train", "dev", "test"), plan.subjects, plan.each, strict=True)
+    train, dev, test = (_noise(plan, name, people, each) for name, people, each in sizes)
     mark = "-".join(s.fingerprint for s in (train, dev, test))
     return PadSplits(train, dev, test, mark, {"seen": test}, note="made noise")
+
+
+def _noise(plan: PadPlan, name: str, people: int, each: int) -> PadArrays:
+    """A split of `debug_pad`."""
+    rng = np.random.default_rng(derive(plan.seed, "debug pad", name))
+    count = people * each
+    species = np.where(np.arange(count) % 2 == 0, "live", rng.choice(EQUAL_PARTS, count))
+    level = np.where(species == "live", 150, 90)[:, None, None, None]
+    shapes = {"rgb": 3, "depth": 1, "ir": 1}
+    images = {
+        m: (level + rng.normal(0, 40, (count, plan.size, plan.size, c))).clip(0, 255).astype(np.uint8)
+        for m, c in shapes.items()
+    }
+    who = [f"{name}{n // each}" for n in range(count)]
+    return PadArrays(
+        images, PadLabels(species, np.array(who), np.full(count, name), np.arange(count, dtype=np.uint64))
+    )

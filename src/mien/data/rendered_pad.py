@@ -55,17 +55,27 @@ class PadPlan:
 
     def sets(self) -> dict[str, PadSet]:
         """The made sets: train, dev, test, and ``seen``: the test people before the training devices."""
-        first = np.cumsum([0, *self.subjects])
-        camera = np.cumsum([0, *self.devices])
+        first, camera = self._starts()
         rows = {"train": (0, 0), "dev": (1, 1), "test": (2, 2), "seen": (2, 0)}
         out = {}
         for name, (who, by) in rows.items():
             each = self.each[who] if name != "seen" else max(2, self.each[who] // 2)
-            out[name] = PadSet(
-                self.subjects[who], each, round(1.5 * self.size), self.seed, 0.5, self.devices[by],
-                EQUAL_PARTS, int(first[who]), int(camera[by]),
-            )  # fmt: skip
+            out[name] = self._set(self.subjects[who], each, self.devices[by], first[who], camera[by])
         return out
+
+    def further(self, people: int) -> PadSet:
+        """People that are in none of the sets, before the test devices, each as often as a test person."""
+        first, camera = self._starts()
+        return self._set(people, self.each[2], self.devices[2], first[3], camera[2])
+
+    def _starts(self) -> tuple[list[int], list[int]]:
+        """Number of the first person and camera of train, dev, test, and of what comes after."""
+        return np.cumsum([0, *self.subjects]).tolist(), np.cumsum([0, *self.devices]).tolist()
+
+    def _set(self, people: int, each: int, devices: int, first: int, camera: int) -> PadSet:
+        return PadSet(
+            people, each, round(1.5 * self.size), self.seed, 0.5, devices, EQUAL_PARTS, first, camera
+        )
 
 
 def rendered_pad(

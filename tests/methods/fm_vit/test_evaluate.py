@@ -8,7 +8,8 @@ from mien.core.catalogue import method
 from mien.core.config import Recipe, evolve_all
 from mien.core.errors import ConfigError, DataError
 from mien.core.protocol import Evaluation
-from mien.data.pads import read_pad
+from mien.data.config import PadData
+from mien.data.pads import further_people, read_pad
 from mien.engine.folder import ModelFolder, open_folder
 from mien.engine.stages import train_recipe
 from mien.methods.fm_vit import FMViT
@@ -58,6 +59,17 @@ def test_summary_means_are_the_reports(folder: ModelFolder) -> None:
     one = np.mean([measured.metrics[f"right_{m}"] for m in ("rgb", "depth", "ir")])
     assert measured.metrics["one_right"] == pytest.approx(one, abs=1e-9)
     assert set(measured.extra["species"]) == SEVEN
+
+
+def test_further_people_are_tested_at_the_same_thresholds(folder: ModelFolder) -> None:
+    measured = evaluate(folder, Evaluation("further", "further", options={"people": 12}))
+    own = evaluate(folder, Evaluation("test"))
+    assert len(measured.units["right_rgb"]) == 12
+    assert len(own.units["right_rgb"]) == 8
+    thresholds = [m.extra["reports"]["rgb"]["threshold"]["value"] for m in (measured, own)]
+    assert thresholds[0] == thresholds[1]
+    with pytest.raises(DataError, match="has no further people"):
+        further_people(PadData(kind="csv", root="list.csv", convention="live1"), 3)
 
 
 def test_cost_of_one_modality_and_of_the_fusion(folder: ModelFolder) -> None:

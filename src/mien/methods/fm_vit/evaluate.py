@@ -14,7 +14,7 @@ from torch import nn
 from mien.core.errors import ConfigError, DataError
 from mien.core.protocol import Evaluation
 from mien.data.pad_images import PadImages, PadLabels
-from mien.data.pads import read_pad
+from mien.data.pads import further_people, read_pad
 from mien.engine.checkpoint import load_weights
 from mien.engine.folder import ModelFolder
 from mien.engine.predictor import default_device
@@ -31,6 +31,9 @@ from mien.methods.fm_vit.score import (
 )
 from mien.methods.fm_vit.task import configs
 from mien.metrics import PadReport, by_subject, class_balanced, pad_report, placements
+
+FURTHER = 300
+"""People of the split ``further``."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,8 @@ def restore(folder: ModelFolder) -> nn.Module:
 def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
     """All subsets of the model's modalities on a split: test, dev, seen (training devices) or unseen species.
 
+    ``further``: ``people`` others before the test devices, `FURTHER` unless told.
+
     The split ``cost`` needs no data: operations and parameters, beside a fixed fusion of three modalities.
 
     Raises:
@@ -226,7 +231,10 @@ def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
     if evaluation.split == "cost":
         return Measured(cost(method, data.size))
     splits = read_pad(data)
-    test = splits.get(evaluation.split)
+    if evaluation.split == "further":
+        test: PadImages = further_people(data, int(evaluation.options.get("people", FURTHER)))
+    else:
+        test = splits.get(evaluation.split)
     seen = [m for m in method.modalities if m in test.modalities]
     if not seen:
         has = ", ".join(test.modalities)
