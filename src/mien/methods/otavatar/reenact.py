@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mien.core.errors import ConfigError
 from mien.core.seeds import derive
 from mien.data.talking import TalkingHeads
 from mien.data.talking_loader import TalkingBatch, talking_batch
@@ -44,6 +45,21 @@ def expressive(heads: TalkingHeads) -> NDArray[np.int64]:
     """(P, M) moments of each person, the one with the strongest expression first."""
     rows = heads.tracks[np.arange(len(heads.tracks))[:, None], heads.moments]
     return np.asarray(np.argsort(-np.abs(rows).sum(2), axis=1, kind="stable"))
+
+
+def source_order(heads: TalkingHeads, source: str) -> NDArray[np.int64]:
+    """(P, M) moments of each person, the portrait's first.
+
+    ``strongest``: by falling expression. ``first``: in time, as published.
+
+    Raises:
+        ConfigError: no such source.
+    """
+    if source == "strongest":
+        return expressive(heads)
+    if source != "first":
+        raise ConfigError(f"no source {source!r}; there are strongest and first")
+    return np.asarray(np.argsort(heads.moments, axis=1, kind="stable"))
 
 
 def moments_of(
