@@ -42,16 +42,3 @@ def test_sets_that_a_gpu_holds(monkeypatch) -> None:
     assert is_resident(heads)
     monkeypatch.setattr("mien.data.talking_loader.RESIDENT", 100)
     assert not is_resident(heads)
-
-
-def test_pairs_may_begin_with_a_given_moment() -> None:
-    """The second is then drawn among the others, those with expression first."""
-    first = np.array([0, 1, 2, 3, 0, 1])
-    loader = TalkingLoader(ball_heads(), 6, 7, 3, True, first=first)
-    seen = [set() for _ in first]
-    for epoch in range(40):
-        people, moments = loader.chosen([(epoch, p) for p in range(6)])
-        assert np.array_equal(moments[:, 0], first[people])
-        for p, m in zip(people, moments[:, 1], strict=True):
-            seen[p].add(int(m))
-    assert seen == [{0, 1, 2, 3} - {int(f)} for f in first]

@@ -154,8 +154,6 @@ class TalkingLoader:
     ``pairs``: a sample is a person with two moments, else a moment with all its views. Of a pair the moments
     are drawn without repeat, in proportion to sum |expression| + 0.001: expressive ones come first.
 
-    ``first``: (P,) the moment that each person's pairs begin with; only the second is drawn then.
-
     ``resident``: batches are `PickedBatch`es, cut on the training device from a set that is held there.
     """
 
@@ -166,7 +164,6 @@ class TalkingLoader:
     pairs: bool = False
     workers: int = 0
     resident: bool = False
-    first: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         people, moments = map(int, self.heads.moments.shape)
@@ -182,12 +179,7 @@ class TalkingLoader:
         for epoch, who in pairs:
             rng = np.random.default_rng(derive(self.seed, "moments", epoch, int(who)))
             level = self.heads.strength(int(who)) + 1e-3
-            if self.first is None:
-                rows.append(rng.choice(count, 2, replace=False, p=level / level.sum()))
-                continue
-            start = int(self.first[who])
-            level[start] = 0
-            rows.append(np.array([start, rng.choice(count, p=level / level.sum())]))
+            rows.append(rng.choice(count, 2, replace=False, p=level / level.sum()))
         return place, np.array(rows, np.int64)
 
     def steps_per_epoch(self, world: int) -> int:

@@ -19,8 +19,6 @@ from mien.methods.otavatar.task import load_prior
         ({"stage": "prior", "inner_steps": 3}, "inner_steps does not apply"),
         ({"stage": "prior", "beta1": 0.5}, "beta1 does not apply"),
         ({"mode": "naive", "frames": 2}, "frames does not apply"),
-        ({"source": "strongest"}, "source does not apply"),
-        ({"mode": "naive", "source": "strongest", "bank": True}, "leave out method.bank"),
         ({"face": 0.8, "parts": 0.3}, "at most 1 together"),
         ({"face": 0.5, "detail": 0.2}, "detail=0.2 are shares"),
         ({"stage": "sr"}, "there are none"),

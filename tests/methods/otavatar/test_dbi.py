@@ -86,23 +86,6 @@ def test_naive_keeps_a_code_for_each_moment_and_moves_the_first_only() -> None:
     assert any(not torch.equal(before[k], after[k]) for k in before if k.startswith("net.controller."))
 
 
-def test_codes_that_were_found_stay() -> None:
-    """Only the controller learns, and only from the frame that the code is not of."""
-    task = task_of(torch.zeros(6, 16), mode="naive", source="strongest")
-    before, after, _ = stepped(task)
-    assert set(task.configure()) == {"main"}
-    changed = {k for k in before if not torch.equal(before[k], after[k])}
-    assert changed
-    assert all(k.startswith("net.controller.") for k in changed)
-    b = batch()
-    other = replace(b, images=torch.cat([torch.rand_like(b.images[:, :1]), b.images[:, 1:]], 1))
-    losses = [
-        task._losses(torch.zeros(3, 1, 16), x, torch.Generator().manual_seed(0), only="controller")[0]
-        for x in (b, other)
-    ]
-    assert torch.equal(*losses)
-
-
 def test_updates_repeat_bit_for_bit() -> None:
     (_, one, _), (_, two, _) = (stepped(task_of(torch.zeros(6, 16), bank=True), 2) for _ in range(2))
     assert all(torch.equal(one[k], two[k]) for k in one)

@@ -24,7 +24,7 @@ from mien.methods.otavatar.evaluate import (
 )
 from mien.methods.otavatar.inversion import InversionSettings
 from mien.methods.otavatar.judges import Judges
-from mien.methods.otavatar.reenact import expressive, source_order
+from mien.methods.otavatar.reenact import expressive
 from tests.methods.otavatar.tiny import ball_heads, tiny_net
 
 FEW = InversionSettings(steps=2)
@@ -33,7 +33,7 @@ FEW = InversionSettings(steps=2)
 @pytest.fixture(scope="module")
 def known():
     """Judges that answer the same for every picture: the landmarks of the balls, and a mean colour."""
-    batch = other_moments(ball_heads(), expressive(ball_heads()), 1)[0]
+    batch = other_moments(ball_heads(), 1)[0]
     ring = true_views(batch).seen[0, 0]
 
     def embed(pictures):
@@ -45,7 +45,7 @@ def known():
 def test_other_moments_leave_out_the_source_and_fall_in_expression():
     heads = ball_heads()
     order = expressive(heads)
-    batches = other_moments(heads, order, 2)
+    batches = other_moments(heads, 2)
     assert len(batches) == heads.moments.shape[1] - 1
     for rank, batch in enumerate(batches, 1):
         assert batch.images.shape[:3] == (6, 1, 2)
@@ -54,18 +54,8 @@ def test_other_moments_leave_out_the_source_and_fall_in_expression():
     assert all((a >= b).all() for a, b in pairwise(strength))
 
 
-def test_the_portrait_may_be_the_first_moment():
-    heads = ball_heads()
-    late = replace(heads, moments=heads.moments[:, ::-1])
-    assert source_order(heads, "first").tolist() == [[0, 1, 2, 3]] * 6
-    assert source_order(late, "first").tolist() == [[3, 2, 1, 0]] * 6
-    assert np.array_equal(source_order(heads, "strongest"), expressive(heads))
-    with pytest.raises(ConfigError, match="no source 'last'; there are strongest and first"):
-        source_order(heads, "last")
-
-
 def test_true_pictures_are_at_no_distance_from_the_truth(known):
-    truth = joined([true_views(b) for b in other_moments(ball_heads(), expressive(ball_heads()), 1)])
+    truth = joined([true_views(b) for b in other_moments(ball_heads(), 1)])
     found = evaluate.compared(truth.pictures, truth, known)
     assert found["face_l1"].max() == 0
     assert found["psnr"].min() > 60
@@ -89,16 +79,15 @@ def test_far_and_near_views_are_counted_apart():
 def test_an_untrained_avatar_that_has_no_motion_shows_the_same_at_every_level(known):
     net, heads = tiny_net(), ball_heads()
     names = replace(heads, names=("jawOpen", "browInnerUp", "c"))
-    source = sources(net, names, expressive(names)[:, 0], "still", FEW)
+    source = sources(net, names, "still", FEW)
     found = controlled(net, names, source, "still", known)
     assert found["mouth_spearman"].tolist() == found["brows_spearman"].tolist() == [0.0] * 6
 
 
 def test_reenactment_of_a_still_avatar_gives_one_value_for_each_person(known):
     net, heads = tiny_net(), ball_heads()
-    order = expressive(heads)
-    source = sources(net, heads, order[:, 0], "still", FEW)
-    found = reenacted(net, heads, order, source, "still", FEW, known)
+    source = sources(net, heads, "still", FEW)
+    found = reenacted(net, heads, source, "still", FEW, known)
     assert {
         "psnr",
         "face_l1",
@@ -115,22 +104,20 @@ def test_reenactment_of_a_still_avatar_gives_one_value_for_each_person(known):
 
 def test_views_of_a_moment_are_measured_but_not_its_source_view():
     net, heads = tiny_net(sigma_bias=2.0), ball_heads()
-    order = expressive(heads)
-    batch, far, near = views_of(heads, order[:, 0], 1)
+    batch, far, near = views_of(heads, 1)
     assert batch.images.shape[:3] == (6, 1, 2)
     assert far.shape == near.shape == (6, 1)
-    found = viewed(net, heads, order, sources(net, heads, order[:, 0], "still", FEW))
+    found = viewed(net, heads, sources(net, heads, "still", FEW))
     assert set(found) == {"view_psnr", "far_psnr", "near_psnr", "depth_error"}
 
 
 def test_the_copy_is_the_portrait_and_a_warp_is_nearer_where_a_ball_has_turned(known):
     heads = ball_heads()
-    order = expressive(heads)
-    copy, bent = (warped(heads, order, kind, known) for kind in ("copy", "thin_plate"))
-    batch, _, _ = views_of(heads, order[:, 0], 1)
+    copy, bent = (warped(heads, kind, known) for kind in ("copy", "thin_plate"))
+    batch, _, _ = views_of(heads, 1)
     truth = true_views(batch)
     error = (truth.pictures[:, :1] - truth.pictures[:, 1:]).square().mean((1, 2, 3, 4)) / 4
     assert copy["view_psnr"] == pytest.approx((-10 * error.log10()).numpy(), abs=1e-3)
     assert set(copy) == set(bent)
     with pytest.raises(ConfigError, match="no warp 'spline'; there are copy, homography, thin_plate"):
-        warped(heads, order, "spline", known)
+        warped(heads, "spline", known)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -14,14 +13,11 @@ import mien
 from mien.cli.main import main
 from mien.core.config import evolve_all
 from mien.core.errors import ConfigError
-from mien.core.seeds import derive
 from mien.data.config import TalkingData
 from mien.data.talking_hdtf import hdtf_heads
 from mien.data.talking_sets import read_talking
 from mien.methods.otavatar.config import RECIPES
-from mien.methods.otavatar.inversion import InversionSettings
 from mien.methods.otavatar.model import AvatarNet
-from mien.methods.otavatar.reenact import STEPS, expressive, invert_frames, moments_of
 from mien.methods.otavatar.task import at_hand, bank_start, build, configs, load_prior, said_motion
 from tests.data.avatar_fixtures import write_hdtf
 from tests.methods.otavatar.tiny import tiny_config, tiny_net
@@ -62,25 +58,6 @@ def test_a_bank_starts_with_what_the_encoder_reads(run) -> None:
         task = build(evolve_all(RECIPES["debug"](), changes), prior).task
         assert task.bank.weight.shape == (codes, 160)
         assert float(task.bank.weight.detach().std()) > 0
-
-
-def test_naive_codes_may_be_those_that_the_protocol_finds(run) -> None:
-    """Of each person's strongest expression, without motion; pairs begin with that moment."""
-    prior = {"prior": run / "stages" / "prior"}
-    recipe = RECIPES["debug"]()
-    changes = {"method.mode": "naive", "method.source": "strongest", "method.inner_steps": None}
-    built = build(evolve_all(recipe, {**changes, "method.controller_steps": None}), prior)
-    heads = read_talking(configs(recipe)[1]).train
-    strongest = expressive(heads)[:, 0]
-    people, moments = built.source.chosen([(0, p) for p in range(6)])
-    assert np.array_equal(moments[:, 0], strongest[people])
-    net = mien.load(str(prior["prior"])).net
-    batch = moments_of(heads, strongest, [0], net.config.radius)
-    seed = derive(derive(recipe.seed, "found"), 0)
-    found = invert_frames(net, batch, "still", InversionSettings(steps=STEPS), seed).found.w_id
-    assert torch.equal(built.task.bank.weight, found[:, 0])
-    assert built.task.net.training
-    assert (found - net.encode(2 * batch.images[:, 0, 0, :3] - 1)).abs().max() > 0.1
 
 
 def test_a_controller_may_follow_the_encoder(run) -> None:

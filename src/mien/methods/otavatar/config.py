@@ -38,9 +38,6 @@ class OtavatarConfig(MethodConfig):
     bank: bool | None = None
     """controller: keep one code for each person and learn all of them along with the controller, instead of
     inverting anew in every step (default no)."""
-    source: Literal["drawn", "strongest"] | None = None
-    """naive: the frame that a code is of. drawn: any, and codes are learnt along (default); strongest: that
-    of each person's strongest expression, inverted once beforehand, as the protocol does."""
     frames: int | None = None
     """dbi: frames that share an identity code (default 2)."""
     z_dim: int = 128
@@ -190,11 +187,6 @@ class OtavatarConfig(MethodConfig):
         refuse_inapplicable(self, self.stage, {**own, "crop": ("sr",), "emphasis": ("sr",)})
         dbi = "dbi" if self.stage == "controller" and self.mode != "naive" else "other"
         refuse_inapplicable(self, dbi, {"inner": ("dbi",), "frames": ("dbi",)})
-        refuse_inapplicable(self, self.mode or "dbi", {"source": ("naive",)})
-        if self.source == "strongest" and self.bank:
-            raise ConfigError(
-                "method.source='strongest' keeps the codes as they were found; leave out method.bank"
-            )
 
     @property
     def align_weight(self) -> float:

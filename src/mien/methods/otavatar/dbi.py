@@ -88,7 +88,7 @@ class MotionTask(ManualTask[TalkingBatch]):
         config: how.
         optim: of the controller.
         bank: first codes that are kept and learnt, (P, W) of each person, or (P M, W) of each moment if
-            naive; None = every update starts anew. With ``source`` "strongest": (P, W), and they stay.
+            naive; None = every update starts anew.
         moments: M of a person.
         said: what the encoder reads of them, for ``follow``.
     """
@@ -106,10 +106,7 @@ class MotionTask(ManualTask[TalkingBatch]):
         self.net, self.config, self.optim, self.moments, self.said = net, config, optim, moments, said
         net.requires_grad_(False)
         net.controller.requires_grad_(True)
-        self.found = config.source == "strongest"
-        self.bank = (
-            None if bank is None else nn.Embedding.from_pretrained(bank, freeze=self.found, sparse=True)
-        )
+        self.bank = None if bank is None else nn.Embedding.from_pretrained(bank, freeze=False, sparse=True)
 
     def configure(self) -> dict[str, Optimizer]:
         """AdamW of the controller; of the bank a sparse Adam, which moves only the codes of a step."""
@@ -119,7 +116,7 @@ class MotionTask(ManualTask[TalkingBatch]):
                 self.net.controller.parameters(), own.lr, betas, weight_decay=own.weight_decay
             )
         }
-        if self.bank is not None and not self.found:
+        if self.bank is not None:
             spread = float(self.net.w_std.mean())
             found["bank"] = torch.optim.SparseAdam(list(self.bank.parameters()), lr=self._inner_lr * spread)
         return found
@@ -140,13 +137,9 @@ class MotionTask(ManualTask[TalkingBatch]):
         return self._inverting(batch, clock, context)
 
     def _with_bank(self, batch: TalkingBatch, clock: Clock, context: UpdateContext) -> StepOut:
-        """Kept codes and the controller learn together, one step each; codes that were found stay."""
+        """Kept codes and the controller learn together, one step each."""
         assert self.bank is not None
         generator = self._generator(clock)
-        if self.found:
-            loss, logs = self._losses(self.bank(batch.person)[:, None], batch, generator, only="controller")
-            self._step(context, loss, ("main",))
-            return StepOut(loss.detach(), logs)
         which = batch.person * self.moments + batch.moment[:, 0] if self.naive else batch.person
         w_id = self.bank(which)[:, None]
         loss, logs = self._losses(w_id, batch, generator)

@@ -39,7 +39,6 @@ from mien.methods.otavatar.measure import (
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.rays import project
 from mien.methods.otavatar.reenact import (
-    STEPS,
     Motion,
     Source,
     at_size,
@@ -48,17 +47,16 @@ from mien.methods.otavatar.reenact import (
     invert_frames,
     moments_of,
     motion_of,
-    source_order,
 )
 from mien.methods.otavatar.task import configs
 from mien.methods.otavatar.warps import best_homography, copy_source, thin_plate_warp
 
 SIZE = 64
 """Side of the pictures that are compared, pixels."""
+STEPS = 60
+"""Of an inversion."""
 FAR, NEAR = 0.35, 0.2
 """Turn from the source's view from which a view counts as far, and up to which as near, radians."""
-Order = NDArray[np.int64]
-"""Moments of each person: (P, M) with the source's first, or (P,)."""
 WARPS = {"copy": copy_source, "homography": best_homography, "thin_plate": thin_plate_warp}
 
 
@@ -77,8 +75,7 @@ class Views(NamedTuple):
 def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
     """One row of the protocol, on the split ``test`` or ``val``.
 
-    Options: ``warp``: a 2-D baseline instead of the avatar; ``steps`` and ``space`` of the inversion;
-    ``source``: which moment the portrait is of, see `source_order` (default strongest).
+    Options: ``warp``: a 2-D baseline instead of the avatar; ``steps`` and ``space`` of the inversion.
 
     Raises:
         DataError: a split that there is not.
@@ -92,21 +89,19 @@ def evaluate(folder: ModelFolder, evaluation: Evaluation) -> Measured:
     few = JudgeSettings(5) if data.kind == "debug" else None
     known = judges(splits.train, splits.fingerprint, settings=few)
     options = dict(evaluation.options)
-    order = source_order(people, str(options.get("source", "strongest")))
     if "warp" in options:
-        found = warped(people, order, str(options["warp"]), known)
+        found = warped(people, str(options["warp"]), known)
     else:
         settings = InversionSettings(
             steps=int(options.get("steps", STEPS)), space="w+" if options.get("space") == "w+" else "w"
         )
         net, motion = restore(folder), motion_mode(folder)
-        source = sources(net, people, order[:, 0], motion, settings)
-        found = reenacted(net, people, order, source, motion, settings, known)
-        across = crossed(net, data, people, order, source, motion, known)
-        found |= {f"cross_{k}": v for k, v in across.items()}
-        found |= viewed(net, people, order, source) | controlled(net, people, source, motion, known)
+        source = sources(net, people, motion, settings)
+        found = reenacted(net, people, source, motion, settings, known)
+        found |= {f"cross_{k}": v for k, v in crossed(net, data, people, source, motion, known).items()}
+        found |= viewed(net, people, source) | controlled(net, people, source, motion, known)
         if net.generator.super_resolution is not None:
-            found |= enlarged(net, people, order, source)
+            found |= enlarged(net, people, source)
     signed = {f"less_{k}": -v for k, v in found.items() if k.endswith(("_l1", "_error", "akd", "leak"))}
     units = {**found, **signed}
     return Measured({k: float(np.mean(v)) for k, v in units.items()}, units)
@@ -131,13 +126,13 @@ def motion_mode(folder: ModelFolder) -> Motion:
 def sources(
     net: AvatarNet,
     heads: TalkingHeads,
-    moments: Order,
     motion: Motion,
     settings: InversionSettings,
+    rank: int = 0,
     seed: int = 0,
 ) -> Source:
-    """Every person inverted from the front view of one of ``moments`` (P,)."""
-    batch = moments_of(heads, moments, [0], net.config.radius)
+    """Every person inverted from the front view of the moment with the strongest expression (``rank`` 0)."""
+    batch = moments_of(heads, expressive(heads)[:, rank], [0], net.config.radius)
     return invert_frames(net, batch, motion, settings, seed)
 
 
@@ -152,30 +147,29 @@ def joined(parts: list[Views]) -> Views:
     return Views(*(torch.cat(x, 1) for x in zip(*parts, strict=True)))
 
 
-def other_moments(heads: TalkingHeads, order: Order, radius: int) -> list[TalkingBatch]:
-    """The moments that are no source, in their order (P, M), each from the front and one side."""
-    views = [0, min(2, heads.images.shape[2] - 1)]
+def other_moments(heads: TalkingHeads, radius: int) -> list[TalkingBatch]:
+    """The moments that are no source, the strongest expression first, each from the front and one side."""
+    order, views = expressive(heads), [0, min(2, heads.images.shape[2] - 1)]
     return [moments_of(heads, order[:, rank], views, radius) for rank in range(1, order.shape[1])]
 
 
 def reenacted(
     net: AvatarNet,
     heads: TalkingHeads,
-    order: Order,
     source: Source,
     motion: Motion,
     settings: InversionSettings,
     known: Judges,
 ) -> dict[str, Values]:
     """Other moments of the source person against the truth, and leakage. O(P (inversion + M draw))."""
-    batches = other_moments(heads, order, net.config.radius)
+    batches = other_moments(heads, net.config.radius)
     codes = [codes_for(net, source, b.windows[:, 0], motion) for b in batches]
     drawn = [draw(net, w, b.cameras[:, 0], SIZE).rgb for w, b in zip(codes, batches, strict=True)]
     found = compared(torch.cat(drawn, 1), joined([true_views(b) for b in batches]), known)
     own = draw(net, net.moved(source.found.w_id, source.dw), source.batch.cameras[:, 0], SIZE).rgb
     at_source = picture_measures(own, *true_views(source.batch))
     found |= {f"source_{k}": v for k, v in at_source.items()}
-    again = sources(net, heads, order[:, 1], motion, settings, seed=1)
+    again = sources(net, heads, motion, settings, rank=1, seed=1)
     spread = net.w_std.clamp(min=1e-6)
     found["leak"] = leak_ratios(torch.stack([s.found.w_id / spread for s in (source, again)], 1))
     return found
@@ -189,24 +183,18 @@ def compared(pictures: Tensor, truth: Views, known: Judges) -> dict[str, Values]
 
 
 def crossed(
-    net: AvatarNet,
-    data: TalkingData,
-    heads: TalkingHeads,
-    order: Order,
-    source: Source,
-    motion: Motion,
-    known: Judges,
+    net: AvatarNet, data: TalkingData, heads: TalkingHeads, source: Source, motion: Motion, known: Judges
 ) -> dict[str, Values]:
-    """Every person with the next one's strongest expressions, against pictures of just that. O(P draw)."""
+    """Every person with the motion of the next one, against true pictures of just that. O(P M draw)."""
     people = len(heads.images)
     driver = (np.arange(people) + 1) % people
-    strong = expressive(heads)[driver]
+    order = expressive(heads)[driver]
     windows = heads.windows(net.config.radius)
     rows = heads.tracks[driver[:, None], heads.moments[driver]]
     drawn, images, points = [], [], []
-    cameras = torch.from_numpy(heads.cameras[np.arange(people), order[:, 0], :1])
-    for rank in range(min(3, strong.shape[1])):
-        moment = strong[:, rank]
+    cameras = torch.from_numpy(heads.cameras[np.arange(people), expressive(heads)[:, 0], :1])
+    for rank in range(min(3, order.shape[1])):
+        moment = order[:, rank]
         window = torch.from_numpy(windows[driver, moment])
         drawn.append(draw(net, codes_for(net, source, window, motion), cameras, SIZE).rgb)
         seen = [
@@ -223,9 +211,9 @@ def crossed(
 Which = NDArray[np.bool_]
 
 
-def views_of(heads: TalkingHeads, moments: Order, radius: int) -> tuple[TalkingBatch, Which, Which]:
-    """All views of the moments (P,), and which (P, V - 1) are far from and near to the first one."""
-    batch = moments_of(heads, moments, list(range(heads.images.shape[2])), radius)
+def views_of(heads: TalkingHeads, radius: int) -> tuple[TalkingBatch, Which, Which]:
+    """All views of the source moments, and which (P, V - 1) are far from and near to the first one."""
+    batch = moments_of(heads, expressive(heads)[:, 0], list(range(heads.images.shape[2])), radius)
     place = batch.cameras[:, 0, :, :16].unflatten(-1, (4, 4))[..., :3, 3]
     yaw = torch.atan2(place[..., 0], place[..., 2])
     turned = (yaw[:, 1:] - yaw[:, :1]).abs().numpy()
@@ -245,9 +233,9 @@ def view_measures(pictures: Tensor, truth: Views, far: Any, near: Any) -> dict[s
     return out
 
 
-def viewed(net: AvatarNet, heads: TalkingHeads, order: Order, source: Source) -> dict[str, Values]:
+def viewed(net: AvatarNet, heads: TalkingHeads, source: Source) -> dict[str, Values]:
     """Novel views of the source moment, and the shape behind them. O(P V draw)."""
-    batch, far, near = views_of(heads, order[:, 0], net.config.radius)
+    batch, far, near = views_of(heads, net.config.radius)
     codes = net.moved(source.found.w_id, source.dw)
     drawn = draw(net, codes, batch.cameras[:, 0, 1:], SIZE)
     truth = true_views(batch)
@@ -257,12 +245,12 @@ def viewed(net: AvatarNet, heads: TalkingHeads, order: Order, source: Source) ->
     return found
 
 
-def enlarged(net: AvatarNet, heads: TalkingHeads, order: Order, source: Source) -> dict[str, Values]:
+def enlarged(net: AvatarNet, heads: TalkingHeads, source: Source) -> dict[str, Values]:
     """PSNR of all views of the source moment at full size: enlarged, and the field drawn at that size.
 
     O(P V draw).
     """
-    batch, _, _ = views_of(heads, order[:, 0], net.config.radius)
+    batch, _, _ = views_of(heads, net.config.radius)
     codes, cameras = net.moved(source.found.w_id, source.dw), batch.cameras[:, 0]
     pictures = {
         "large": draw_enlarged(net, codes, cameras),
@@ -272,7 +260,7 @@ def enlarged(net: AvatarNet, heads: TalkingHeads, order: Order, source: Source) 
     return {f"{name}_psnr": picture_measures(rgb, *truth)["psnr"] for name, rgb in pictures.items()}
 
 
-def warped(heads: TalkingHeads, order: Order, kind: str, known: Judges) -> dict[str, Values]:
+def warped(heads: TalkingHeads, kind: str, known: Judges) -> dict[str, Values]:
     """Other moments and other views by a 2-D warp that knows the true landmarks of both. O(P (M + V) S^2).
 
     Raises:
@@ -280,8 +268,8 @@ def warped(heads: TalkingHeads, order: Order, kind: str, known: Judges) -> dict[
     """
     if kind not in WARPS:
         raise ConfigError(f"no warp {kind!r}; there are {', '.join(WARPS)}")
-    batch, far, near = views_of(heads, order[:, 0], 1)
-    front, others = true_views(batch), joined([true_views(b) for b in other_moments(heads, order, 1)])
+    batch, far, near = views_of(heads, 1)
+    front, others = true_views(batch), joined([true_views(b) for b in other_moments(heads, 1)])
 
     def bent(truth: Views) -> Tensor:
         rows = []

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.core.errors import ConfigError
 from mien.core.seeds import derive
 from mien.data.talking import TalkingHeads
 from mien.data.talking_loader import TalkingBatch, talking_batch
@@ -19,8 +18,6 @@ from mien.methods.otavatar.inversion import Inversion, InversionSettings, invert
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.rays import TargetRays, pick_rays
 
-STEPS = 60
-"""Of an inversion in the protocol."""
 Motion = Literal["moved", "late", "still"]
 """moved: the controller is in the loop of the inversion (dbi); late: it only moves what was inverted without
 it (naive); still: there is no motion (static)."""
@@ -45,21 +42,6 @@ def expressive(heads: TalkingHeads) -> NDArray[np.int64]:
     """(P, M) moments of each person, the one with the strongest expression first."""
     rows = heads.tracks[np.arange(len(heads.tracks))[:, None], heads.moments]
     return np.asarray(np.argsort(-np.abs(rows).sum(2), axis=1, kind="stable"))
-
-
-def source_order(heads: TalkingHeads, source: str) -> NDArray[np.int64]:
-    """(P, M) moments of each person, the portrait's first.
-
-    ``strongest``: by falling expression. ``first``: in time, as published.
-
-    Raises:
-        ConfigError: no such source.
-    """
-    if source == "strongest":
-        return expressive(heads)
-    if source != "first":
-        raise ConfigError(f"no source {source!r}; there are strongest and first")
-    return np.asarray(np.argsort(heads.moments, axis=1, kind="stable"))
 
 
 def moments_of(

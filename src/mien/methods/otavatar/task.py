@@ -25,10 +25,8 @@ from mien.engine.task import Experiment
 from mien.methods.otavatar.config import OtavatarConfig
 from mien.methods.otavatar.convert import load_generator
 from mien.methods.otavatar.dbi import MotionTask, SaidMotion
-from mien.methods.otavatar.inversion import InversionSettings
 from mien.methods.otavatar.model import AvatarNet
 from mien.methods.otavatar.prior import PriorTask
-from mien.methods.otavatar.reenact import STEPS, expressive, invert_frames, moments_of
 from mien.methods.otavatar.sr import EnlargeTask
 
 
@@ -62,10 +60,9 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
     told = {"fingerprint": splits.fingerprint, "note": note(data, people), "real": data.kind == "hdtf"}
     facts = partial(model_facts, actions, told)
     in_pairs = method.stage == "controller"
-    first = expressive(heads)[:, 0] if method.source == "strongest" else None
 
     source = TalkingLoader(
-        heads, schedule.batch, recipe.seed, method.radius, in_pairs, data.workers, is_resident(heads), first
+        heads, schedule.batch, recipe.seed, method.radius, in_pairs, data.workers, is_resident(heads)
     )
     if method.stage == "prior":
         numbers = identity_numbers(data, heads) if method.latent == "mixed" else None
@@ -80,8 +77,6 @@ def build(recipe: Recipe, uses: Mapping[str, Path]) -> Experiment:
         return Experiment(sharper, source, splits.fingerprint, facts=facts)
     load_prior(net, uses)
     bank = bank_start(net, heads, each=method.mode == "naive") if method.bank else None
-    if first is not None:
-        bank = found_codes(net, heads, derive(recipe.seed, "found"))
     said = said_motion(net, heads) if method.follow or method.follow_first else None
     if said is not None and method.follow_first:
         said.teach(net, method.follow_first, derive(recipe.seed, "follow"))
@@ -193,28 +188,6 @@ def said_motion(net: AvatarNet, heads: TalkingHeads) -> SaidMotion:
         raise ConfigError("method.follow: there is no encoder to follow (method.latent='free'); set it to 0")
     codes = bank_start(net, heads, each=True).view(*heads.moments.shape, -1)
     return SaidMotion(codes, torch.from_numpy(heads.windows(net.config.radius)))
-
-
-def found_codes(net: AvatarNet, heads: TalkingHeads, seed: int, chunk: int = 50) -> Tensor:
-    """(P, W) codes inverted from one frame of each person, without motion, as the protocol inverts.
-
-    O(P steps (planes + rays samples)); the frame is that with the strongest expression.
-
-    Args:
-        net: with a trained generator and encoder; works on the default device meanwhile.
-        heads: the pictures.
-        seed: of the rays.
-        chunk: people at once.
-    """
-    found, device, before = [], default_device(), net.w_avg.device
-    net.to(device).eval()
-    for start in range(0, len(heads.images), chunk):
-        some = heads.part(start, chunk)
-        batch = moments_of(some, expressive(some)[:, 0], [0], net.config.radius).to(device)
-        own = invert_frames(net, batch, "still", InversionSettings(steps=STEPS), derive(seed, start))
-        found.append(own.found.w_id[:, 0])
-    net.to(before).train()
-    return torch.cat(found).to(before)
 
 
 @torch.no_grad()
