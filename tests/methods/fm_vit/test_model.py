@@ -39,6 +39,24 @@ def test_any_subset(options, subset):
     assert "aux" not in out
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+def test_subsets_at_once_say_what_each_says_alone(options):
+    net, images = stirred(small(depth=4, **options)), pictures()
+    outs = net.forward_subsets(images, SUBSETS)
+    for subset, out in zip(SUBSETS, outs, strict=True):
+        alone = net({m: images[m] for m in subset})
+        assert list(out["logits"]) == list(subset)
+        torch.testing.assert_close(out, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_what_subsets_share_runs_once():
+    net, runs = small(depth=4), []
+    for layer in (net.embed["rgb"], net.blocks[1], net.blocks[2]):
+        layer.register_forward_hook(lambda layer, *_: runs.append(layer))
+    net.forward_subsets(pictures(), [NAMES, ("rgb",)])
+    assert [sum(r is layer for r in runs) for layer in (net.embed["rgb"], *net.blocks[1:3])] == [1, 1, 2]
+
+
 def test_worked_fusion_of_logits():
     net = small()
     z = {"rgb": (0.2, -0.1), "depth": (1.4, -0.6), "ir": (0.5, 0.3)}

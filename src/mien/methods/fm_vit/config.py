@@ -208,7 +208,7 @@ def _small() -> Recipe:
         method=FmVitConfig(subsets="each"),
         data=PadData(),
         optim=OptimConfig(kind="adamw", lr=2e-3, weight_decay=0.05),
-        schedule=ScheduleConfig(epochs=20, batch=32, warmup_epochs=2, grad_clip=1.0),
+        schedule=ScheduleConfig(epochs=40, batch=32, warmup_epochs=2, grad_clip=1.0),
     )
 
 

@@ -78,6 +78,12 @@ class FlexibleNet(nn.Module):
     def forward(self, images: Mapping[str, Tensor]) -> Output:
         """Images (B, 3 or 1, S, S) in [0, 1] of the modalities present -> what the net says."""
 
+    def forward_subsets(
+        self, images: Mapping[str, Tensor], subsets: Sequence[tuple[str, ...]]
+    ) -> list[Output]:
+        """`forward` on each subset of the images."""
+        return [cast("Output", self({m: images[m] for m in s})) for s in subsets]
+
     def predict_proba(self, images: Mapping[str, Tensor]) -> Tensor:
         """softmax(z)[live] of the fused logits: (B,) in [0, 1], higher = live."""
         return cast("Output", self(images))["fused"].softmax(-1)[:, LIVE]

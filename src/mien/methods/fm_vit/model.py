@@ -141,23 +141,29 @@ class FMViT(FlexibleNet):
             ConfigError: no image, or an unknown modality.
             ShapeError: other shapes, or not one B.
         """
-        present, x_ABLD, r_ABN = self._run(images)
-        h_ABLD = self.norm(x_ABLD, present)
-        z_AB2 = self.head(h_ABLD[:, :, 0], present)
-        out: Output = {
-            "logits": dict(zip(present, z_AB2, strict=True)),
-            "fused": z_AB2.mean(0),
-            "relevance": dict(zip(present, r_ABN, strict=True)),
-            "cls": dict(zip(present, x_ABLD[:, :, 0], strict=True)),
-        }
-        if self.aux and AUX_SOURCE in present:
-            patches_BND = h_ABLD[present.index(AUX_SOURCE), :, 1:]
-            out["aux"] = {m: layer(patches_BND) for m, layer in self.aux.items()}
-        return out
+        present, x_ABLD = self.tokens(images)
+        return self._output(present, *self._from(0, x_ABLD, present))
+
+    def forward_subsets(
+        self, images: Mapping[str, Tensor], subsets: Sequence[tuple[str, ...]]
+    ) -> list[Output]:
+        """`forward` on each subset; what comes before the first CMTB, the same in all, runs once."""
+        needed = [m for m in self.modalities if any(m in s for s in subsets)]
+        present, x_ABLD = self.tokens({m: images[m] for m in needed})
+        first = self.blocks_per_stage
+        for block in self.blocks[:first]:
+            x_ABLD = block(x_ABLD, present)
+        rows = dict(zip(present, x_ABLD, strict=True))
+        outs = []
+        for subset in subsets:
+            some = tuple(m for m in present if m in subset)
+            outs.append(self._output(some, *self._from(first, torch.stack([rows[m] for m in some]), some)))
+        return outs
 
     def forward_features(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Images as in `forward` -> the final tokens after the last LayerNorm, (B, L, D) of each branch."""
-        present, x_ABLD, _ = self._run(images)
+        present, x_ABLD = self.tokens(images)
+        x_ABLD, _ = self._from(0, x_ABLD, present)
         return dict(zip(present, self.norm(x_ABLD, present), strict=True))
 
     def attention_rollout(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -187,16 +193,35 @@ class FMViT(FlexibleNet):
             if cross is not None:
                 cross.start_from(cast("TransformerBlock", block))
 
-    def _run(self, images: Mapping[str, Tensor]) -> tuple[tuple[str, ...], Tensor, Tensor]:
-        """Names of the modalities present, final tokens (A, B, L, D), last relevance (A, B, N)."""
-        present, x_ABLD = self.tokens(images)
-        r_ABN = x_ABLD  # the last block is a CMTB, which gives it
-        for i, block in enumerate(self.blocks):
-            x_ABLD = block(x_ABLD, present)
-            cross = self.cross_block_after(i)
-            if cross is not None:
-                x_ABLD, r_ABN = cross(x_ABLD, present)
-        return present, x_ABLD, r_ABN
+    def _from(self, first: int, x_ABLD: Tensor, present: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """All layers but the ``first`` ones: final tokens (A, B, L, D), last relevance (A, B, N)."""
+        r_ABN = x_ABLD  # the last layer is a CMTB, which gives it
+        for layer in self._layers()[first:]:
+            if isinstance(layer, CrossModalBlock):
+                x_ABLD, r_ABN = layer(x_ABLD, present)
+            else:
+                x_ABLD = layer(x_ABLD, present)
+        return x_ABLD, r_ABN
+
+    def _layers(self) -> list[nn.Module]:
+        """Ordinary blocks and CMTBs in the order in which they run."""
+        pairs = ((block, self.cross_block_after(i)) for i, block in enumerate(self.blocks))
+        return [layer for pair in pairs for layer in pair if layer is not None]
+
+    def _output(self, present: Sequence[str], x_ABLD: Tensor, r_ABN: Tensor) -> Output:
+        """What final tokens and the last relevance say."""
+        h_ABLD = self.norm(x_ABLD, present)
+        z_AB2 = self.head(h_ABLD[:, :, 0], present)
+        out: Output = {
+            "logits": dict(zip(present, z_AB2, strict=True)),
+            "fused": z_AB2.mean(0),
+            "relevance": dict(zip(present, r_ABN, strict=True)),
+            "cls": dict(zip(present, x_ABLD[:, :, 0], strict=True)),
+        }
+        if self.aux and AUX_SOURCE in present:
+            patches_BND = h_ABLD[present.index(AUX_SOURCE), :, 1:]
+            out["aux"] = {m: layer(patches_BND) for m, layer in self.aux.items()}
+        return out
 
     def _add_auxiliary(self, targets: Sequence[str]) -> None:
         if targets:

@@ -45,7 +45,8 @@ class FlexibleTask(Task[PadBatch]):
     def loss(self, batch: PadBatch, clock: Clock, rng: Rng) -> StepOut:
         """The loss over the subsets of this step."""
         own, y = self.config, batch.target
-        outs = {s: self.model({m: batch.images[m] for m in s}) for s in self.seen(clock, rng)}
+        subsets = self.seen(clock, rng)
+        outs = dict(zip(subsets, self.model.forward_subsets(batch.images, subsets), strict=True))
         total = torch.stack(
             [branch_loss(o["logits"], o["fused"], y, own.fused) for o in outs.values()]
         ).mean()
