@@ -16,12 +16,16 @@ from mien.core import figures, io
 WIDE = 62  # letters of a label's line
 
 
+def _said(value: Any) -> str:
+    """A setting's value in few letters."""
+    if isinstance(value, list):
+        return "+".join(map(_said, value))
+    return format(value, "g") if isinstance(value, int | float) else str(value)
+
+
 def label(record: dict[str, Any]) -> str:
     """What was tried, in words: row, note, and settings that differ from the recipe."""
-    changed = [
-        f"{name.split('.')[-1]} {value if isinstance(value, str) else format(value, 'g')}"
-        for name, value in record.get("setting", {}).items()
-    ]
+    changed = [f"{k.split('.')[-1]} {_said(v)}" for k, v in record.get("setting", {}).items()]
     words = "; ".join([t for t in (record.get("note", ""), *changed) if t])
     return "\n".join(textwrap.wrap(f"{record['row']}: {words}".removesuffix(": "), WIDE))
 
@@ -49,10 +53,15 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("method")
     words.add_argument("numbers", nargs="+", help="names of numbers in the records")
+    words.add_argument("--split", default="", help="only records measured on a split whose name starts so")
     words.add_argument("--output", type=Path, required=True)
     told = words.parse_args()
     lines = Path(f"results/{told.method}.search.jsonl").read_text("utf-8").splitlines()
-    records = [r for r in map(json.loads, lines) if any(n in r for n in told.numbers)]
+    records = [
+        r
+        for r in map(json.loads, lines)
+        if any(n in r for n in told.numbers) and r.get("split", "").startswith(told.split)
+    ]
     if not records:
         raise SystemExit(f"results/{told.method}.search.jsonl has none of {', '.join(told.numbers)}")
     io.write_bytes(told.output, draw(records, told.numbers))
