@@ -249,7 +249,7 @@ def pad_training_facts() -> Iterator[Fact]:
         devices = "unseen devices" if name == "test" else "the training devices"
         text = f"ACER of FM-ViT on unseen people before {devices} (%), on {', '.join(SUBSETS)}"
         yield f"acer_{name}", text, " / ".join(cells)
-    for row in ("rgb", "early", "fm", "fm_peer"):
+    for row in ("rgb", "early", "fm"):
         own = [r["seconds"] for r in table.records[(row, "test")].values()]
         text = f"training, median over {len(own)} seed(s), much other work on the machine ({row})"
         yield f"seconds_{row}", text, f"{statistics.median(own):.0f} s"
