@@ -123,8 +123,8 @@ def cost_facts() -> Iterator[Fact]:
         yield f"step_{key}", f"time of a step: {names} ({where})", ", ".join(f"{v:.2f}" for v in values)
         yield (
             f"overhead_{key}",
-            f"part of a SAGM step that is neither of its two passes, in ERM steps ({text}): norm of the gradient,"
-            " move to the perturbed point and back, mean of two gradients, the base optimiser's own update",
+            f"part of a SAGM step that is neither of its two passes, in ERM steps ({text}): norm of the"
+            " gradient, move to the perturbed point and back, mean of two gradients, the base optimiser's own update",
             f"{_median(lines, f'overhead_over_passes_{key}'):.2f}",
         )
         yield (
