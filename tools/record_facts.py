@@ -124,7 +124,8 @@ def cost_facts() -> Iterator[Fact]:
         yield (
             f"overhead_{key}",
             f"part of a SAGM step that is neither of its two passes, in ERM steps ({text}): norm of the"
-            " gradient, move to the perturbed point and back, mean of two gradients, the base optimiser's own update",
+            " gradient, move to the perturbed point and back, mean of two gradients, the base optimiser's own"
+            " update",
             f"{_median(lines, f'overhead_over_passes_{key}'):.2f}",
         )
         yield (
