@@ -26,6 +26,15 @@ class Faces(Task):
         return StepOut(self.head(self.net(batch.x), batch.y, generator=rng.generator("classes")))
 
 
+class Apart(Task):
+    def __init__(self):
+        super().__init__()
+        self.net, self.head = nn.Linear(3, D), nn.Linear(D, C, bias=False)
+
+    def loss(self, batch, clock, rng):
+        return StepOut(self.head(self.net(batch.x)).sum())
+
+
 class ByHand(ManualTask):
     def __init__(self):
         super().__init__()
@@ -67,6 +76,20 @@ def test_clipping_counts_dense_and_sparse_gradients_once(options):
         torch.testing.assert_close(p.grad.to_dense(), g / 2)
     made.clip_gradients(1e9)
     torch.testing.assert_close(task.net.weight.grad, grads[0] / 2)
+
+
+@pytest.mark.parametrize("spread", [True, False])
+def test_what_is_clipped_apart_leaves_the_rest_alone(spread):
+    task = Faces() if spread else Apart()
+    task.clip_groups = lambda: [list(task.net.parameters()), list(task.head.parameters())]
+    made = shards(task)
+    for p, size in zip(task.parameters(), (0.5, 0.5, 100.0), strict=True):
+        p.grad = torch.full_like(p, size)
+    before = [p.grad.clone() for p in task.parameters()]
+    made.clip_gradients(3.0)
+    *net, head = [p.grad for p in task.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(net, before, strict=False))
+    torch.testing.assert_close(head, before[-1] * (3.0 / before[-1].norm()))
 
 
 def test_momentum_is_written_for_all_rows_and_read_back():

@@ -72,20 +72,30 @@ class Shards:
         return {"classes": self.optimizer} if self.layers else {}
 
     def clip_gradients(self, limit: float) -> None:
-        """Scales all gradients so that their norm, over the rows of all processes, is at most ``limit``."""
-        if not self.layers:
-            self.accelerator.clip_grad_norm_(self.task.parameters(), limit)
+        """Scales the gradients of each of the task's `clip_groups` to a norm of at most ``limit``.
+
+        The norm is over the rows of all processes.
+        """
+        groups = self.task.clip_groups()
+        if not self.layers and len(groups) == 1:
+            self.accelerator.clip_grad_norm_(groups[0], limit)
             return
+        self.accelerator.unscale_gradients()
+        for params in groups:
+            self._clip(params, limit)
+
+    def _clip(self, params: list[nn.Parameter], limit: float) -> None:
+        """`clip_gradients` of one group."""
         weights = {id(layer.weight) for layer in self.layers.values()}
         shared: list[Tensor] = []
         own: list[Tensor] = []
-        for p in self.task.parameters():
+        for p in params:
             if p.grad is not None:
                 p.grad = p.grad.coalesce() if p.grad.is_sparse else p.grad
                 values = p.grad.values() if p.grad.is_sparse else p.grad
                 (own if id(p) in weights else shared).append(values)
         square = _square(own, self.accelerator.device)
-        if self.accelerator.num_processes > 1:
+        if self.accelerator.num_processes > 1 and any(id(p) in weights for p in params):
             dist.all_reduce(square)
         norm = (square + _square(shared, self.accelerator.device)).sqrt()
         factor = (limit / (norm + 1e-6)).clamp(max=1.0)

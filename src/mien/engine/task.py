@@ -83,6 +83,14 @@ class AbstractTask(nn.Module, ABC, Generic[B]):
         """Layers whose rows are spread over processes, by name; the engine trains and keeps them apart."""
         return {name: m for name, m in self.named_modules() if isinstance(m, PartialFC)}
 
+    def clip_groups(self) -> list[list[nn.Parameter]]:
+        """Parameters whose gradients have one norm for ``schedule.grad_clip``; default all together.
+
+        With a limit on one norm of all, whatever learns beside a net for the training's sake shortens the
+        steps of the net itself: give each a group of its own.
+        """
+        return [list(self.parameters())]
+
     def place_held(self, device: torch.device) -> None:
         """Moves the held nets; the engine calls it once."""
         for net in self._held.values():

@@ -93,6 +93,18 @@ def test_weights_of_zero_train_the_student_as_if_alone(tmp_path, faces, teacher)
     assert all(torch.equal(a[k], b[k]) for k in b)
 
 
+def test_clipping_does_not_shorten_the_students_steps_for_what_learns_beside_it(tmp_path, faces, teacher):
+    beside = {"method.lam_feat": 0.0, "method.lam_attn": 0.0, "method.aux": 100.0, "method.aux_student": 0.0}
+    clip = {"schedule.grad_clip": 1.0}
+    made, experiment = taught(faces, teacher, "urfm", **beside, **{"method.prompts": 0}, **clip)
+    train_recipe(ENTRY, made, tmp_path / "taught", {"teacher": teacher}, experiment=experiment)
+    alone = recipe("student", **clip)
+    train_recipe(ENTRY, alone, tmp_path / "alone", experiment=build(alone, {}, faces))
+    a, b = (load_file(tmp_path / n / "weights.safetensors") for n in ("taught", "alone"))
+    for k in b:
+        torch.testing.assert_close(a[k], b[k], rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("eta", [0.0, 0.1])
 def test_the_teacher_does_not_change_and_the_export_holds_the_student_only(tmp_path, faces, teacher, eta):
     made, experiment = taught(faces, teacher, "urfm", **{"method.eta": eta})

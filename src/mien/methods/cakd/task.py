@@ -148,14 +148,18 @@ class CakdTask(Task[ImageBatch]):
 
     def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """The student at the optimiser's rate, all else at ``parts_lr`` times that."""
+        groups: list[dict[str, Any]] = [{"params": params} for params in self.clip_groups()]
+        share = 0.1 if self.config.parts_lr is None else self.config.parts_lr
+        for group, lr in zip(groups, (self.lr, self.lr * share), strict=False):
+            group |= {"weight_decay": weight_decay, "lr": lr}
+        return groups
+
+    def clip_groups(self) -> list[list[nn.Parameter]]:
+        """The student, and what is dropped after training, whose gradient is several times the student's."""
         own = list(self.model.parameters())
-        groups: list[dict[str, Any]] = [{"params": own, "weight_decay": weight_decay}]
         ours = {id(p) for p in own}
         rest = [p for p in self.parameters() if p.requires_grad and id(p) not in ours]
-        share = 0.1 if self.config.parts_lr is None else self.config.parts_lr
-        return groups + (
-            [{"params": rest, "weight_decay": weight_decay, "lr": self.lr * share}] if rest else []
-        )
+        return [own, rest] if rest else [own]
 
     def exported(self) -> nn.Module:
         """The student alone: net and class weights."""
