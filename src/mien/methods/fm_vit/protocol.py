@@ -50,7 +50,8 @@ IN_TURN: Changes = {**FEW, "method.subsets": None}
 """A quarter of the small recipe's work: ablations are made with it, beside the row ``alternate``."""
 UNKNOWN: Changes = {"data.unseen": ("replay", "mask_resin")}
 ROWS: tuple[Row, ...] = (
-    *(_row(m, f"ViT of {m} alone", _single(m), evals=(TEST, SEEN)) for m in MODALITIES),
+    _row("rgb", "ViT of rgb alone", _single("rgb"), evals=(TEST, SEEN)),
+    *(_row(m, f"ViT of {m} alone", _single(m), "all", (TEST, SEEN)) for m in MODALITIES[1:]),
     _row("early", "early concatenation, absent = 0", _net("early"), evals=(TEST, SEEN)),
     _row("fm", "FM-ViT", {}, evals=(TEST, SEEN, COST)),
     _row("fm_peer", "FM-ViT + peer distillation", PEER, evals=(TEST, SEEN)),
