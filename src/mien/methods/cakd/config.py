@@ -119,10 +119,10 @@ def _student() -> Recipe:
     """The student without a teacher."""
     return Recipe(
         name="cakd-student",
-        method=CakdConfig(backbone="mbf_nano", embedding=64, margin=0.2),
+        method=CakdConfig(backbone="mbf_micro", embedding=64, margin=0.2),
         data=_teacher().data,
         optim=OptimConfig(kind="sgd", lr=0.1, weight_decay=5e-4),
-        schedule=ScheduleConfig(epochs=16, batch=128, warmup_epochs=2, grad_clip=5.0, channels_last=True),
+        schedule=ScheduleConfig(epochs=24, batch=128, warmup_epochs=2, grad_clip=5.0, channels_last=True),
     )
 
 
