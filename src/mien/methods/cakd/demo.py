@@ -15,7 +15,7 @@ from mien.methods.cakd.predict import Predictor
 
 OURS, TEACHER = "cakd/small", "cakd/teacher"
 SHOWN = "student, URFM + APT"
-MODELS = {"teacher (Swin)": TEACHER, SHOWN: OURS, "student alone": "cakd/alone"}
+MODELS = {"teacher (ViT)": TEACHER, SHOWN: OURS, "student alone": "cakd/alone"}
 
 
 def demo(output: Path, inputs: list[Path]) -> DemoResult:
@@ -36,7 +36,7 @@ def demo(output: Path, inputs: list[Path]) -> DemoResult:
     fields = draw_fields(trained, demo_people(data, 1, 1).pictures([0])[0], data.size)
     files.append(io.write_bytes(output / "cakd" / "receptive_fields.png", fields))
     intro = (
-        "<p>A small Swin transformer with prompts taught a convolutional student: both gather what they see"
+        "<p>A small vision transformer with prompts taught a convolutional student: both gather what they see"
         " with the same local centres, and these local features are matched. Nobody below was in training."
         "</p><h3>Where the local centres look</h3>"
     )
