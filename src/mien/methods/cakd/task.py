@@ -148,11 +148,12 @@ class CakdTask(Task[ImageBatch]):
 
     def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """The student at the optimiser's rate, all else at ``parts_lr`` times that."""
-        groups: list[dict[str, Any]] = [{"params": params} for params in self.clip_groups()]
         share = 0.1 if self.config.parts_lr is None else self.config.parts_lr
-        for group, lr in zip(groups, (self.lr, self.lr * share), strict=False):
-            group |= {"weight_decay": weight_decay, "lr": lr}
-        return groups
+        rates = (self.lr, self.lr * share)  # one too many for a student alone
+        return [
+            {"params": params, "weight_decay": weight_decay, "lr": lr}
+            for params, lr in zip(self.clip_groups(), rates, strict=False)
+        ]
 
     def clip_groups(self) -> list[list[nn.Parameter]]:
         """The student, and what is dropped after training, whose gradient is several times the student's."""
