@@ -29,6 +29,17 @@ def test_keys_and_memory_on_a_small_net():
     assert ratios["sagm_over_erm"] == max(ratios["sagm_over_erm_a"], ratios["sagm_over_erm_b"])
 
 
+def test_sagm_and_sam_are_timed_on_the_same_weights():
+    made = []
+
+    def make():
+        made.append(tiny())
+        return made[-1]
+
+    assert sagm_step._sagm_over_sam(make, batch=4, size=8, repeats=3) > 0
+    assert len(made) == sagm_step.BUILDS
+
+
 def test_it_is_in_the_table():
     assert BENCHES["sagm"][0] == "mien.bench.sagm_step"
     assert set(sagm_step.NETS) == {"resnet18", "vit_tiny"}
