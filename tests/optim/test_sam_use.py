@@ -193,6 +193,24 @@ def test_misuse_of_the_two_call_form():
     assert float(w.detach()) == 1.0
 
 
+def test_the_first_gradient_is_taken_not_copied_and_a_step_given_up_gives_it_back():
+    w = torch.tensor([1.0, -2.0], requires_grad=True)
+    optimizer = SAGM([w], sgd(0.1), rho=0.1, alpha=0.0)
+    (w**2).sum().backward()
+    first = w.grad
+    place = first.data_ptr()
+    optimizer.first_step()
+    assert w.grad is None
+    optimizer.restore()
+    assert w.grad is first
+    assert w.grad.data_ptr() == place
+    optimizer.first_step()
+    (w**2).sum().backward()
+    assert w.grad.data_ptr() != place
+    optimizer.restore()  # the second pass has its own
+    assert w.grad is not first
+
+
 def test_gradients_that_a_process_group_keeps_in_one_buffer_are_copied():
     buffer = torch.zeros(2)
     w = torch.tensor([1.0, -2.0], requires_grad=True)

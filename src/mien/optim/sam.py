@@ -45,7 +45,8 @@ class TwoPassOptimizer(Optimizer):
     the loss; it is called exactly twice. It may accumulate over micro-batches and clip the gradient. Or
     ``first_step()`` after a backward, another forward and backward, then ``second_step()``. Weights are
     restored from a copy, to the bit, also when the closure raises. Extra memory: one copy of the parameters
-    and, where `combine` needs it, one gradient; both stay allocated between steps.
+    and, where `combine` needs it, the first gradient, which is taken from the parameters; both stay allocated
+    between steps.
 
     With a `torch.amp.GradScaler` (which knows no closures) the gradients must be unscaled before each half,
     for alpha's sake; ``step()`` is then the second half. An overflow in either pass skips the step:
@@ -125,9 +126,9 @@ class TwoPassOptimizer(Optimizer):
             for ps, gs in _blocks(params, grads):
                 weights += _copied(self._weights, ps, ps)
                 moved += ps
-                if self.keeps_gradient:
-                    kept += _copied(self._gradients, ps, gs)
                 self._perturb(ps, gs, weights[-len(ps) :], scale)
+                if self.keeps_gradient:
+                    kept += self._taken(ps, gs)
         except BaseException:
             self.restore()
             raise
@@ -136,11 +137,22 @@ class TwoPassOptimizer(Optimizer):
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Puts the weights back to theta, to the bit, and forgets the first pass."""
-        if self._saved is not None:
-            params, before, _ = self._saved
-            torch._foreach_copy_(params, before)
-            self._saved = None
+        """Puts the weights back to theta, to the bit, and gives the step up.
+
+        A parameter that has no gradient of the second pass gets that of the first back.
+        """
+        for p, g in zip(*self._put_back(), strict=False):
+            if p.grad is None:
+                p.grad = g
+
+    def _put_back(self) -> tuple[Tensors, Tensors]:
+        """Weights to theta; returns the parameters that were moved and, where kept, their first gradients."""
+        if self._saved is None:
+            return [], []
+        params, before, kept = self._saved
+        torch._foreach_copy_(params, before)
+        self._saved = None
+        return params, kept
 
     @torch.no_grad()
     def second_step(self) -> None:
@@ -151,8 +163,7 @@ class TwoPassOptimizer(Optimizer):
         """
         if self._saved is None:
             raise ConfigError("second_step() without first_step()")
-        params, _, kept = self._saved
-        self.restore()
+        params, kept = self._put_back()
         combined = self.combine(kept, [_grad(p) for p in params])
         for p, d in zip(params, combined, strict=True):
             p.grad = d
@@ -203,6 +214,20 @@ class TwoPassOptimizer(Optimizer):
         self.negative_steps = int(state_dict.get("negative_steps", 0))
         self.base.load_state_dict({k: v for k, v in state_dict.items() if k != "negative_steps"})
         self.param_groups, self.state = self.base.param_groups, self.base.state
+
+    def _taken(self, params: Tensors, grads: Tensors) -> Tensors:
+        """The gradients themselves, which the parameters have no longer: the next pass makes its own.
+
+        They are kept until the next step's are taken, so that two sets of memory change places, and none is
+        given back to the system and fetched again. What a process group keeps in one buffer is copied, as the
+        next pass writes over it.
+        """
+        for p, g in zip(params, grads, strict=True):
+            if g._base is None:
+                self._gradients[p], p.grad = g, None
+            else:
+                _copied(self._gradients, [p], [g])
+        return [self._gradients[p] for p in params]
 
     def _scale(self, params: Tensors, grads: Tensors) -> Tensor:
         """The factor rho / ||g|| - alpha; adaptive: || |theta| g || in place of ||g||."""
