@@ -54,13 +54,16 @@ def main() -> None:
     words.add_argument("method")
     words.add_argument("numbers", nargs="+", help="names of numbers in the records")
     words.add_argument("--split", default="", help="only records measured on a split whose name starts so")
+    words.add_argument("--rows", nargs="*", default=[], help="only these rows (default: all)")
     words.add_argument("--output", type=Path, required=True)
     told = words.parse_args()
     lines = Path(f"results/{told.method}.search.jsonl").read_text("utf-8").splitlines()
     records = [
         r
         for r in map(json.loads, lines)
-        if any(n in r for n in told.numbers) and r.get("split", "").startswith(told.split)
+        if any(n in r for n in told.numbers)
+        and r.get("split", "").startswith(told.split)
+        and (not told.rows or r["row"] in told.rows)
     ]
     if not records:
         raise SystemExit(f"results/{told.method}.search.jsonl has none of {', '.join(told.numbers)}")
