@@ -82,6 +82,7 @@ SETS = {
     "pad_shards": ("yours", "WebDataset shards of live faces and attacks: KEY.rgb.jpg ... with KEY.json"),
     "shards": ("yours", "WebDataset shards of labelled pictures: KEY.jpg with KEY.cls or KEY.json"),
     "people": ("made", "faces of made people, each a class, with as long a tail as --data.imbalance says"),
+    "glyphs_lt": ("made", "a hundred letters and digits in many fonts, long-tailed; drawn in seconds"),
     **DOMAIN_SETS,
     **FACE_SETS,
     **PAD_SETS,

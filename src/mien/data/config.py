@@ -21,10 +21,11 @@ ClassificationKind = Literal[
     "folder",
     "shards",
     "people",
+    "glyphs_lt",
     "debug",
 ]
-_AT_HAND = ("fashion_lt", "people", "debug")
-_SUBSAMPLED = ("idx", "cifar10_lt", "cifar100_lt", "folder", "shards", "people", "debug")
+_AT_HAND = ("fashion_lt", "people", "glyphs_lt", "debug")
+_SUBSAMPLED = ("idx", "cifar10_lt", "cifar100_lt", "folder", "shards", "people", "glyphs_lt", "debug")
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class ClassificationData(DataConfig):
     """Images with one class each; training set long-tailed, test set as the data set defines it."""
 
     kind: ClassificationKind = "fashion_lt"
-    """fashion_lt and debug come with mien; people: made faces, drawn when first asked for; others read
-    ``root``."""
+    """fashion_lt and debug come with mien; people: made faces, drawn when first asked for; glyphs_lt: a
+    hundred characters, drawn each time in seconds; others read ``root``."""
     root: str | None = field(default=None, metadata=NO_HASH)
     """Folder (or JSON file) of the user's copy; of shards also ``DIR/{000..003}.tar``."""
     size: int = 28
@@ -49,11 +50,11 @@ class ClassificationData(DataConfig):
     val_per_class: int = 10
     """Images per class held out of training for validation, where the set has no such split."""
     subset_seed: int = 0
-    """Which images the subset keeps; people: also who they are."""
+    """Which images the subset keeps; people: also who they are; glyphs_lt: which pictures are drawn."""
     people: int | None = None
     """people: how many, each a class (default 64)."""
     test_per_class: int | None = None
-    """people: test pictures of each (default 20)."""
+    """people, glyphs_lt: test pictures of each (default 20, 50)."""
     augment: Literal["none", "affine", "cifar", "imagenet"] = "affine"
     """Training augmentation."""
     mean: tuple[float, ...] = (0.5,)
@@ -75,7 +76,8 @@ class ClassificationData(DataConfig):
         check_range("data", "workers", self.workers, 0, 256)
         check_range("data", "buffer", self.buffer, 1)
         table: dict[str, tuple[str, ...]] = {"imbalance": _SUBSAMPLED, "n_max": _SUBSAMPLED}
-        table |= {"people": ("people",), "test_per_class": ("people",), "buffer": ("shards",)}
+        table |= {"people": ("people",), "buffer": ("shards",)}
+        table |= {"test_per_class": ("people", "glyphs_lt")}
         refuse_inapplicable(self, self.kind, table)
         _check_normalisation(self.mean, self.std, self.channels)
         if self.n_max is not None and self.imbalance is None:

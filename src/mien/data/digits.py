@@ -16,31 +16,12 @@ from mien.core.errors import DataError, require
 from mien.core.seeds import derive, keys_of
 from mien.data.domains import Domains
 from mien.data.labelled import ArrayImages
+from mien.data.lettering import FONTS, drawn
 
 PER_DIGIT = 60
 """Pictures of each digit in each domain."""
 SIDE = 32
-FONTS = (
-    "DejaVuSans.ttf",
-    "DejaVuSans-Bold.ttf",
-    "DejaVuSans-Oblique.ttf",
-    "DejaVuSansMono.ttf",
-    "DejaVuSansMono-BoldOblique.ttf",
-    "DejaVuSerif.ttf",
-    "DejaVuSerif-BoldItalic.ttf",
-    "STIXGeneral.ttf",
-    "STIXGeneralBol.ttf",
-    "STIXGeneralItalic.ttf",
-    "cmb10.ttf",
-    "cmr10.ttf",
-    "cmss10.ttf",
-    "cmti10.ttf",
-    "cmtt10.ttf",
-)
-"""Font files that matplotlib ships, so that every machine draws the same."""
 _CLASSES = tuple("0123456789")
-_FINE = 4
-"""Fonts are drawn this many times larger, then averaged down."""
 
 
 def digits_dg() -> Domains:
@@ -153,44 +134,15 @@ def _fonts() -> ArrayImages:
         for number in range(PER_DIGIT):
             rng = np.random.default_rng(derive(0, "digits_dg", "fonts", digit, number))
             # Each font draws each digit equally often.
-            images.append(_drawn(str(digit), FONTS[number % len(FONTS)], rng))
+            images.append(_coloured(str(digit), FONTS[number % len(FONTS)], rng))
     return _labelled(np.stack(images), labels, "fonts", np.arange(len(labels)))
 
 
-def _drawn(digit: str, font_name: str, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _coloured(digit: str, font_name: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     """One digit of this font, (32, 32, 3): size, angle, place and the two colours are random."""
-    height = rng.uniform(14, 24)
-    angle = rng.uniform(-15, 15)
-    box = SIDE * _FINE
-    font = _font(font_name)
-    left, top, right, bottom = font.getbbox(digit)
-    glyph = Image.new("L", (round(right - left), round(bottom - top)))
-    ImageDraw.Draw(glyph).text((-left, -top), digit, fill=255, font=font)
-    scale = height * _FINE / glyph.height
-    glyph = glyph.resize(
-        (max(1, round(glyph.width * scale)), round(height * _FINE)), Image.Resampling.BICUBIC
-    )
-    glyph = glyph.rotate(angle, Image.Resampling.BICUBIC, expand=True)
-    corner = [(box - glyph.width) // 2, (box - glyph.height) // 2]
-    # Up to four final pixels off the centre, one from the border.
-    room = np.clip(np.array(corner) - _FINE, 0, 4 * _FINE)
-    shift = np.rint(rng.uniform(-1, 1, 2) * room)
-    mask = Image.new("L", (box, box))
-    mask.paste(glyph, (corner[0] + int(shift[0]), corner[1] + int(shift[1])))
-    cover = np.asarray(mask.resize((SIDE, SIDE), Image.Resampling.BOX))[..., None] / 255
+    cover = drawn(digit, font_name, SIDE, rng)[..., None]
     paper, ink = _two_colours(rng)
     return np.rint(paper + (ink - paper) * cover).astype(np.uint8)
-
-
-@lru_cache(maxsize=len(FONTS))
-def _font(name: str) -> ImageFont.FreeTypeFont:
-    import matplotlib
-
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
-    try:
-        return ImageFont.truetype(str(path), 96, layout_engine=ImageFont.Layout.BASIC)
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the font ({error}); reinstall matplotlib") from None
 
 
 def _two_colours(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

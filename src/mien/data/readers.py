@@ -7,6 +7,7 @@ from collections.abc import Callable
 from mien.data.cifar import cifar_splits
 from mien.data.config import ClassificationData
 from mien.data.folder import folder_splits
+from mien.data.glyphs import glyphs_splits
 from mien.data.idx import idx_splits
 from mien.data.inat import inat_splits
 from mien.data.jsonform import json_splits
@@ -24,6 +25,7 @@ READERS: dict[str, Callable[[ClassificationData], Splits]] = {
     "json": json_splits,
     "folder": folder_splits,
     "shards": shard_splits,
+    "glyphs_lt": glyphs_splits,
 }
 
 
