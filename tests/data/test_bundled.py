@@ -57,6 +57,14 @@ def test_fashion_splits_share_no_picture(fashion):
     assert not (rows[0] | rows[1]) & rows[2]
 
 
+def test_further_test_pictures_are_the_rest_of_the_published_file(fashion):
+    further = fashion.get("further")
+    assert further.counts().tolist() == [800] * 10
+    assert further.classes == FASHION_CLASSES
+    keys = np.concatenate([fashion.test.keys, further.keys])
+    assert np.array_equal(np.sort(keys), np.arange(10_000))
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_debug(channels):
     config = ClassificationData(

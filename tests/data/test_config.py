@@ -15,7 +15,7 @@ BASE = Recipe("x", MethodConfig(), ClassificationData())
 
 @pytest.mark.parametrize("kind", get_args(ClassificationKind))
 def test_every_kind_survives_a_file(kind):
-    root = None if kind in ("fashion_lt", "people", "debug") else "/data"
+    root = None if kind in ("fashion_lt", "people", "glyphs_lt", "debug") else "/data"
     recipe = replace(BASE, data=ClassificationData(kind=kind, root=root, size=32, **RGB))
     assert recipe_from_dict(to_dict(recipe), BASE) == recipe
 
@@ -59,7 +59,9 @@ def test_sets_that_are_long_tailed_as_they_are(kind):
         ClassificationData(kind=kind, imbalance=100.0, **RGB)
 
 
-@pytest.mark.parametrize("kind", ["idx", "cifar10_lt", "cifar100_lt", "folder", "people", "debug"])
+@pytest.mark.parametrize(
+    "kind", ["idx", "cifar10_lt", "cifar100_lt", "folder", "people", "glyphs_lt", "debug"]
+)
 def test_sets_that_are_cut_to_a_long_tail(kind):
     assert ClassificationData(kind=kind, imbalance=100.0, n_max=50).n_max == 50
     with pytest.raises(ConfigError, match=r"n_max needs data\.imbalance"):

@@ -138,6 +138,19 @@ def test_splits():
         splits.get("tset")
 
 
+def test_further_pictures_are_read_when_they_are_asked_for():
+    images, asked = ArrayImages(np.zeros((2, 4, 4), np.uint8), [0, 1], ["a", "b"]), []
+    plain = Splits(images, images, images)
+    more = Splits(images, images, images, also={"more": lambda: asked.append(1) or images.subset([1])})
+    assert more.fingerprint == plain.fingerprint
+    assert not asked
+    assert len(more.get("more")) == 1
+    with pytest.raises(DataError, match=r"no split 'more'; there are train, val, test$"):
+        plain.get("more")
+    with pytest.raises(DataError, match=r"no split 'x'; there are train, val, test, more$"):
+        more.get("x")
+
+
 def test_a_mark_stands_for_the_pixels():
     """Drawn pixels differ by one now and then between processors; what drew them does not."""
     first, other = array(), array()

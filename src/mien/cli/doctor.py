@@ -30,7 +30,7 @@ EXTRAS = {
 """Extra of mien -> the packages it brings, and what needs them."""
 ASSETS = {
     "mien.synth": ("people.npz",),
-    "mien.data": ("fashion_lt.npz", "emoji_dg.npz"),
+    "mien.data": ("fashion_lt.npz", "fashion_further.npz", "emoji_dg.npz"),
 }
 """Package -> files in its ``assets`` without which demos and small recipes do not run."""
 _REQUIREMENT = re.compile(r"([\w.-]+)\s*>=\s*([\d.]+)\s*$")

@@ -18,20 +18,28 @@ FASHION_CLASSES = (
 def fashion_lt_splits(config: ClassificationData) -> Splits:
     """Fashion-MNIST-LT: 2,478 real training images (1000 .. 10 a class), 1,000 validation, 2,000 test.
 
-    ``config.val_per_class`` does not apply: the validation split is part of the asset.
+    ``also``: ``further``, the 8,000 other test images of Fashion-MNIST. ``config.val_per_class`` does not
+    apply: the validation split is part of the asset.
     """
-    asset = resources.files("mien.data") / "assets" / "fashion_lt.npz"
+    parts = _fashion("fashion_lt.npz", ("train", "val", "test"))
+    note = "Fashion-MNIST-LT, imbalance factor 100"
+    also = {"further": lambda: _fashion("fashion_further.npz", ("further",))["further"]}
+    return Splits(parts["train"], parts["val"], parts["test"], note=note, also=also)
+
+
+def _fashion(file: str, names: tuple[str, ...]) -> dict[str, ArrayImages]:
+    """Parts of a bundled file by name."""
+    asset = resources.files("mien.data") / "assets" / file
     with resources.as_file(asset) as path, np.load(path, allow_pickle=False) as arrays:
-        parts = {
+        return {
             name: ArrayImages(
                 arrays[f"{name}_images"],
                 arrays[f"{name}_targets"],
                 FASHION_CLASSES,
                 arrays[f"{name}_index"].astype(np.uint64),
             )
-            for name in ("train", "val", "test")
+            for name in names
         }
-    return Splits(parts["train"], parts["val"], parts["test"], note="Fashion-MNIST-LT, imbalance factor 100")
 
 
 def debug_splits(config: ClassificationData) -> Splits:

@@ -6,11 +6,10 @@ The pilot of the method page used such digit domains; these ones are our own cho
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from mien.core.errors import DataError, require
 from mien.core.seeds import derive, keys_of

@@ -23,13 +23,15 @@ _SORTED = (
     "0123456789"
     "abdefghijklmnqrty"  # not those that only differ from a capital by their size
     "ΓΔΘΛΞΠΣΦΨΩ"
-    "αβγδεζηθλμξπρστφχψω"  # noqa: RUF001
+    "αβγδεζηθλμξπρστφχψω"
     "БДЖИЙЛЦЧШЩЪЫЭЮЯ"
     "&@?"
 )
 CHARACTERS = tuple(np.random.default_rng(derive(0, "glyphs", "order")).permutation(list(_SORTED)).tolist())
 """The classes, the most frequent first: no alphabet is all head or all tail."""
 _FONTS = tuple(name for name in FONTS if not name.startswith("cm"))
+_VERSION = 1
+"""Of the drawing: another one, other pictures."""
 _NOISE = 5.5
 """Standard deviation of a pixel, of 255."""
 
@@ -61,7 +63,8 @@ def _part(name: str, counts: NDArray[np.int64], config: ClassificationData) -> A
         images[place] = _picture(CHARACTERS[c], config.size, rng)
         words.append(f"glyphs/{config.subset_seed}/{name}/{c}/{k}")
     pixels = np.repeat(images[..., None], config.channels, axis=3)
-    return ArrayImages(pixels, targets, CHARACTERS, keys_of(words))
+    mark = f"glyphs {_VERSION} {config.size} {config.channels}"
+    return ArrayImages(pixels, targets, CHARACTERS, keys_of(words), mark)
 
 
 def _picture(character: str, side: int, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -165,13 +165,17 @@ def _check_targets(targets: NDArray[np.int64], count: int, classes: int, where: 
 
 @dataclass(frozen=True)
 class Splits:
-    """Training, validation and test pictures of one set; ``note`` says what a reader should know about it."""
+    """Training, validation and test pictures of one set; ``note`` says what a reader should know about it.
+
+    ``also``: further test pictures by name, read when they are asked for; no part of the fingerprint.
+    """
 
     train: LabelledImages
     val: LabelledImages
     test: LabelledImages
     real: bool = True
     note: str = ""
+    also: Mapping[str, Callable[[], LabelledImages]] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -180,10 +184,17 @@ class Splits:
         return hashlib.sha256(joined.encode()).hexdigest()[:12]
 
     def get(self, name: str) -> LabelledImages:
-        """One split by name: train, val or test."""
-        if name not in ("train", "val", "test"):
-            raise DataError(f"no split {name!r}; there are train, val, test")
-        return getattr(self, name)  # type: ignore[no-any-return]
+        """One split by name: train, val or test, or one of ``also``.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        own = {"train": self.train, "val": self.val, "test": self.test}
+        if name in own:
+            return own[name]
+        if name in self.also:
+            return self.also[name]()
+        raise DataError(f"no split {name!r}; there are {', '.join((*own, *self.also))}")
 
 
 def spread(total: int, count: int) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ SEEDS = (0, 1, 2)
 TEST = Evaluation("test")
 SEEN = Evaluation("seen", split="seen")
 FURTHER = Evaluation("further", split="further")
-"""300 people more before the test devices: with 100 the interval of `rgb_only` is wider than what is to be told."""
+"""300 people more, before the test devices: with 100 the interval of `rgb_only` is wider than its gain."""
 UNSEEN = Evaluation("unseen", split="unseen")
 COST = Evaluation("cost", split="cost")
 HIDDEN = ("cost",)
