@@ -3,8 +3,8 @@
     python tools/build_fashion_lt.py DIR
 
 The long-tailed training subset (n_max 1000, imbalance factor 100), 100 validation images a class from the
-unused training images, and 200 test images a class from t10k, as one compressed npz; the rest of t10k, 800 images
-a class, as another. Same input, same bytes.
+unused training images, and 200 test images a class from t10k, as one compressed npz; the rest of t10k, 800
+images a class, as another. Same input, same bytes.
 """
 
 from __future__ import annotations
