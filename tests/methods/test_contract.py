@@ -86,7 +86,7 @@ def test_the_protocol_hangs_together(trained):
         assert set(claim.rows) <= set(rows)
         assert len(claim.metrics()) == len(claim.rows)
         assert all(rows[r].group == "claims" for r in claim.rows)
-        assert any(e.id == claim.eval for e in rows[claim.rows[0]].evals)
+        assert all(claim.eval in {e.id for e in rows[r].evals} for r in claim.rows)
     trained_rows = {r.stages[-1].id for r in protocol.ROWS if r.group == "claims" and r.stages}
     assert len(trained_rows) <= 6
     schedules = [
