@@ -58,11 +58,11 @@ def test_sound_sets_are_guessed_read_and_found_sound(tmp_path, kind):
     json.dumps(dataclasses.asdict(report))
 
 
-@pytest.mark.parametrize("kind", ["fashion_lt", "debug"])
-def test_bundled_sets_are_read_by_the_same_door(kind):
-    data = ClassificationData(kind=kind)
-    assert len(read_splits(data).train.classes) == 10
-    assert check_set(data).splits["train"]["classes"] == 10
+@pytest.mark.parametrize(("kind", "classes"), [("fashion_lt", 10), ("debug", 10), ("glyphs_lt", 100)])
+def test_sets_at_hand_are_read_by_the_same_door(kind, classes):
+    data = ClassificationData(kind=kind, **({"imbalance": 100.0} if kind == "glyphs_lt" else {}))
+    assert len(read_splits(data).train.classes) == classes
+    assert check_set(data).splits["train"]["classes"] == classes
 
 
 def test_missing_damaged_and_bomb_files_are_all_listed(tmp_path):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from mien.data.cifar import cifar_splits
 from mien.data.config import ClassificationData
 from mien.data.folder import folder_splits
-from mien.data.glyphs import glyphs_splits
 from mien.data.idx import idx_splits
 from mien.data.inat import inat_splits
 from mien.data.jsonform import json_splits
@@ -25,7 +24,6 @@ READERS: dict[str, Callable[[ClassificationData], Splits]] = {
     "json": json_splits,
     "folder": folder_splits,
     "shards": shard_splits,
-    "glyphs_lt": glyphs_splits,
 }
 
 
@@ -38,8 +36,8 @@ def read_splits(config: ClassificationData) -> Splits:
     if config.kind in READERS:
         return READERS[config.kind](config)
     from mien.data import bundled
+    from mien.data.glyphs import glyphs_splits
     from mien.data.longtail_people import people_splits
 
-    if config.kind == "people":
-        return people_splits(config)
-    return bundled.debug_splits(config) if config.kind == "debug" else bundled.fashion_lt_splits(config)
+    at_hand = {"people": people_splits, "glyphs_lt": glyphs_splits, "debug": bundled.debug_splits}
+    return at_hand.get(config.kind, bundled.fashion_lt_splits)(config)
