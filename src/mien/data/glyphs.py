@@ -39,7 +39,7 @@ _NOISE = 5.5
 def glyphs_splits(config: ClassificationData) -> Splits:
     """Training pictures as ``imbalance`` and ``n_max`` say, ``val_per_class`` and ``test_per_class`` of each.
 
-    ``subset_seed`` draws other pictures. O(pictures), some 0.4 ms of a core each.
+    ``subset_seed`` draws other pictures. O(pictures), some 0.7 ms of a core each.
 
     Raises:
         DataError: a font of matplotlib's is missing.

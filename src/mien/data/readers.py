@@ -1,4 +1,4 @@
-"""Kind of set -> its reader: one literal table."""
+"""Kind of set -> its reader: a table of the user's sets, and one of those at hand."""
 
 from __future__ import annotations
 
@@ -39,5 +39,10 @@ def read_splits(config: ClassificationData) -> Splits:
     from mien.data.glyphs import glyphs_splits
     from mien.data.longtail_people import people_splits
 
-    at_hand = {"people": people_splits, "glyphs_lt": glyphs_splits, "debug": bundled.debug_splits}
-    return at_hand.get(config.kind, bundled.fashion_lt_splits)(config)
+    at_hand = {
+        "fashion_lt": bundled.fashion_lt_splits,
+        "people": people_splits,
+        "glyphs_lt": glyphs_splits,
+        "debug": bundled.debug_splits,
+    }
+    return at_hand[config.kind](config)
